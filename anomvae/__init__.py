@@ -1,0 +1,36 @@
+"""anomvae: which rows of an arriving table are not normal, why, and how often that answer will be wrong.
+
+One sign everywhere: a higher score is a more anomalous row. Public names are loaded on first use, so
+that importing the package costs nothing and only training ever pays for torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from anomvae.errors import AnomvaeError
+
+if TYPE_CHECKING:
+    from anomvae.model.detector import Detector
+    from anomvae.pipeline.fit import fit
+    from anomvae.pipeline.score import score
+    from anomvae.storage.model_file import load
+
+__version__ = "0.1.0"
+__all__ = ["AnomvaeError", "Detector", "__version__", "fit", "load", "score"]
+
+_HOMES = {
+    "Detector": "anomvae.model.detector",
+    "fit": "anomvae.pipeline.fit",
+    "load": "anomvae.storage.model_file",
+    "score": "anomvae.pipeline.score",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'anomvae' has no attribute '{name}'")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,167 @@
+"""One cell of text to a typed value and back.
+
+Strict by allow-list: numpy and float() accept `1_000`, full-width digits and `infinity`; here such a
+cell is an error, because a number that was misread is worse than a row that was refused.
+Numbers, dates (seconds since 1970) and booleans (0/1) are floats, NaN is a missing cell.
+"""
+
+import math
+import re
+from datetime import UTC, datetime
+
+from anomvae.errors import DataError
+
+MISSING = frozenset({"", "NA", "na", "N/A", "n/a", "null", "NULL", "None", "none", "nan", "NaN", "NAN"})
+TRUE = frozenset({"true", "t", "yes", "y"})
+FALSE = frozenset({"false", "f", "no", "n"})
+
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?").fullmatch
+_INTEGER = re.compile(r"[+-]?[0-9]+").fullmatch
+_INFINITE = re.compile(r"[+-]?(?:inf|infinity)", re.IGNORECASE).fullmatch
+_PADDED = re.compile(r"[+-]?0[0-9]+").fullmatch
+_ISO = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
+    r"(?:[T ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6})?)?(?:Z|[+-][0-9]{2}:[0-9]{2})?)?"
+).fullmatch
+ISO = "iso"
+DATE_FORMATS = (
+    ISO,
+    "%d/%m/%Y",
+    "%m/%d/%Y",
+    "%d.%m.%Y",
+    "%Y/%m/%d",
+    "%d-%m-%Y",
+    "%d/%m/%Y %H:%M",
+    "%m/%d/%Y %H:%M",
+    "%d.%m.%Y %H:%M",
+    "%d/%m/%Y %H:%M:%S",
+    "%m/%d/%Y %H:%M:%S",
+    "%d.%m.%Y %H:%M:%S",
+    "%Y/%m/%d %H:%M:%S",
+)
+
+
+class NumberFormat:
+    """How numbers are written: decimal sign and thousands separator.
+
+    Args:
+        decimal: `.` or `,`.
+        thousands: the separator between groups of three digits, or nothing.
+    """
+
+    def __init__(self, decimal: str = ".", thousands: str = "") -> None:
+        self.decimal, self.thousands = decimal, thousands
+        group = re.escape(thousands)
+        self._grouped = re.compile(rf"[+-]?[0-9]{{1,3}}(?:{group}[0-9]{{3}})+(?![0-9]).*").fullmatch
+
+    def plain(self, text: str) -> str:
+        """The cell in plain notation (point as the decimal sign, no groups)."""
+        text = text.strip(" ")
+        if self.thousands and self.thousands in text and self._grouped(text):
+            text = text.replace(self.thousands, "")
+        if self.decimal == ",":
+            return text.replace(",", ".") if "." not in text else "?" + text
+        return text
+
+    def parse(self, text: str) -> float:
+        """The number in a cell; NaN where the cell is empty or says that it is.
+
+        Raises:
+            DataError: `not_a_number`, or `non_finite` for infinities and overflow.
+        """
+        if text in MISSING:
+            return math.nan
+        plain = self.plain(text)
+        if _NUMBER(plain):
+            value = float(plain)
+            if math.isinf(value):
+                raise DataError("non_finite", f"{quoted(text)} is too large for a number")
+            return value
+        if plain in MISSING:
+            return math.nan
+        if _INFINITE(plain):
+            raise DataError("non_finite", f"{quoted(text)} is not finite")
+        raise DataError("not_a_number", f"{quoted(text)} is not a number{self._hint(plain)}")
+
+    def _hint(self, plain: str) -> str:
+        if self.decimal == "." and re.fullmatch(r"[+-]?[0-9]+,[0-9]+", plain):
+            return " (a decimal comma? use --decimal , when fitting)"
+        if re.fullmatch(r"[+-]?[0-9]{1,3}(?:[ ,._'\u00a0][0-9]{3})+(?:[.,][0-9]+)?", plain):
+            return " (thousands separators? use --thousands when fitting)"
+        return ""
+
+
+def quoted(text: str, limit: int = 40) -> str:
+    """A cell for a message: quoted, cut."""
+    return f"'{text if len(text) <= limit else text[: limit - 1] + '…'}'"
+
+
+def is_number(plain: str) -> bool:
+    """Whether a cell in plain notation is a number, and not a padded identifier such as `00123`."""
+    return bool(_NUMBER(plain)) and not _PADDED(plain)
+
+
+def is_integer(plain: str) -> bool:
+    """Whether a cell in plain notation is a whole number."""
+    return bool(_INTEGER(plain))
+
+
+def decimals(plain: str) -> int:
+    """Digits after the decimal sign, as written."""
+    mantissa = re.split("[eE]", plain)[0]
+    return len(mantissa.partition(".")[2])
+
+
+def parse_boolean(text: str) -> float:
+    """1.0, 0.0 or NaN.
+
+    Raises:
+        DataError: `not_a_number` where the cell is neither true, false nor missing.
+    """
+    word = text.strip(" ").lower()
+    if word in TRUE:
+        return 1.0
+    if word in FALSE:
+        return 0.0
+    if text.strip(" ") in MISSING:
+        return math.nan
+    raise DataError("not_a_number", f"{quoted(text)} is neither true nor false")
+
+
+def parse_date(text: str, style: str) -> float:
+    """Seconds since 1970-01-01 (UTC where the text names no zone); NaN for a missing cell.
+
+    Args:
+        text: the cell.
+        style: `iso` or a strptime format.
+
+    Raises:
+        DataError: `bad_date` where the cell is not a date of this style.
+    """
+    text = text.strip(" ")
+    if text in MISSING:
+        return math.nan
+    try:
+        moment = _iso(text) if style == ISO else datetime.strptime(text, style)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError) as error:
+        raise DataError(
+            "bad_date", f"{quoted(text)} is not a date written like the training data's"
+        ) from error
+
+
+def _iso(text: str) -> datetime:
+    if not _ISO(text):
+        raise ValueError("not ISO 8601")
+    return datetime.fromisoformat(text)
+
+
+def write_date(value: float, style: str) -> str:
+    """A date as text: the inverse of `parse_date` for dates written in UTC or without a zone."""
+    moment = datetime.fromtimestamp(value, UTC).replace(tzinfo=None)
+    return moment.isoformat(sep="T") if style == ISO else moment.strftime(style)
+
+
+def write_number(value: float, digits: int | None) -> str:
+    """A number as text with the column's decimals; `None` means as many as the value needs."""
+    return repr(float(value)) if digits is None else f"{value:.{digits}f}"

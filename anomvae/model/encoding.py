@@ -1,0 +1,261 @@
+"""Columns to matrix and back, fitted on training rows.
+
+The matrix has the *value path* first, then one mask bit a column (1 = hidden, or a gap where training had
+none). On the value path a number takes one unit, a category one unit a level (all zeros: a value never
+seen), and a column that had gaps in training one more unit, "is missing".
+
+Dates become categories that recur: the hour, the weekday, the month where training covers a year, and an
+era that only a date far outside training leaves. Numbers with few different values become categories too
+(docs/decisions.md, 3), as long as the table stays narrow.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from anomvae.model.schema import Column, Schema, Values
+
+Matrix = NDArray[np.float64]
+Part = Literal["value", "hour", "weekday", "month", "era"]
+
+TOP_LEVELS = 40  # units a category takes at most; rarer levels share one
+DISCRETE_LEVELS = 37
+DISCRETE_UNITS = 256  # above this the table is more like an image: numbers stay numbers
+CLIP = 1e6  # standard units; keeps every later number finite
+TEN_YEARS = 10 * 365.25 * 86400
+
+
+class Feature(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One column, or one part of a date, as the network sees it.
+
+    A feature is a number (`levels` empty: centre and scale) or a category (`levels`, as text or as
+    numbers written with repr). `shared` counts levels beyond the last one that share its unit.
+    """
+
+    column: str
+    part: Part = "value"
+    numeric: bool = False
+    center: float = 0.0
+    scale: float = 1.0
+    levels: tuple[str, ...] = ()
+    rare: tuple[str, ...] = ()
+    gaps: bool = False
+    low: float = 0.0
+    high: float = 0.0
+
+    @property
+    def units(self) -> int:
+        """Units on the value path, without the gap's."""
+        return 1 if self.numeric else len(self.levels) + bool(self.rare)
+
+
+class Encoding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The fitted features, in column order."""
+
+    features: tuple[Feature, ...]
+
+    @property
+    def width(self) -> int:
+        """Units on the value path."""
+        return sum(feature.units + feature.gaps for feature in self.features)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The original columns, in order, each once."""
+        return tuple(dict.fromkeys(feature.column for feature in self.features))
+
+    def offsets(self) -> list[int]:
+        """First unit of every feature on the value path."""
+        widths = [feature.units + feature.gaps for feature in self.features]
+        return [0, *np.cumsum(widths)[:-1].tolist()]
+
+    def owner(self) -> NDArray[np.intp]:
+        """Index into `columns` of every feature, shape (features,)."""
+        position = {name: i for i, name in enumerate(self.columns)}
+        return np.array([position[feature.column] for feature in self.features], dtype=np.intp)
+
+
+class Encoded(msgspec.Struct, frozen=True):
+    """Encoded rows.
+
+    `x` (n, width): the value path. `hidden` (n, features): 1 where the value is not there to be seen.
+    `level` (n, features): the category's unit, -1 for numbers, gaps, and values never seen.
+    `novel` (n, features): true for a value never seen, or a gap where training had none.
+    `gap` (n, features): true for a missing value.
+    """
+
+    x: Matrix
+    hidden: Matrix
+    level: NDArray[np.intp]
+    novel: NDArray[np.bool_]
+    gap: NDArray[np.bool_]
+
+    def take(self, rows: NDArray[np.intp] | slice) -> "Encoded":
+        """The chosen rows."""
+        return Encoded(self.x[rows], self.hidden[rows], self.level[rows], self.novel[rows], self.gap[rows])
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+
+def fit_encoding(schema: Schema, columns: Mapping[str, Values], *, discrete: bool = True) -> Encoding:
+    """Learn scales and levels from training columns.
+
+    Args:
+        schema: what the columns are.
+        columns: typed values by name, each of shape (n,).
+        discrete: whether numbers with few different values become categories.
+    """
+    few = _few_valued(schema, columns) if discrete else {}
+    features: list[Feature] = []
+    for column in schema.modelled:
+        values = columns[column.name]
+        if column.kind == "categorical":
+            features.append(_categories(column.name, "value", np.asarray(values, dtype=object)))
+        elif column.kind == "datetime":
+            features += _date_features(column, np.asarray(values, dtype=np.float64))
+        elif column.kind == "boolean" or column.name in few:
+            features.append(_categories(column.name, "value", _written(np.asarray(values, dtype=np.float64))))
+        else:
+            features.append(_number(column.name, np.asarray(values, dtype=np.float64)))
+    return Encoding(features=tuple(features))
+
+
+def encode(encoding: Encoding, columns: Mapping[str, Values]) -> Encoded:
+    """Encode typed columns, each of shape (n,), with a fitted encoding."""
+    n = len(next(iter(columns.values())))
+    count = len(encoding.features)
+    out = Encoded(
+        np.zeros((n, encoding.width)),
+        np.zeros((n, count)),
+        np.full((n, count), -1, dtype=np.intp),
+        np.zeros((n, count), dtype=bool),
+        np.zeros((n, count), dtype=bool),
+    )
+    for j, (feature, at) in enumerate(zip(encoding.features, encoding.offsets(), strict=True)):
+        _encode_feature(out, j, at, feature, columns[feature.column])
+    return out
+
+
+def decode(encoding: Encoding, encoded: Encoded) -> dict[str, Values]:
+    """The typed columns that `encode` was given: numbers to rounding, levels exactly, gaps as gaps.
+
+    Rare levels that share a unit come back as the most frequent of them; of dates only the parts are
+    modelled, so datetime columns are absent.
+    """
+    out: dict[str, Values] = {}
+    for j, (feature, at) in enumerate(zip(encoding.features, encoding.offsets(), strict=True)):
+        if feature.part != "value":
+            continue
+        if feature.numeric:
+            values = encoded.x[:, at] * feature.scale + feature.center
+            out[feature.column] = np.where(encoded.gap[:, j], np.nan, values)
+        else:
+            names = np.array([*feature.levels, *feature.rare[:1], ""], dtype=object)
+            out[feature.column] = names[encoded.level[:, j]]
+    return out
+
+
+def _encode_feature(out: Encoded, j: int, at: int, feature: Feature, values: Values) -> None:
+    if feature.numeric:
+        numbers = np.asarray(values, dtype=np.float64)
+        gap = np.isnan(numbers)
+        scaled = np.clip((numbers - feature.center) / feature.scale, -CLIP, CLIP)
+        out.x[:, at] = np.where(gap, 0.0, scaled)
+    else:
+        texts = part_texts(feature, values)
+        gap = texts == ""
+        position = {level: i for i, level in enumerate(feature.levels)}
+        position |= dict.fromkeys(feature.rare, len(feature.levels))
+        level = np.array([position.get(text, -1) for text in texts], dtype=np.intp)
+        out.level[:, j] = level
+        seen = np.flatnonzero(level >= 0)
+        out.x[seen, at + level[seen]] = 1.0
+        out.novel[:, j] = (level < 0) & ~gap
+    out.gap[:, j] = gap
+    if feature.gaps:
+        out.x[:, at + feature.units] = gap
+    else:
+        out.hidden[:, j] = gap
+        out.novel[:, j] |= gap
+
+
+def part_texts(feature: Feature, values: Values) -> NDArray[np.object_]:
+    """The category that a feature makes of its column's values, as text, "" where missing."""
+    if feature.part == "value":
+        return np.asarray(values, dtype=object) if values.dtype == object else _written(values)
+    seconds = np.asarray(values, dtype=np.float64)
+    if feature.part == "era":
+        usual = (seconds >= feature.low) & (seconds <= feature.high)
+        return np.where(np.isnan(seconds), "", np.where(usual, "usual", "far")).astype(object)
+    return np.array([_date_part(value, feature.part) for value in seconds], dtype=object)
+
+
+def _date_part(value: float, part: Part) -> str:
+    if np.isnan(value):
+        return ""
+    moment = datetime.fromtimestamp(value, UTC)
+    return str({"hour": moment.hour, "weekday": moment.isoweekday(), "month": moment.month}[part])
+
+
+def _written(values: Values) -> NDArray[np.object_]:
+    """Numbers as text that names a level; -0.0 is 0.0; "" for a gap."""
+    return np.array(["" if np.isnan(value) else repr(float(value) + 0.0) for value in values], dtype=object)
+
+
+def _few_valued(schema: Schema, columns: Mapping[str, Values]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for column in schema.modelled:
+        if column.kind in ("numeric", "integer"):
+            values = np.asarray(columns[column.name], dtype=np.float64)
+            distinct = len(np.unique(values[~np.isnan(values)]))
+            if distinct <= min(DISCRETE_LEVELS, max(1, len(values) // 10)):
+                counts[column.name] = distinct
+    return counts if sum(counts.values()) <= DISCRETE_UNITS else {}
+
+
+def _number(name: str, values: Matrix) -> Feature:
+    present = values[~np.isnan(values)]
+    low, high = np.quantile(present, (0.005, 0.995))
+    # 5.15 standard deviations lie between these quantiles of a normal distribution.
+    scale = float(high - low) / 5.15 or float(present.std()) or 1.0
+    return Feature(
+        column=name,
+        numeric=True,
+        center=float(np.median(present)),
+        scale=scale if np.isfinite(scale) else 1.0,
+        gaps=len(present) < len(values),
+        low=float(present.min()),
+        high=float(present.max()),
+    )
+
+
+def _categories(name: str, part: Part, texts: NDArray[np.object_], **extra: float) -> Feature:
+    levels, counts = np.unique([text for text in texts if text != ""], return_counts=True)
+    order = np.argsort(-counts, kind="stable")
+    ranked = tuple(str(level) for level in levels[order])
+    top = len(ranked) if len(ranked) <= TOP_LEVELS else TOP_LEVELS - 1
+    gaps = bool((texts == "").any())
+    return Feature(column=name, part=part, levels=ranked[:top], rare=ranked[top:], gaps=gaps, **extra)
+
+
+def _date_features(column: Column, seconds: Matrix) -> list[Feature]:
+    present = seconds[~np.isnan(seconds)]
+    span = float(present.max() - present.min())
+    bounds = {"low": float(present.min()) - span - 86400, "high": float(present.max()) + span + TEN_YEARS}
+    era = Feature(column=column.name, part="era", **bounds)
+    features = [_categories(column.name, "era", part_texts(era, seconds), **bounds)]
+    parts: list[Part] = ["weekday"] if span > 14 * 86400 else []
+    if np.any(present % 86400 != 0):
+        parts.append("hour")
+    if span > 365 * 86400:
+        parts.append("month")
+    for part in parts:
+        features.append(
+            _categories(column.name, part, part_texts(Feature(column=column.name, part=part), seconds))
+        )
+    return features

@@ -1,0 +1,200 @@
+"""What a column is, and why: inferred once from training text, fixed from then on.
+
+A column is numeric, integer, categorical, boolean or datetime, or it is left out with a reason that the
+user is told. Constants stay: a change of a constant is surprising.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from anomvae.errors import DataError
+from anomvae.model import cells
+from anomvae.model.cells import NumberFormat
+
+Kind = Literal["numeric", "integer", "categorical", "boolean", "datetime", "ignore"]
+Values = NDArray[np.float64] | NDArray[np.object_]
+
+MAX_LEVELS = 1000  # seen values of a category remembered by name; more is an identifier or free text
+
+
+class Column(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One column: its kind, how its text is read, and why it is or is not modelled."""
+
+    name: str
+    kind: Kind
+    modelled: bool
+    reason: str = ""
+    levels: tuple[str, ...] = ()
+    date_format: str = ""
+    digits: int | None = None
+
+
+class Schema(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All columns of the training table, in order, and the number format of its text."""
+
+    columns: tuple[Column, ...]
+    decimal: str = "."
+    thousands: str = ""
+
+    @property
+    def modelled(self) -> tuple[Column, ...]:
+        """The columns that the model sees, in order."""
+        return tuple(column for column in self.columns if column.modelled)
+
+    @property
+    def numbers(self) -> NumberFormat:
+        """How this table writes numbers."""
+        return NumberFormat(self.decimal, self.thousands)
+
+
+def parse(column: Column, texts: Sequence[str], numbers: NumberFormat) -> tuple[Values, dict[int, DataError]]:
+    """Text cells of one column as typed values.
+
+    Returns:
+        Values of shape (n,): float64 with NaN for missing, or str objects with "" for missing; and the
+        errors by row index (their value is missing).
+    """
+    if column.kind == "categorical":
+        return np.array(texts, dtype=object), {}
+    values, errors = np.full(len(texts), np.nan), {}
+    for i, text in enumerate(texts):
+        try:
+            values[i] = parse_cell(column, text, numbers)
+        except DataError as error:
+            error.column = column.name
+            errors[i] = error
+    return values, errors
+
+
+def parse_cell(column: Column, text: str, numbers: NumberFormat) -> float:
+    """One cell of a numeric, integer, boolean or datetime column as a float; NaN where missing."""
+    if column.kind == "boolean":
+        return cells.parse_boolean(text)
+    if column.kind == "datetime":
+        return cells.parse_date(text, column.date_format)
+    return numbers.parse(text)
+
+
+def from_arrays(values: Mapping[str, NDArray[np.float64]]) -> Schema:
+    """The schema of a table that is all numbers already: every column is numeric."""
+    return Schema(columns=tuple(Column(name=name, kind="numeric", modelled=True) for name in values))
+
+
+def infer(name: str, texts: Sequence[str], numbers: NumberFormat) -> Column:
+    """What a column is, judged from all its training cells.
+
+    Args:
+        name: the column's name.
+        texts: its cells, shape (n,).
+        numbers: how numbers are written.
+    """
+    counts = Counter(text.strip(" ") for text in texts)
+    present = [text for text in counts if text not in cells.MISSING]
+    if not present:
+        return Column(name=name, kind="ignore", modelled=False, reason="no values")
+    plain = [numbers.plain(text) for text in present]
+    if all(map(cells.is_number, plain)):
+        return _number(name, texts, plain, numbers)
+    if all(text.lower() in cells.TRUE | cells.FALSE for text in present):
+        return Column(name=name, kind="boolean", modelled=True, reason=_constant(present))
+    for style in cells.DATE_FORMATS:
+        if _is_date(present, style):
+            return Column(
+                name=name, kind="datetime", modelled=True, date_format=style, reason=f"dates, {_spelt(style)}"
+            )
+    return _text(name, texts)
+
+
+def declared(name: str, kind: Kind, style: str | None, texts: Sequence[str], numbers: NumberFormat) -> Column:
+    """A column whose kind the user has stated.
+
+    Raises:
+        DataError: `bad_date` where no known date format fits.
+    """
+    if kind == "ignore":
+        return Column(name=name, kind="ignore", modelled=False, reason="ignored by the configuration")
+    if kind == "categorical":
+        return Column(name=name, kind=kind, modelled=True, levels=_levels(texts), reason="by configuration")
+    if kind in ("numeric", "integer"):
+        plain = [p for t in set(texts) if cells.is_number(p := numbers.plain(t))]
+        return Column(name=name, kind=kind, modelled=True, digits=_digits(plain), reason="by configuration")
+    if kind == "datetime":
+        found = style or infer(name, texts, numbers).date_format
+        if not found:
+            raise DataError("bad_date", "no known date format fits; give one as format = ...", column=name)
+        return Column(name=name, kind=kind, modelled=True, date_format=found, reason="by configuration")
+    return Column(name=name, kind=kind, modelled=True, reason="by configuration")
+
+
+def _number(name: str, texts: Sequence[str], plain: list[str], numbers: NumberFormat) -> Column:
+    whole = all(map(cells.is_integer, plain))
+    if whole and _counts_up(texts, numbers):
+        return Column(name=name, kind="ignore", modelled=False, reason="identifier: a running number")
+    digits = 0 if whole else _digits(plain)
+    return Column(
+        name=name,
+        kind="integer" if whole else "numeric",
+        modelled=True,
+        digits=digits,
+        reason=_constant(plain),
+    )
+
+
+def _digits(plain: list[str]) -> int | None:
+    """Decimals to write; None where the cells use exponents or more than a float can hold."""
+    most = max(map(cells.decimals, plain), default=0)
+    return None if most > 12 or any("e" in text.lower() for text in plain) else most
+
+
+def _counts_up(texts: Sequence[str], numbers: NumberFormat) -> bool:
+    """A strictly rising whole number in nearly every row is a key, not a measurement."""
+    values = [numbers.parse(text) for text in texts if text.strip(" ") not in cells.MISSING]
+    if len(values) < 20 or len(values) < len(texts):
+        return False
+    return all(a < b for a, b in pairwise(values))
+
+
+def _text(name: str, texts: Sequence[str]) -> Column:
+    present = [text for text in texts if text]
+    distinct = len(set(present))
+    if distinct > MAX_LEVELS or (distinct > 20 and distinct > 0.5 * len(present)):
+        wordy = np.mean([" " in text for text in present[:1000]]) > 0.5
+        what = "free text" if wordy else "identifier"
+        return Column(
+            name=name,
+            kind="ignore",
+            modelled=False,
+            reason=f"{what}: {distinct:,} different values in {len(present):,} rows",
+        )
+    levels = _levels(texts)
+    return Column(name=name, kind="categorical", modelled=True, levels=levels, reason=_constant(list(levels)))
+
+
+def _levels(texts: Sequence[str]) -> tuple[str, ...]:
+    """Seen values, the most frequent first, at most MAX_LEVELS."""
+    counts = Counter(text for text in texts if text)
+    ranked = sorted(counts, key=lambda text: (-counts[text], text))
+    return tuple(ranked[:MAX_LEVELS])
+
+
+def _constant(values: list[str]) -> str:
+    return f"constant {cells.quoted(values[0])}: a change is surprising" if len(set(values)) == 1 else ""
+
+
+def _is_date(texts: list[str], style: str) -> bool:
+    try:
+        for text in texts:
+            cells.parse_date(text, style)
+    except DataError:
+        return False
+    return True
+
+
+def _spelt(style: str) -> str:
+    return "ISO 8601" if style == cells.ISO else style

@@ -1,0 +1,105 @@
+"""Reconstruction error and KL per row, and the contribution of every original column.
+
+A column's deviance is its negative log-likelihood, shifted to be non-negative: squared residual in units of
+the learned sigma, halved, for numbers; -log p for categories and for "is missing". A value or a gap that a
+member never saw in training costs more than anything that it saw there: `novelty`.
+"""
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from anomvae.model.encoding import Encoded, Encoding
+from anomvae.model.vae import VAE, Array32
+
+Floats = NDArray[np.float64]
+
+
+class Deviances(msgspec.Struct, frozen=True):
+    """`columns` (members, n, columns): deviances. `kl` (members, n): KL in nats."""
+
+    columns: Floats
+    kl: Floats
+
+
+class Scorer:
+    """Deviances of encoded rows under every member.
+
+    Args:
+        encoding: the fitted encoding.
+        vae: the members.
+        seen: (members, width): true where a member's training rows had this level, or this gap.
+        novelty: (features,): the deviance of a value never seen; NaN while it is being fitted.
+    """
+
+    def __init__(
+        self, encoding: Encoding, vae: VAE, seen: NDArray[np.bool_], novelty: Floats | None = None
+    ) -> None:
+        self.encoding, self.vae, self.seen = encoding, vae, seen
+        features = encoding.features
+        self.novelty = np.full(len(features), np.nan) if novelty is None else novelty
+        self._at = encoding.offsets()
+        self._numbers = np.array([j for j, feature in enumerate(features) if feature.numeric], dtype=np.intp)
+        self._units = np.array([self._at[j] for j in self._numbers], dtype=np.intp)
+        self._owner = encoding.owner()
+
+    def deviances(self, rows: Encoded) -> Deviances:
+        """Deviance of every original column and KL, for each member."""
+        features, kl = self.features(rows)
+        columns = np.zeros((*features.shape[:2], len(self.encoding.columns)))
+        for j, column in enumerate(self._owner):
+            columns[:, :, column] += features[:, :, j]
+        return Deviances(columns, kl)
+
+    def features(self, rows: Encoded) -> tuple[Floats, Floats]:
+        """Deviance of every feature (members, n, features) and KL (members, n)."""
+        shape = (self.vae.members, len(rows))
+        out, kl = np.zeros((*shape, len(self.encoding.features))), np.zeros(shape)
+        for at, outputs, block_kl in self.vae.blocks(np.hstack([rows.x, rows.hidden])):
+            out[:, at] = self._block(rows.take(at), outputs)
+            kl[:, at] = block_kl
+        return out, kl
+
+    def _block(self, rows: Encoded, outputs: Array32) -> Floats:
+        members, n = outputs.shape[:2]
+        dev = np.zeros((members, n, len(self.encoding.features)))
+        sigma = self.vae.arrays["sigma"][:, None, self._numbers].astype(np.float64)
+        residual = (rows.x[:, self._units] - outputs[:, :, self._units]) / sigma
+        dev[:, :, self._numbers] = np.where(rows.gap[:, self._numbers], 0.0, 0.5 * residual**2)
+        for j, feature in enumerate(self.encoding.features):
+            at = self._at[j]
+            if not feature.numeric:
+                logits = outputs[:, :, at : at + feature.units].astype(np.float64)
+                dev[:, :, j] = self._category(j, rows, logits)
+            if feature.gaps:
+                self._gaps(dev, j, rows, outputs[:, :, at + feature.units].astype(np.float64))
+            novel = rows.novel[:, j]
+            dev[:, novel, j] = self.novelty[j]
+        return dev
+
+    def _category(self, j: int, rows: Encoded, logits: Floats) -> Floats:
+        level = rows.level[:, j]
+        known = level >= 0
+        top = logits.max(axis=2)
+        surprise = np.log(np.exp(logits - top[:, :, None]).sum(axis=2)) + top
+        chosen = np.take_along_axis(logits, np.maximum(level, 0)[None, :, None], axis=2)[:, :, 0]
+        dev = np.where(known, np.maximum(surprise - chosen, 0.0), 0.0)
+        unseen = known & ~self.seen[:, self._at[j] + np.maximum(level, 0)]
+        return np.where(unseen, self.novelty[j], dev)
+
+    def _gaps(self, dev: Floats, j: int, rows: Encoded, logit: Floats) -> None:
+        """Add -log of the Bernoulli likelihood of "is missing"."""
+        gap = rows.gap[:, j]
+        cost = np.logaddexp(0.0, np.where(gap, -logit, logit))
+        unseen = gap & ~self.seen[:, [self._at[j] + self.encoding.features[j].units]]
+        dev[:, :, j] += np.where(unseen, self.novelty[j], cost)
+
+
+def fit_novelty(out_of_fold: Floats) -> Floats:
+    """The deviance of a never-seen value: one nat above all that training rows of the column show.
+
+    Args:
+        out_of_fold: (n, features), NaN where the value was new to the member that judged it.
+    """
+    known = np.where(np.isnan(out_of_fold), 0.0, out_of_fold)
+    return np.maximum(known.max(axis=0), np.log(len(out_of_fold) + 1.0)) + 1.0

@@ -1,0 +1,211 @@
+"""The nouns that every command returns: frozen records, JSON by name, nothing computed here.
+
+Every record that reaches the user as JSON carries `"schema": "anomvae.<kind>/1"`. The JSON Schemas in
+docs/schemas.json are made from these classes.
+"""
+
+from typing import Literal
+
+import msgspec
+
+Verdict = Literal["ok", "elevated", "anomalous", "failed"]
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
+    """A frozen record."""
+
+
+class ColumnReport(Record):
+    """One column of the training table and what became of it.
+
+    `modelled` is false for a column left out; `reason` says why, or what is noteworthy about it.
+    """
+
+    name: str
+    kind: str
+    modelled: bool
+    reason: str
+    levels: int | None = None
+    missing_share: float = 0.0
+    low: float | None = None
+    high: float | None = None
+
+
+class Calibration(Record):
+    """The threshold and what it promises.
+
+    `rate_low` and `rate_high` bound the false-alarm rate with 95 % confidence; `rows` calibration rows
+    count as `effective_rows` independent ones; `supported_alpha` is the smallest alpha that counting
+    alone can support, below it the threshold rests on a tail estimate.
+    """
+
+    alpha: float
+    threshold: float
+    rows: int
+    effective_rows: float
+    rate_low: float
+    rate_high: float
+    supported_alpha: float
+    estimated: bool
+    dependent: bool
+    correlation: float
+    blocks: int
+    tail_shape: float
+    tail_scale: float
+
+
+class Training(Record):
+    """How the network was trained and what came out.
+
+    `elbo`, `recon` and `kl` are means per training row, out of fold, in nats; `latents_used` counts
+    dimensions whose posterior moves (variance of mu over rows above 0.01), of `latent`.
+    """
+
+    layout: str
+    hidden: tuple[int, ...]
+    latent: int
+    beta: float
+    steps: int
+    steps_planned: int
+    members: int
+    device: str
+    seed: int
+    recon: float
+    kl: float
+    elbo: float
+    latents_used: int
+
+
+class FitResult(Record, tag_field="schema", tag="anomvae.fit/1"):
+    """A finished fit: the schema, the training, the threshold, the file."""
+
+    model: str
+    model_id: str
+    files: tuple[str, ...]
+    rows_read: int
+    rows_used: int
+    rows_rejected: int
+    selection: str
+    columns: tuple[ColumnReport, ...]
+    training: Training
+    calibration: Calibration
+    warnings: tuple[str, ...]
+    seconds: float
+
+
+class Reason(Record):
+    """Why a row was flagged: one column's share of its surprise.
+
+    `expected`, `low` and `high` are what the rest of the row makes of the column when it is hidden
+    (median and 90 % interval for numbers, most likely value for categories).
+    """
+
+    column: str
+    share: float
+    value: str
+    expected: str
+    low: str
+    high: str
+    text: str
+
+
+class RowResult(Record, tag_field="schema", tag="anomvae.row/1"):
+    """One flagged row. `estimated` marks a p-value from the tail fit, beyond what counting supports."""
+
+    file: str
+    line: int
+    score: float
+    recon: float
+    kl: float
+    p: float
+    estimated: bool
+    severity: float
+    critical: bool
+    reasons: tuple[Reason, ...]
+
+
+class RejectedRow(Record):
+    """A record that could not be read as a row of the schema; never scored, never lost."""
+
+    line: int
+    code: str
+    message: str
+    column: str | None = None
+
+
+class ColumnBlame(Record):
+    """How often a column was the first reason among a file's flagged rows."""
+
+    column: str
+    rows: int
+
+
+class FileResult(Record, tag_field="schema", tag="anomvae.file/1"):
+    """One delivery: rows in = scored + rejected, always.
+
+    `p_file` is the chance of this many flags in a normal file (one-sided beta-binomial).
+    """
+
+    file: str
+    sha256: str
+    model_id: str
+    alpha: float
+    rows: int
+    scored: int
+    rejected: int
+    flagged: int
+    critical: int
+    expected_flags: float
+    verdict: Verdict
+    p_file: float
+    seconds: float
+    outputs: tuple[str, ...]
+    worst: tuple[RowResult, ...]
+    blame: tuple[ColumnBlame, ...]
+    rejects: tuple[RejectedRow, ...]
+    warnings: tuple[str, ...]
+
+
+class ErrorResult(Record, tag_field="schema", tag="anomvae.error/1"):
+    """What went wrong, and where."""
+
+    code: str
+    message: str
+    exit_code: int
+    file: str | None = None
+    line: int | None = None
+    column: str | None = None
+
+
+class ScoreResult(Record, tag_field="schema", tag="anomvae.score/1"):
+    """A finished scoring run over files: totals, the files, and the ones that were refused."""
+
+    model: str
+    model_id: str
+    alpha: float
+    rows: int
+    scored: int
+    rejected: int
+    flagged: int
+    critical: int
+    files: tuple[FileResult, ...]
+    refused: tuple[ErrorResult, ...]
+    seconds: float
+
+
+class InspectResult(Record, tag_field="schema", tag="anomvae.inspect/1"):
+    """What is in a model file."""
+
+    model: str
+    model_id: str
+    bytes: int
+    format: int
+    created_by: str
+    lineage: dict[str, str | int | float | list[str]]
+    columns: tuple[ColumnReport, ...]
+    training: Training
+    calibration: Calibration
+    threshold_history: tuple[dict[str, str | float], ...]
+
+
+RECORDS = (FitResult, ScoreResult, FileResult, RowResult, InspectResult, ErrorResult)

@@ -1,0 +1,160 @@
+"""Typed settings: one place that knows every option, its type and its default.
+
+TOML is read here; an unknown key is an error that names the nearest known one. The command line lays
+flags and `ANOMVAE_*` variables over these values (flags > environment > file > defaults).
+"""
+
+import difflib
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from anomvae.errors import UsageError
+
+Positive = Annotated[int, Meta(ge=1)]
+Share = Annotated[float, Meta(gt=0, lt=1)]
+Kind = Literal["numeric", "integer", "categorical", "boolean", "datetime", "ignore"]
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of every table of the configuration file."""
+
+
+class ColumnSettings(Settings):
+    """`[schema.columns.NAME]`: what a column is, where guessing is not wanted.
+
+    `format` is a strptime format, for datetime columns only.
+    """
+
+    kind: Kind
+    format: str | None = None
+
+
+class SchemaSettings(Settings):
+    """`[schema]`: columns to leave out (`drop`), to keep but not model (`id`), or to type by hand."""
+
+    drop: tuple[str, ...] = ()
+    id: tuple[str, ...] = ()
+    columns: dict[str, ColumnSettings] = {}
+
+
+class Dialect(Settings):
+    """How text becomes cells; kept in the model so that every later command reads alike."""
+
+    encoding: str = "utf-8"
+    delimiter: Annotated[str, Meta(min_length=1, max_length=1)] = ","
+    decimal: Literal[".", ","] = "."
+    thousands: Literal["", ",", ".", " ", "'", "_"] = ""
+    skip_lines: Annotated[int, Meta(ge=0)] = 0
+
+
+class FitSettings(Dialect):
+    """`[fit]`: the training recipe. Defaults are the same for all data (docs/decisions.md)."""
+
+    where: tuple[str, ...] = ()
+    label: str | None = None
+    normal: str | None = None
+    alpha: Share = 0.01
+    threshold: Literal["auto"] | float = "auto"
+    hidden: tuple[Positive, ...] | None = None
+    latent: Literal["auto"] | Positive = "auto"
+    beta: Annotated[float, Meta(ge=0)] = 0.03
+    steps: Literal["auto"] | Positive = "auto"
+    batch: Positive = 128
+    lr: Annotated[float, Meta(gt=0)] = 3e-3
+    max_time: str | None = None
+    max_rows: Annotated[int, Meta(ge=20)] = 200_000
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    seed: Annotated[int, Meta(ge=0)] = 0
+
+    def dialect(self) -> Dialect:
+        """The part of these settings that later commands must share."""
+        return Dialect(**{name: getattr(self, name) for name in Dialect.__struct_fields__})
+
+
+class ScoreSettings(Settings):
+    """`[score]`: what a scoring run writes, tells and fails on."""
+
+    emit: Literal["all", "flagged"] = "all"
+    top: Annotated[int, Meta(ge=0)] = 10
+    alpha: Share | None = None
+    fail_on: Literal["never", "any", "critical", "file"] = "critical"
+    on_schema: Literal["strict", "warn"] = "warn"
+    bad_rows: Literal["reject", "quarantine"] = "reject"
+    spreadsheet_safe: bool = False
+
+
+S = TypeVar("S", bound=Settings)
+T = TypeVar("T")
+
+
+class Config(Settings):
+    """A whole configuration file."""
+
+    version: Literal[1] = 1
+    model: str | None = None
+    train: tuple[str, ...] = ()
+    out: str | None = None
+    schema: SchemaSettings = SchemaSettings()
+    fit: FitSettings = FitSettings()
+    score: ScoreSettings = ScoreSettings()
+
+
+def read_config(path: Path) -> Config:
+    """Read and check a TOML configuration file.
+
+    Raises:
+        UsageError: the file is missing, is not TOML, or has an unknown key or a value of a wrong type.
+    """
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror}).") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: not valid TOML ({error}).") from error
+    _refuse_unknown(document, Config, str(path))
+    return build(Config, document, str(path))
+
+
+def build(kind: type[T], values: dict[str, Any], where: str) -> T:
+    """Make settings of `kind` from plain values; a bad value becomes a UsageError naming `where`."""
+    try:
+        return msgspec.convert(values, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise UsageError(f"{where}: {error}.") from error
+
+
+def changed(settings: S, values: dict[str, Any], where: str) -> S:
+    """The same settings with `values` laid over them, checked again."""
+    return build(type(settings), {**msgspec.to_builtins(settings), **values}, where)
+
+
+def _refuse_unknown(document: dict[str, Any], kind: Any, where: str, table: str = "") -> None:
+    known = {field.name: field.type for field in msgspec.structs.fields(kind)}
+    for key, value in document.items():
+        if key not in known:
+            near = difflib.get_close_matches(key, known, 1)
+            hint = f"did you mean '{near[0]}'?" if near else f"known keys: {', '.join(known)}."
+            raise UsageError(f"{where}: unknown key '{table}{key}'; {hint}")
+        if isinstance(value, dict) and isinstance(known[key], type) and issubclass(known[key], Settings):
+            _refuse_unknown(value, known[key], where, f"{table}{key}.")
+
+
+def seconds(text: str) -> float:
+    """A duration such as `90`, `2s`, `10m` or `1h`, in seconds.
+
+    Raises:
+        UsageError: it is not a positive duration.
+    """
+    units = {"s": 1.0, "m": 60.0, "h": 3600.0}
+    number, unit = (text[:-1], text[-1]) if text[-1:] in units else (text, "s")
+    try:
+        value = float(number) * units[unit]
+    except ValueError:
+        value = float("nan")
+    if not 0 < value < float("inf"):
+        raise UsageError(f"'{text}' is not a duration; write for example 90s, 10m or 1h.")
+    return value

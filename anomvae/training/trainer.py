@@ -1,0 +1,183 @@
+"""The training loop: encoded rows and folds in, plain arrays out.
+
+Five members, each leaving one fold out, so that every training row is judged by a member that never saw
+it. Inputs carry little noise and mixed masks (a third of the rows whole, a third with one column hidden, a
+third with a random share hidden); the loss is on all columns (docs/decisions.md, 2).
+"""
+
+import math
+import time
+from collections.abc import Callable
+
+import msgspec
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from anomvae.errors import DataError
+from anomvae.model.encoding import Encoded, Encoding
+from anomvae.training.network import Network
+
+NOISE = 0.02
+WARM_UP = 0.3  # share of the steps over which beta rises
+
+
+class Recipe(msgspec.Struct, frozen=True):
+    """What to train: layout, loss weight, optimiser, and limits. `seconds` ends training early."""
+
+    hidden: tuple[int, ...]
+    latent: int
+    beta: float
+    steps: int
+    batch: int
+    lr: float
+    seed: int
+    device: str
+    seconds: float | None = None
+
+
+class Trained(msgspec.Struct, frozen=True):
+    """Arrays for `model.vae.VAE`, which levels each member saw, and the steps that were done."""
+
+    arrays: dict[str, NDArray[np.float32]]
+    seen: NDArray[np.bool_]
+    steps: int
+
+
+def choose_device(name: str) -> str:
+    """`auto` becomes cuda or mps where there is one, else cpu."""
+    if name != "auto":
+        return name
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def train(
+    encoding: Encoding,
+    rows: Encoded,
+    folds: NDArray[np.intp],
+    recipe: Recipe,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Trained:
+    """Train one member a fold, each on the rows outside its fold.
+
+    Args:
+        encoding: the layout of the value path.
+        rows: encoded training rows, n of them.
+        folds: (n,): the fold of each row, 0 to members - 1.
+        recipe: what to train.
+        progress: called with steps done and steps planned.
+
+    Raises:
+        DataError: `training_diverged` when the loss is no longer a number.
+    """
+    torch.set_num_threads(1)  # small matrices: more threads only wait for each other
+    rng = torch.Generator().manual_seed(recipe.seed)
+    members = int(folds.max()) + 1
+    network = Network(encoding, recipe.hidden, recipe.latent, members, rng)
+    network.to(recipe.device)
+    batches = _Batches(encoding, rows, folds, recipe, rng)
+    done = _run(network, batches, recipe, progress)
+    seen = _seen(rows, folds)
+    return Trained(_arrays(network, seen), seen, done)
+
+
+def _run(network: Network, batches: "_Batches", recipe: Recipe, progress: Callable[[int, int], None]) -> int:
+    optimiser = torch.optim.AdamW(
+        network.parameters(), lr=recipe.lr, weight_decay=1e-4, fused=recipe.device != "mps"
+    )
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, recipe.steps)
+    started = time.monotonic()
+    for step in range(recipe.steps):
+        beta = recipe.beta * min(1.0, (step + 1) / (WARM_UP * recipe.steps))
+        loss = network.loss(*batches.draw(), beta=beta, noise=batches.latent_noise())
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+        if step % 50 == 0 or step == recipe.steps - 1:
+            _check(float(loss), step)
+            progress(step + 1, recipe.steps)
+            if recipe.seconds and time.monotonic() - started > recipe.seconds:
+                return step + 1
+    return recipe.steps
+
+
+def _check(loss: float, step: int) -> None:
+    if not math.isfinite(loss):
+        message = (
+            f"training diverged at step {step}: the loss is {loss}. Lower --lr, or look for absurd values."
+        )
+        raise DataError("training_diverged", message)
+
+
+class _Batches:
+    """Random rows for every member, masked and noised; nothing here depends on the network."""
+
+    def __init__(
+        self, encoding: Encoding, rows: Encoded, folds: NDArray[np.intp], recipe: Recipe, rng: torch.Generator
+    ) -> None:
+        self.rng, self.recipe = rng, recipe
+        self.x = torch.from_numpy(rows.x).float()
+        self.hidden = torch.from_numpy(rows.hidden).float()
+        self.gap = torch.from_numpy(rows.gap).float()
+        self.members = int(folds.max()) + 1
+        self.pools = [torch.from_numpy(np.flatnonzero(folds != m)) for m in range(self.members)]
+        widths = torch.tensor([f.units + f.gaps for f in encoding.features])
+        self.unit_feature = torch.repeat_interleave(torch.arange(len(widths)), widths)
+        numeric = torch.tensor([float(f.numeric) for f in encoding.features])
+        first = torch.zeros(encoding.width)
+        first[torch.tensor(encoding.offsets())] = 1
+        self.noise_scale = NOISE * numeric[self.unit_feature] * first
+
+    def draw(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Network input, clean target, and gaps of one step, on the device."""
+        index = torch.stack([self._pick(pool) for pool in self.pools])
+        target, hidden = self.x[index], self.hidden[index]
+        noise = torch.randn(target.shape, generator=self.rng) * self.noise_scale
+        mask = torch.maximum(self._mask(hidden.shape), hidden)
+        visible = (target + noise) * (1 - mask[..., self.unit_feature])
+        parts = torch.cat([visible, mask], -1), target, self.gap[index]
+        return tuple(part.to(self.recipe.device) for part in parts)  # type: ignore[return-value]
+
+    def latent_noise(self) -> Tensor:
+        """Standard normal noise for the latent of one step."""
+        shape = (self.members, self.recipe.batch, self.recipe.latent)
+        return torch.randn(shape, generator=self.rng).to(self.recipe.device)
+
+    def _pick(self, pool: Tensor) -> Tensor:
+        return pool[torch.randint(len(pool), (self.recipe.batch,), generator=self.rng)]
+
+    def _mask(self, shape: torch.Size) -> Tensor:
+        """1 = hidden: 30 % of the rows none, 35 % one column, 35 % a random share up to a half."""
+        members, batch, features = shape
+        kind = torch.rand((members, batch, 1), generator=self.rng)
+        share = 0.5 * torch.rand((members, batch, 1), generator=self.rng)
+        some = (torch.rand(shape, generator=self.rng) < share) & (kind > 0.65)
+        one = torch.randint(features, (members, batch, 1), generator=self.rng)
+        single = torch.zeros(shape, dtype=torch.bool).scatter_(2, one, True) & (kind > 0.3) & (kind <= 0.65)
+        return (some | single).float()
+
+
+def _seen(rows: Encoded, folds: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """(members, width): whether a unit was ever on in a member's training rows."""
+    members = int(folds.max()) + 1
+    return np.stack([(rows.x[folds != m] != 0).any(axis=0) for m in range(members)])
+
+
+def _arrays(network: Network, seen: NDArray[np.bool_]) -> dict[str, NDArray[np.float32]]:
+    """Weights as numpy; inputs that a member never saw on are cut, so that they carry no noise."""
+    arrays = {
+        f"{name}.{part}": network.weights[f"{name.replace('.', '_')}_{part}"].detach().cpu().numpy().copy()
+        for name in network.shapes
+        for part in ("weight", "bias")
+    }
+    arrays["sigma"] = network.sigma().detach().cpu().numpy().copy()
+    first = arrays["encoder.0.weight"] if network.hidden else arrays["mu.weight"]
+    categorical = np.zeros(seen.shape[1], dtype=bool)
+    for _, at, units in network.categories:
+        categorical[at : at + units] = True
+    first[:, : seen.shape[1]][~seen & categorical] = 0.0
+    return arrays
