@@ -43,13 +43,21 @@ class Scorer:
         self._units = np.array([self._at[j] for j in self._numbers], dtype=np.intp)
         self._owner = encoding.owner()
 
+    def member(self, m: int) -> "Scorer":
+        """One member alone."""
+        return Scorer(self.encoding, self.vae.member(m), self.seen[m : m + 1], self.novelty)
+
     def deviances(self, rows: Encoded) -> Deviances:
         """Deviance of every original column and KL, for each member."""
         features, kl = self.features(rows)
-        columns = np.zeros((*features.shape[:2], len(self.encoding.columns)))
+        return Deviances(self.by_column(features), kl)
+
+    def by_column(self, features: Floats) -> Floats:
+        """Sum the features (..., features) of each original column (..., columns)."""
+        columns = np.zeros((*features.shape[:-1], len(self.encoding.columns)))
         for j, column in enumerate(self._owner):
-            columns[:, :, column] += features[:, :, j]
-        return Deviances(columns, kl)
+            columns[..., column] += features[..., j]
+        return columns
 
     def features(self, rows: Encoded) -> tuple[Floats, Floats]:
         """Deviance of every feature (members, n, features) and KL (members, n)."""

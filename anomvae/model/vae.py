@@ -7,6 +7,7 @@ a row's numbers are the same bits whatever stands beside it (Kingma & Welling, a
 """
 
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,9 +24,9 @@ def layer_shapes(
     """Name and shape (in, out) of every weight matrix of one member, in order of use."""
     encoder = [inputs, *hidden]
     decoder = [latent, *reversed(hidden)]
-    shapes = {f"encoder.{i}": (a, b) for i, (a, b) in enumerate(zip(encoder, encoder[1:], strict=False))}
+    shapes = {f"encoder.{i}": (a, b) for i, (a, b) in enumerate(pairwise(encoder))}
     shapes |= {"mu": (encoder[-1], latent), "logvar": (encoder[-1], latent)}
-    shapes |= {f"decoder.{i}": (a, b) for i, (a, b) in enumerate(zip(decoder, decoder[1:], strict=False))}
+    shapes |= {f"decoder.{i}": (a, b) for i, (a, b) in enumerate(pairwise(decoder))}
     return shapes | {"output": (decoder[-1], outputs)}
 
 
@@ -46,6 +47,10 @@ class VAE:
         )
         self.latent = arrays["mu.weight"].shape[2]
         self.outputs = arrays["output.weight"].shape[2]
+
+    def member(self, m: int) -> "VAE":
+        """One member alone."""
+        return VAE({name: array[m : m + 1] for name, array in self.arrays.items()}, self.hidden)
 
     def posterior(self, x: Array32) -> tuple[Array32, Array32]:
         """Mu and logvar of q(z given x), each (members, n, latent), for x of shape (n, inputs)."""

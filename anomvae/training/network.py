@@ -4,7 +4,7 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 from anomvae.model.encoding import Encoding
 from anomvae.model.vae import layer_shapes
@@ -73,17 +73,19 @@ class Network(nn.Module):
             present = 1 - gap[..., self.number_feature]
             total = total + (present * (0.5 * residual.square() + sigma.log())).sum(-1)
         for _, at, units in self.categories:
-            logits = F.log_softmax(out[..., at : at + units], dim=-1)
+            logits = functional.log_softmax(out[..., at : at + units], dim=-1)
             total = total - (target[..., at : at + units] * logits).sum(-1)
         if len(self.gap_unit):
             bits = target[..., self.gap_unit]
-            costs = F.binary_cross_entropy_with_logits(out[..., self.gap_unit], bits, reduction="none")
+            costs = functional.binary_cross_entropy_with_logits(
+                out[..., self.gap_unit], bits, reduction="none"
+            )
             total = total + costs.sum(-1)
         return total
 
     def _through(self, path: str, state: Tensor) -> Tensor:
         for i in range(len(self.hidden)):
-            state = F.silu(self._linear(f"{path}.{i}", state))
+            state = functional.silu(self._linear(f"{path}.{i}", state))
         return state
 
     def _linear(self, layer: str, state: Tensor) -> Tensor:

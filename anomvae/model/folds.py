@@ -1,0 +1,93 @@
+"""Folds for out-of-fold scores: blocks of neighbouring rows, because tomorrow's file is a new block.
+
+Rows that follow each other are alike in most real tables; folds of single random rows then promise a
+false-alarm rate that new files break three times over (docs/decisions.md, 5).
+"""
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Index = NDArray[np.intp]
+
+FOLDS = 5
+BLOCKS = 100
+FILES = 15  # from this many files on, a block is a file
+
+
+class Dependence(msgspec.Struct, frozen=True):
+    """How rows depend on their neighbours.
+
+    `correlation`: the largest lag-one rank autocorrelation of any encoded column; `length`: rows over
+    which it lasts; `dependent`: whether it is more than chance among so many columns.
+    """
+
+    correlation: float
+    length: int
+    dependent: bool
+
+
+def dependence(x: Floats) -> Dependence:
+    """Test whether rows depend on their neighbours.
+
+    Args:
+        x: encoded rows (n, units) in file order.
+    """
+    n, units = x.shape
+    moving = x[:, x.std(axis=0) > 0]
+    if n < 20 or not moving.shape[1]:
+        return Dependence(0.0, 1, False)
+    ranks = np.argsort(np.argsort(moving, axis=0, kind="stable"), axis=0).astype(np.float64)
+    ties = moving.std(axis=0) > 0
+    z = np.where(ties, (ranks - ranks.mean(axis=0)) / ranks.std(axis=0), 0.0)
+    z = _average_ties(moving, z)
+    lagged = (z[1:] * z[:-1]).mean(axis=0)
+    worst = int(np.argmax(np.abs(lagged)))
+    critical = np.sqrt(2 * np.log(2 * max(units, 1) / 0.01)) / np.sqrt(n)
+    correlation = float(lagged[worst])
+    dependent = abs(correlation) > max(critical, 0.05)
+    return Dependence(correlation, _length(z[:, np.abs(lagged) > critical]) if dependent else 1, dependent)
+
+
+def _average_ties(x: Floats, z: Floats) -> Floats:
+    """Equal values get equal ranks; a stable sort would rank them by their position in the file."""
+    out = np.empty_like(z)
+    for j in range(x.shape[1]):
+        _, index = np.unique(x[:, j], return_inverse=True)
+        mean = np.bincount(index, weights=z[:, j]) / np.bincount(index)
+        column = mean[index]
+        out[:, j] = column / (column.std() or 1.0)
+    return out
+
+
+def _length(z: Floats) -> int:
+    """Rows after which no column's autocorrelation is above 0.1, at most a twentieth of the table."""
+    n = len(z)
+    most = max(n // 20, 1)
+    size = 1 << (2 * n - 1).bit_length()
+    spectrum = np.abs(np.fft.rfft(z, size, axis=0)) ** 2
+    correlation = np.fft.irfft(spectrum, axis=0)[:most] / n
+    alike = np.flatnonzero((correlation > 0.1).any(axis=1))
+    return int(alike[-1]) + 1 if len(alike) else 1
+
+
+def block_ids(n: int, length: int, files: Index | None = None) -> Index:
+    """Block of every row (n,): files where there are many, else runs of some hundred equal parts.
+
+    Args:
+        n: rows.
+        length: rows over which neighbours are alike; blocks are five times as long where the table allows.
+        files: index of the file of each row.
+    """
+    if files is not None and len(np.unique(files)) >= FILES:
+        return np.unique(files, return_inverse=True)[1].astype(np.intp)
+    size = int(np.clip(5 * length, np.ceil(n / BLOCKS), max(n // (2 * FOLDS), 1)))
+    return np.arange(n, dtype=np.intp) // size
+
+
+def deal(blocks: Index, rng: np.random.Generator) -> Index:
+    """Fold of every row: each run of five blocks is dealt to the five folds in random order."""
+    count = int(blocks.max()) + 1
+    order = np.concatenate([rng.permutation(FOLDS) for _ in range(count // FOLDS + 1)])
+    return np.asarray(order[:count][blocks], dtype=np.intp)
