@@ -11,11 +11,11 @@ import msgspec
 Verdict = Literal["ok", "elevated", "anomalous", "failed"]
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
+class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A frozen record."""
 
 
-class ColumnReport(Record):
+class ColumnReport(Record, frozen=True, kw_only=True):
     """One column of the training table and what became of it.
 
     `modelled` is false for a column left out; `reason` says why, or what is noteworthy about it.
@@ -31,7 +31,7 @@ class ColumnReport(Record):
     high: float | None = None
 
 
-class Calibration(Record):
+class Calibration(Record, frozen=True, kw_only=True):
     """The threshold and what it promises.
 
     `rate_low` and `rate_high` bound the false-alarm rate with 95 % confidence; `rows` calibration rows
@@ -54,7 +54,7 @@ class Calibration(Record):
     tail_scale: float
 
 
-class Training(Record):
+class Training(Record, frozen=True, kw_only=True):
     """How the network was trained and what came out.
 
     `elbo`, `recon` and `kl` are means per training row, out of fold, in nats; `latents_used` counts
@@ -76,7 +76,27 @@ class Training(Record):
     latents_used: int
 
 
-class FitResult(Record, tag_field="schema", tag="anomvae.fit/1"):
+class ThresholdChange(Record, frozen=True, kw_only=True):
+    """One setting of the threshold, and what set it."""
+
+    alpha: float
+    threshold: float
+    by: str
+
+
+class Lineage(Record, frozen=True, kw_only=True):
+    """Where a model comes from: the training data by hash, the selection, the seed, the versions."""
+
+    files: tuple[str, ...]
+    data_sha256: str
+    rows_read: int
+    rows_used: int
+    selection: str
+    seed: int
+    versions: dict[str, str]
+
+
+class FitResult(Record, frozen=True, kw_only=True, tag_field="schema", tag="anomvae.fit/1"):
     """A finished fit: the schema, the training, the threshold, the file."""
 
     model: str
@@ -93,7 +113,7 @@ class FitResult(Record, tag_field="schema", tag="anomvae.fit/1"):
     seconds: float
 
 
-class Reason(Record):
+class Reason(Record, frozen=True, kw_only=True):
     """Why a row was flagged: one column's share of its surprise.
 
     `expected`, `low` and `high` are what the rest of the row makes of the column when it is hidden
@@ -109,7 +129,7 @@ class Reason(Record):
     text: str
 
 
-class RowResult(Record, tag_field="schema", tag="anomvae.row/1"):
+class RowResult(Record, frozen=True, kw_only=True, tag_field="schema", tag="anomvae.row/1"):
     """One flagged row. `estimated` marks a p-value from the tail fit, beyond what counting supports."""
 
     file: str
@@ -124,7 +144,7 @@ class RowResult(Record, tag_field="schema", tag="anomvae.row/1"):
     reasons: tuple[Reason, ...]
 
 
-class RejectedRow(Record):
+class RejectedRow(Record, frozen=True, kw_only=True):
     """A record that could not be read as a row of the schema; never scored, never lost."""
 
     line: int
@@ -133,14 +153,14 @@ class RejectedRow(Record):
     column: str | None = None
 
 
-class ColumnBlame(Record):
+class ColumnBlame(Record, frozen=True, kw_only=True):
     """How often a column was the first reason among a file's flagged rows."""
 
     column: str
     rows: int
 
 
-class FileResult(Record, tag_field="schema", tag="anomvae.file/1"):
+class FileResult(Record, frozen=True, kw_only=True, tag_field="schema", tag="anomvae.file/1"):
     """One delivery: rows in = scored + rejected, always.
 
     `p_file` is the chance of this many flags in a normal file (one-sided beta-binomial).
@@ -166,7 +186,7 @@ class FileResult(Record, tag_field="schema", tag="anomvae.file/1"):
     warnings: tuple[str, ...]
 
 
-class ErrorResult(Record, tag_field="schema", tag="anomvae.error/1"):
+class ErrorResult(Record, frozen=True, kw_only=True, tag_field="schema", tag="anomvae.error/1"):
     """What went wrong, and where."""
 
     code: str
@@ -177,7 +197,7 @@ class ErrorResult(Record, tag_field="schema", tag="anomvae.error/1"):
     column: str | None = None
 
 
-class ScoreResult(Record, tag_field="schema", tag="anomvae.score/1"):
+class ScoreResult(Record, frozen=True, kw_only=True, tag_field="schema", tag="anomvae.score/1"):
     """A finished scoring run over files: totals, the files, and the ones that were refused."""
 
     model: str
@@ -193,7 +213,7 @@ class ScoreResult(Record, tag_field="schema", tag="anomvae.score/1"):
     seconds: float
 
 
-class InspectResult(Record, tag_field="schema", tag="anomvae.inspect/1"):
+class InspectResult(Record, frozen=True, kw_only=True, tag_field="schema", tag="anomvae.inspect/1"):
     """What is in a model file."""
 
     model: str
@@ -201,11 +221,11 @@ class InspectResult(Record, tag_field="schema", tag="anomvae.inspect/1"):
     bytes: int
     format: int
     created_by: str
-    lineage: dict[str, str | int | float | list[str]]
+    lineage: Lineage
     columns: tuple[ColumnReport, ...]
     training: Training
     calibration: Calibration
-    threshold_history: tuple[dict[str, str | float], ...]
+    threshold_history: tuple[ThresholdChange, ...]
 
 
 RECORDS = (FitResult, ScoreResult, FileResult, RowResult, InspectResult, ErrorResult)

@@ -23,7 +23,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Base of every table of the configuration file."""
 
 
-class ColumnSettings(Settings):
+class ColumnSettings(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[schema.columns.NAME]`: what a column is, where guessing is not wanted.
 
     `format` is a strptime format, for datetime columns only.
@@ -33,7 +33,7 @@ class ColumnSettings(Settings):
     format: str | None = None
 
 
-class SchemaSettings(Settings):
+class SchemaSettings(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[schema]`: columns to leave out (`drop`), to keep but not model (`id`), or to type by hand."""
 
     drop: tuple[str, ...] = ()
@@ -41,7 +41,7 @@ class SchemaSettings(Settings):
     columns: dict[str, ColumnSettings] = {}
 
 
-class Dialect(Settings):
+class Dialect(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How text becomes cells; kept in the model so that every later command reads alike."""
 
     encoding: str = "utf-8"
@@ -51,7 +51,7 @@ class Dialect(Settings):
     skip_lines: Annotated[int, Meta(ge=0)] = 0
 
 
-class FitSettings(Dialect):
+class FitSettings(Dialect, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[fit]`: the training recipe. Defaults are the same for all data (docs/decisions.md)."""
 
     where: tuple[str, ...] = ()
@@ -75,7 +75,7 @@ class FitSettings(Dialect):
         return Dialect(**{name: getattr(self, name) for name in Dialect.__struct_fields__})
 
 
-class ScoreSettings(Settings):
+class ScoreSettings(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[score]`: what a scoring run writes, tells and fails on."""
 
     emit: Literal["all", "flagged"] = "all"
@@ -91,7 +91,7 @@ S = TypeVar("S", bound=Settings)
 T = TypeVar("T")
 
 
-class Config(Settings):
+class Config(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A whole configuration file."""
 
     version: Literal[1] = 1

@@ -22,6 +22,9 @@ from anomvae.model.calibration import (
 from anomvae.model.encoding import Encoded, encode
 from anomvae.model.schema import Schema, Values
 from anomvae.model.scoring import Floats, Scorer, fit_novelty
+from anomvae.results import Calibration as CalibrationReport
+from anomvae.results import ColumnReport, Lineage, ThresholdChange, Training
+from anomvae.settings import Dialect
 
 KL_WEIGHT = 0.25
 
@@ -57,6 +60,18 @@ class Scores(msgspec.Struct, frozen=True):
     surprise: Floats
 
 
+class About(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a saved model says of itself, beside the numbers."""
+
+    created_by: str
+    dialect: Dialect
+    columns: tuple[ColumnReport, ...]
+    training: Training
+    threshold: CalibrationReport
+    lineage: Lineage
+    history: tuple[ThresholdChange, ...]
+
+
 class Detector:
     """A fitted model of normal rows.
 
@@ -65,7 +80,7 @@ class Detector:
         scorer: the encoding and the members.
         terms: how deviances become a score.
         calibration: out-of-fold scores, alpha and threshold.
-        about: lineage and reports of the fit, as plain JSON values.
+        about: lineage and reports of the fit; None where it was fitted on columns in memory.
     """
 
     def __init__(
@@ -74,10 +89,11 @@ class Detector:
         scorer: Scorer,
         terms: Terms,
         calibration: Calibration,
-        about: dict[str, object] | None = None,
+        about: "About | None" = None,
     ) -> None:
         self.schema, self.scorer, self.terms = schema, scorer, terms
-        self.calibration, self.about = calibration, about or {}
+        self.calibration, self.about = calibration, about
+        self.intervals: Floats = np.zeros((len(scorer.encoding.features), 2))
         self.model_id = ""
 
     @property

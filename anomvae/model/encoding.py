@@ -234,21 +234,25 @@ def _number(name: str, values: Matrix) -> Feature:
     )
 
 
-def _categories(name: str, part: Part, texts: NDArray[np.object_], **extra: float) -> Feature:
+def _categories(
+    name: str, part: Part, texts: NDArray[np.object_], low: float = 0.0, high: float = 0.0
+) -> Feature:
     levels, counts = np.unique([text for text in texts if text != ""], return_counts=True)
     order = np.argsort(-counts, kind="stable")
     ranked = tuple(str(level) for level in levels[order])
     top = len(ranked) if len(ranked) <= TOP_LEVELS else TOP_LEVELS - 1
     gaps = bool((texts == "").any())
-    return Feature(column=name, part=part, levels=ranked[:top], rare=ranked[top:], gaps=gaps, **extra)
+    return Feature(
+        column=name, part=part, levels=ranked[:top], rare=ranked[top:], gaps=gaps, low=low, high=high
+    )
 
 
 def _date_features(column: Column, seconds: Matrix) -> list[Feature]:
     present = seconds[~np.isnan(seconds)]
     span = float(present.max() - present.min())
-    bounds = {"low": float(present.min()) - span - 86400, "high": float(present.max()) + span + TEN_YEARS}
-    era = Feature(column=column.name, part="era", **bounds)
-    features = [_categories(column.name, "era", part_texts(era, seconds), **bounds)]
+    low, high = float(present.min()) - span - 86400, float(present.max()) + span + TEN_YEARS
+    era = Feature(column=column.name, part="era", low=low, high=high)
+    features = [_categories(column.name, "era", part_texts(era, seconds), low, high)]
     parts: list[Part] = ["weekday"] if span > 14 * 86400 else []
     if np.any(present % 86400 != 0):
         parts.append("hour")

@@ -20,7 +20,7 @@ from anomvae.model.cells import NumberFormat
 Kind = Literal["numeric", "integer", "categorical", "boolean", "datetime", "ignore"]
 Values = NDArray[np.float64] | NDArray[np.object_]
 
-MAX_LEVELS = 1000  # seen values of a category remembered by name; more is an identifier or free text
+MAX_LEVELS = 1000  # a category with more values than this is an identifier or free text
 
 
 class Column(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -30,7 +30,6 @@ class Column(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     kind: Kind
     modelled: bool
     reason: str = ""
-    levels: tuple[str, ...] = ()
     date_format: str = ""
     digits: int | None = None
 
@@ -120,7 +119,7 @@ def declared(name: str, kind: Kind, style: str | None, texts: Sequence[str], num
     if kind == "ignore":
         return Column(name=name, kind="ignore", modelled=False, reason="ignored by the configuration")
     if kind == "categorical":
-        return Column(name=name, kind=kind, modelled=True, levels=_levels(texts), reason="by configuration")
+        return Column(name=name, kind=kind, modelled=True, reason="by configuration")
     if kind in ("numeric", "integer"):
         plain = [p for t in set(texts) if cells.is_number(p := numbers.plain(t))]
         return Column(name=name, kind=kind, modelled=True, digits=_digits(plain), reason="by configuration")
@@ -172,15 +171,7 @@ def _text(name: str, texts: Sequence[str]) -> Column:
             modelled=False,
             reason=f"{what}: {distinct:,} different values in {len(present):,} rows",
         )
-    levels = _levels(texts)
-    return Column(name=name, kind="categorical", modelled=True, levels=levels, reason=_constant(list(levels)))
-
-
-def _levels(texts: Sequence[str]) -> tuple[str, ...]:
-    """Seen values, the most frequent first, at most MAX_LEVELS."""
-    counts = Counter(text for text in texts if text)
-    ranked = sorted(counts, key=lambda text: (-counts[text], text))
-    return tuple(ranked[:MAX_LEVELS])
+    return Column(name=name, kind="categorical", modelled=True, reason=_constant(present))
 
 
 def _constant(values: list[str]) -> str:

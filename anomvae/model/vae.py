@@ -82,8 +82,10 @@ class VAE:
 
 def kl_divergence(mu: Array32, logvar: Array32) -> Array32:
     """KL(q(z given x) to N(0, I)) in nats, summed over the last axis (arXiv 1312.6114, appendix B)."""
-    return np.float32(0.5) * np.sum(mu * mu + np.exp(logvar) - logvar - np.float32(1), axis=-1)
+    total: Array32 = np.sum(mu * mu + np.exp(logvar) - logvar - np.float32(1), axis=-1)
+    return np.float32(0.5) * total
 
 
 def _silu(a: Array32) -> Array32:
-    return a / (np.float32(1) + np.exp(-np.clip(a, -80.0, None)))
+    out: Array32 = a / (np.float32(1) + np.exp(-np.clip(a, np.float32(-80), None)))
+    return out

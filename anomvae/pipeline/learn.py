@@ -1,8 +1,7 @@
 """Typed columns to a fitted detector: encode, deal folds, train, judge out of fold, calibrate."""
 
-import time
 from collections.abc import Callable, Mapping
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 import numpy as np
@@ -11,11 +10,15 @@ from numpy.typing import NDArray
 from anomvae.errors import DataError
 from anomvae.model.detector import Detector, OutOfFold, calibrate, judge_out_of_fold
 from anomvae.model.encoding import Encoded, Encoding, encode, fit_encoding
-from anomvae.model.folds import FOLDS, Dependence, block_ids, deal, dependence
+from anomvae.model.explanation import fit_intervals
+from anomvae.model.folds import Dependence, block_ids, deal, dependence
 from anomvae.model.schema import Schema, Values
 from anomvae.model.scoring import Scorer
 from anomvae.model.vae import VAE
 from anomvae.settings import FitSettings, seconds
+
+if TYPE_CHECKING:
+    from anomvae.training.trainer import Recipe
 
 LEAST_ROWS = 20
 
@@ -40,6 +43,7 @@ def learn(
     columns: Mapping[str, Values],
     settings: FitSettings,
     files: NDArray[np.intp] | None = None,
+    *,
     progress: Callable[[int, int], None] = lambda done, total: None,
     folds: Literal["blocks", "random"] = "blocks",
 ) -> Learned:
@@ -73,6 +77,7 @@ def learn(
     scorer = Scorer(encoding, VAE(trained.arrays, recipe.hidden), trained.seen)
     judged = judge_out_of_fold(scorer, rows, dealt)
     detector = calibrate(schema, scorer, judged, blocks, settings.alpha)
+    detector.intervals = fit_intervals(scorer, rows, dealt)
     return Learned(
         detector=detector,
         judged=judged,
@@ -96,7 +101,7 @@ def _check_rows(n: int, columns: Mapping[str, Values]) -> None:
         raise DataError("nothing_to_learn", "every column is constant: there is nothing to learn from")
 
 
-def _recipe(settings: FitSettings, encoding: Encoding, n: int, device: str) -> "Recipe":  # noqa: F821
+def _recipe(settings: FitSettings, encoding: Encoding, n: int, device: str) -> "Recipe":
     from anomvae.training.trainer import Recipe
 
     d = len(encoding.columns)
@@ -129,11 +134,3 @@ def latents_used(vae: VAE, rows: Encoded) -> int:
     x = np.hstack([rows.x, rows.hidden])[:4096].astype(np.float32)
     mu, _ = vae.posterior(x)
     return int(np.median((mu.var(axis=1) > 0.01).sum(axis=1)))
-
-
-def timed(started: float) -> float:
-    """Seconds since `started`, by the monotonic clock."""
-    return round(time.monotonic() - started, 3)
-
-
-__all__ = ["FOLDS", "LEAST_ROWS", "Learned", "learn", "planned_steps", "timed"]

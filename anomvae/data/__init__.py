@@ -1,0 +1,1 @@
+"""The edge to tables: the only room that knows pyarrow and pandas."""

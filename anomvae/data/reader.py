@@ -1,0 +1,169 @@
+"""A table, read strictly and once: batches of text columns, with line numbers and rejected rows.
+
+No value is guessed, no row is dropped in silence: records in = rows + rejects. Memory is bounded by one
+batch. Types come from the model's schema, never from the file.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from anomvae.data import header, parquet
+from anomvae.data.records import Line, Records
+from anomvae.data.source import Source
+from anomvae.errors import DataError
+from anomvae.settings import Dialect
+
+BATCH_ROWS = 4096
+BATCH_CELLS = 1 << 20
+PEEK = 200
+REMEMBERED = 1000
+
+
+class Reject(msgspec.Struct, frozen=True):
+    """A record that is no row of this table."""
+
+    line: int
+    code: str
+    message: str
+    column: str | None = None
+
+
+class TextBatch(msgspec.Struct, frozen=True):
+    """Rows as text: `rows` (n lists of fields, in the file's column order) and their `lines` (n)."""
+
+    rows: list[list[str]]
+    lines: list[int]
+
+
+class Table:
+    """One input.
+
+    Args:
+        name: a path (.csv, .csv.gz, .parquet, anything else is CSV) or `-`.
+        dialect: how text becomes cells.
+
+    Attributes:
+        names: the header, once opened.
+        rejects: rejected records, the first thousand; `rejected` counts all of them.
+        warnings: what was noticed and let pass.
+    """
+
+    def __init__(self, name: str, dialect: Dialect) -> None:
+        self.name, self.dialect = name, dialect
+        self.source = Source(name, dialect.encoding)
+        self.rejects: list[Reject] = []
+        self.rejected = 0
+        self.rows = 0
+        self.header_line = 1
+        self._parquet = parquet.Table(name) if name.endswith(".parquet") else None
+        self.names: list[str] = self._parquet.names if self._parquet else self._open()
+
+    @property
+    def warnings(self) -> list[str]:
+        """What was noticed and let pass."""
+        return self.source.warnings
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the file's bytes, once all batches were taken."""
+        return self._parquet.sha256 if self._parquet else self.source.sha256
+
+    def reject(self, line: int, code: str, message: str, column: str | None = None) -> None:
+        """Count a record as unreadable."""
+        self.rejected += 1
+        if len(self.rejects) < REMEMBERED:
+            self.rejects.append(Reject(line, code, message, column))
+
+    def batches(self) -> Iterator[TextBatch]:
+        """The rows, in order.
+
+        Raises:
+            DataError: the file as a whole cannot be trusted to be this table.
+        """
+        size = max(min(BATCH_ROWS, BATCH_CELLS // max(len(self.names), 1)), 1)
+        if self._parquet:
+            lines = self._parquet.rows()
+        else:
+            lines = self._rows()
+        batch = TextBatch([], [])
+        for line in lines:
+            batch.rows.append(line.fields)
+            batch.lines.append(line.number)
+            if len(batch.rows) == size:
+                yield batch
+                batch = TextBatch([], [])
+        self._check_empty()
+        if batch.rows:
+            yield batch
+
+    def _open(self) -> list[str]:
+        lines = self.source.lines()
+        for _ in range(self.dialect.skip_lines):
+            if next(lines, None) is None:
+                break
+        self._records = Records(lines, self.dialect.delimiter)
+        first = next(self._records, None)
+        if first is None or (not any(field.strip() for field in first.fields) and first.error is None):
+            raise DataError("empty_file", "holds no header and no rows")
+        if first.error is not None:
+            raise first.error
+        self.header_line = first.number + self.dialect.skip_lines
+        return header.clean(first.fields)
+
+    def _rows(self) -> Iterator[Line]:
+        peeked = [line for line, _ in zip(self._records, range(PEEK), strict=False)]
+        trailing = self._trailing(peeked)
+        width = len(self.names)
+        for lines in (peeked, self._records):
+            for line in lines:
+                self.rows += 1
+                number = line.number + self.dialect.skip_lines
+                fields = line.fields[:-1] if trailing and line.fields[-1:] == [""] else line.fields
+                if line.error is not None:
+                    self.reject(number, line.error.code, line.error.message)
+                elif len(fields) != width:
+                    told = f"{len(line.fields)} fields where the header has {width}"
+                    self.reject(number, "row_width", told)
+                elif fields == self.names:
+                    self.reject(number, "repeated_header", "the header again")
+                else:
+                    yield Line(fields, number)
+
+    def _trailing(self, peeked: list[Line]) -> bool:
+        """Whether every row ends in a delimiter that the header lacks.
+
+        Raises:
+            DataError: every row has the same wrong width: the columns cannot be told.
+        """
+        widths = {len(line.fields) for line in peeked if line.error is None}
+        if len(widths) != 1 or widths == {len(self.names)} or len(peeked) < 2:
+            return False
+        width = widths.pop()
+        if width == len(self.names) + 1 and all(line.fields[-1] == "" for line in peeked if not line.error):
+            self.warnings.append("trailing_delimiter: every row ends in an empty field, which was ignored")
+            return True
+        message = f"every row has {width} fields, the header {len(self.names)}: columns cannot be told"
+        raise DataError("width_mismatch_all", message, line=peeked[0].number + self.dialect.skip_lines)
+
+    def _check_empty(self) -> None:
+        if self._parquet:
+            self.rows = self._parquet.count
+        if not self.rows:
+            self.warnings.append("header_only: no rows under the header")
+
+    def check_rejects(self) -> None:
+        """Refuse the file when too much of it is unreadable; call it when all batches were taken.
+
+        Raises:
+            DataError: `too_many_bad_rows`: more than max(100, 1 %) of the rows, or more than half.
+        """
+        if self.rejected > max(100, self.rows // 100) or 2 * self.rejected > self.rows:
+            first = self.rejects[0]
+            message = f"{self.rejected:,} of {self.rows:,} rows are unreadable; the first: {first.message} ({first.code})"
+            raise DataError("too_many_bad_rows", message, line=first.line, column=first.column)
+
+
+def columns_of(rows: Sequence[Sequence[str]], positions: Sequence[int]) -> list[list[str]]:
+    """The chosen columns of text rows, as columns."""
+    return [[row[at] for row in rows] for at in positions]

@@ -1,0 +1,287 @@
+"""One `.anomvae` file: safetensors with a JSON document in its metadata; never pickle.
+
+Everything is checked before anything is allocated: sizes against the file, every tensor's name, type and
+shape against what the document's architecture needs, and that all numbers are finite. Nothing in the file is
+ever run, and no training row is inside: the calibration scores and the names of categories are.
+"""
+
+import hashlib
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from anomvae import disk
+from anomvae.errors import DataError, ModelError
+from anomvae.model.calibration import Calibration, Tail
+from anomvae.model.detector import About, Detector, Terms
+from anomvae.model.encoding import Encoding
+from anomvae.model.schema import Schema
+from anomvae.model.scoring import Scorer
+from anomvae.model.vae import VAE, layer_shapes
+
+FORMAT = 1
+MAX_HEADER = 1 << 20
+MAX_FILE = 1 << 31
+KEY = "anomvae"
+DTYPES = {
+    "F32": np.dtype("float32"),
+    "F64": np.dtype("float64"),
+    "I64": np.dtype("int64"),
+    "U8": np.dtype("uint8"),
+}
+
+Tensors = dict[str, NDArray[Any]]
+Layout = dict[str, tuple[str, tuple[int, ...]]]
+
+
+class Document(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The JSON part of a model file."""
+
+    format: int
+    about: About
+    schema: Schema
+    encoding: Encoding
+    hidden: tuple[int, ...]
+    latent: int
+    members: int
+    knots: int
+    rows: int
+    alpha: float
+    effective: float
+    tail_start: float
+    tail_share: float
+    tail_scale: float
+    tail_shape: float
+
+
+def save(detector: Detector, path: Path) -> str:
+    """Write a detector to a file, whole or not at all; returns its model_id (sha256 of the file).
+
+    Raises:
+        EnvironmentFault: the file cannot be written.
+    """
+    from safetensors.numpy import save as to_bytes
+
+    tensors = _tensors(detector)
+    document = msgspec.json.encode(_document(detector, tensors)).decode()
+    data = to_bytes(tensors, metadata={KEY: document})
+    if int.from_bytes(data[:8], "little") > MAX_HEADER:
+        raise DataError("schema_too_large", "the categories' names do not fit a model file; drop columns")
+    with disk.replacing(path) as file:
+        file.write(data)
+    detector.model_id = hashlib.sha256(data).hexdigest()
+    return detector.model_id
+
+
+def load(path: str | Path) -> Detector:
+    """Read a detector from a file, without torch and without running anything that is in it.
+
+    Raises:
+        ModelError: the file is missing, no model, truncated, of a newer format, or inconsistent.
+    """
+    data = _read(Path(path))
+    try:
+        return _open(data, str(path))
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from error
+
+
+def _read(path: Path) -> bytes:
+    try:
+        size = path.stat().st_size
+        if size > MAX_FILE:
+            raise ModelError(f"{path}: {size:,} bytes is more than a model file may have ({MAX_FILE:,}).")
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise ModelError(
+            f"{path}: no such model file; make one with 'anomvae fit', or name it with -m."
+        ) from error
+    except OSError as error:
+        raise ModelError(f"{path}: the model file cannot be read ({error.strerror}).") from error
+
+
+def _open(data: bytes, name: str) -> Detector:
+    from safetensors.numpy import load as from_bytes
+
+    header = _header(data)
+    document = _parse(header)
+    _check_layout(header, _layout(document))
+    tensors = from_bytes(data)
+    if not all(np.isfinite(tensor).all() for tensor in tensors.values()):
+        raise ModelError("holds numbers that are not finite; make the model again with 'anomvae fit'.")
+    detector = _assemble(document, tensors)
+    detector.model_id = hashlib.sha256(data).hexdigest()
+    return detector
+
+
+def _header(data: bytes) -> dict[str, Any]:
+    """The safetensors header, checked against the file's size."""
+    if data[:2] in (b"PK", b"\x1f\x8b") or data[:1] == b"\x80":
+        raise ModelError("is a pickle or an archive, not an anomvae model; refused without opening it.")
+    length = int.from_bytes(data[:8], "little")
+    if len(data) < 8 or length > MAX_HEADER or length > len(data) - 8:
+        raise ModelError("is not an anomvae model, or is cut off: its header does not fit the file.")
+    try:
+        header = json.loads(data[8 : 8 + length], parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise ModelError("is not an anomvae model: its header is not JSON.") from error
+    if not isinstance(header, dict) or not isinstance(header.get("__metadata__"), dict):
+        raise ModelError("is not an anomvae model: it carries no description of itself.")
+    _check_bytes(header, len(data) - 8 - length)
+    return header
+
+
+def _no_constant(text: str) -> float:
+    raise ValueError(f"{text} is not JSON")
+
+
+def _check_bytes(header: dict[str, Any], available: int) -> None:
+    """Declared tensors must cover the file's bytes, end to end."""
+    try:
+        spans = sorted(
+            (
+                entry["data_offsets"][0],
+                entry["data_offsets"][1],
+                math.prod(entry["shape"]) * DTYPES[entry["dtype"]].itemsize,
+            )
+            for key, entry in header.items()
+            if key != "__metadata__"
+        )
+        at = 0
+        for start, stop, size in spans:
+            if start != at or stop - start != size:
+                raise ModelError("is corrupt: a tensor's shape does not fit its bytes.")
+            at = stop
+    except (KeyError, TypeError, IndexError, ValueError, OverflowError) as error:
+        raise ModelError("is corrupt: its table of tensors cannot be read.") from error
+    if at != available:
+        raise ModelError(f"is cut off or padded: {at:,} bytes declared, {available:,} there.")
+
+
+def _parse(header: dict[str, Any]) -> Document:
+    try:
+        text = header["__metadata__"][KEY]
+        version = msgspec.json.decode(text, type=dict[str, Any]).get("format")
+        if isinstance(version, int) and version > FORMAT:
+            raise ModelError(f"has format {version}, this anomvae reads up to {FORMAT}; upgrade anomvae.")
+        return msgspec.json.decode(text, type=Document)
+    except (KeyError, TypeError, msgspec.DecodeError, RecursionError) as error:
+        raise ModelError(f"is not a valid anomvae model ({error}).") from error
+
+
+def _check_layout(header: dict[str, Any], layout: Layout) -> None:
+    found = {
+        key: (entry["dtype"], tuple(entry["shape"])) for key, entry in header.items() if key != "__metadata__"
+    }
+    if found != layout:
+        wrong = sorted(set(found.items()) ^ set(layout.items()))[0][0]
+        raise ModelError(f"is corrupt: tensor '{wrong}' is not what its description needs.")
+
+
+def _layout(document: Document) -> Layout:
+    """Type and shape of every tensor that this document needs."""
+    width, features = document.encoding.width, len(document.encoding.features)
+    tails = len(document.encoding.columns) + 2
+    members = document.members
+    shapes = layer_shapes(width + features, document.hidden, document.latent, width)
+    layout: Layout = {f"net.{k}.weight": ("F32", (members, *shape)) for k, shape in shapes.items()}
+    layout |= {f"net.{k}.bias": ("F32", (members, 1, shape[1])) for k, shape in shapes.items()}
+    return layout | {
+        "net.sigma": ("F32", (members, features)),
+        "seen": ("U8", (members, width)),
+        "novelty": ("F64", (features,)),
+        "intervals": ("F64", (features, 2)),
+        "terms.center": ("F64", (2,)),
+        "terms.spread": ("F64", (2,)),
+        "tails.bounds": ("I64", (tails + 1,)),
+        "tails.knots": ("F64", (document.knots,)),
+        "tails.nats": ("F64", (document.knots,)),
+        "tails.scale": ("F64", (tails,)),
+        "tails.shape": ("F64", (tails,)),
+        "calibration.scores": ("F64", (document.rows,)),
+    }
+
+
+def _tensors(detector: Detector) -> Tensors:
+    scorer, terms = detector.scorer, detector.terms
+    tails = [*terms.columns, terms.total, terms.largest]
+    return {f"net.{name}": array for name, array in scorer.vae.arrays.items()} | {
+        "seen": scorer.seen.astype(np.uint8),
+        "novelty": scorer.novelty,
+        "intervals": detector.intervals,
+        "terms.center": terms.center,
+        "terms.spread": terms.spread,
+        "tails.bounds": np.cumsum([0, *(len(tail.knots) for tail in tails)]).astype(np.int64),
+        "tails.knots": np.concatenate([tail.knots for tail in tails]),
+        "tails.nats": np.concatenate([tail.nats for tail in tails]),
+        "tails.scale": np.array([tail.scale for tail in tails]),
+        "tails.shape": np.array([tail.shape for tail in tails]),
+        "calibration.scores": detector.calibration.scores,
+    }
+
+
+def _document(detector: Detector, tensors: Tensors) -> Document:
+    calibration, vae = detector.calibration, detector.scorer.vae
+    if detector.about is None:
+        raise ModelError("a detector without lineage cannot be saved; fit it from files.")
+    return Document(
+        format=FORMAT,
+        about=detector.about,
+        schema=detector.schema,
+        encoding=detector.scorer.encoding,
+        hidden=vae.hidden,
+        latent=vae.latent,
+        members=vae.members,
+        knots=len(tensors["tails.knots"]),
+        rows=len(calibration.scores),
+        alpha=calibration.alpha,
+        effective=calibration.effective,
+        tail_start=calibration.tail_start,
+        tail_share=calibration.tail_share,
+        tail_scale=calibration.tail_scale,
+        tail_shape=calibration.tail_shape,
+    )
+
+
+def _assemble(document: Document, tensors: Tensors) -> Detector:
+    vae = VAE({k[4:]: v for k, v in tensors.items() if k.startswith("net.")}, document.hidden)
+    scorer = Scorer(document.encoding, vae, tensors["seen"] != 0, tensors["novelty"])
+    *columns, total, largest = _tails(tensors)
+    terms = Terms(tensors["terms.center"], tensors["terms.spread"], tuple(columns), total, largest)
+    calibration = Calibration(
+        tensors["calibration.scores"],
+        document.effective,
+        document.tail_start,
+        document.tail_share,
+        document.tail_scale,
+        document.tail_shape,
+        document.alpha,
+    )
+    detector = Detector(document.schema, scorer, terms, calibration, document.about)
+    detector.intervals = tensors["intervals"]
+    return detector
+
+
+def _tails(tensors: Tensors) -> list[Tail]:
+    bounds, knots, nats = tensors["tails.bounds"], tensors["tails.knots"], tensors["tails.nats"]
+    if bounds[0] != 0 or bounds[-1] != len(knots) or np.any(np.diff(bounds) < 1):
+        raise ModelError("is corrupt: the tails' bounds do not fit.")
+    return [
+        Tail(knots[a:b], nats[a:b], float(scale), float(shape))
+        for a, b, scale, shape in zip(
+            bounds, bounds[1:], tensors["tails.scale"], tensors["tails.shape"], strict=False
+        )
+    ]
+
+
+def writable_by_others(path: Path) -> bool:
+    """Whether another user may replace the model: then its verdicts are theirs."""
+    return any(
+        os.stat(p).st_mode & 0o022 and not os.stat(p).st_mode & 0o1000 for p in (path, path.absolute().parent)
+    )
