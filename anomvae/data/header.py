@@ -19,9 +19,7 @@ def clean(names: Sequence[str]) -> list[str]:
         DataError: more than 10,000 columns.
     """
     if len(names) > MAX_COLUMNS:
-        raise DataError(
-            "too_many_columns", f"has {len(names):,} columns, the limit is {MAX_COLUMNS:,}", line=1
-        )
+        raise DataError("too_many_columns", f"has {len(names):,} columns, the limit is {MAX_COLUMNS:,}", line=1)
     return [name.replace("\ufeff", "") if i == 0 else name for i, name in enumerate(names)]
 
 
@@ -61,9 +59,7 @@ def locate(
         raise DataError("missing_columns", _missing(missing, names, wanted), line=line, column=missing[0])
     for name, count in Counter(names).items():
         if count > 1 and name in wanted:
-            raise DataError(
-                "duplicate_columns", f"column '{name}' stands {count} times", line=line, column=name
-            )
+            raise DataError("duplicate_columns", f"column '{name}' stands {count} times", line=line, column=name)
     extra = [name for name in names if name not in known and name]
     warnings = [f"extra_columns: not in training, ignored: {', '.join(extra[:5])}"] if extra else []
     if "" in names:

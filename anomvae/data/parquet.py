@@ -7,7 +7,7 @@ from typing import Any
 
 from anomvae.data import header
 from anomvae.data.records import Line
-from anomvae.data.source import open_input
+from anomvae.data.source import CHUNK, open_input
 from anomvae.errors import DataError
 
 
@@ -32,8 +32,11 @@ class Table:
     def sha256(self) -> str:
         """Hash of the file's bytes."""
         if not self._digest:
+            digest = hashlib.sha256()
             with open_input(self._name) as file:
-                self._digest = hashlib.file_digest(file, "sha256").hexdigest()
+                while chunk := file.read(CHUNK):
+                    digest.update(chunk)
+            self._digest = digest.hexdigest()
         return self._digest
 
     def rows(self) -> Iterator[Line]:

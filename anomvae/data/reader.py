@@ -82,10 +82,7 @@ class Table:
             DataError: the file as a whole cannot be trusted to be this table.
         """
         size = max(min(BATCH_ROWS, BATCH_CELLS // max(len(self.names), 1)), 1)
-        if self._parquet:
-            lines = self._parquet.rows()
-        else:
-            lines = self._rows()
+        lines = self._parquet.rows() if self._parquet else self._rows()
         batch = TextBatch([], [])
         for line in lines:
             batch.rows.append(line.fields)
@@ -160,7 +157,8 @@ class Table:
         """
         if self.rejected > max(100, self.rows // 100) or 2 * self.rejected > self.rows:
             first = self.rejects[0]
-            message = f"{self.rejected:,} of {self.rows:,} rows are unreadable; the first: {first.message} ({first.code})"
+            share = f"{self.rejected:,} of {self.rows:,} rows are unreadable"
+            message = f"{share}; the first: {first.message} ({first.code})"
             raise DataError("too_many_bad_rows", message, line=first.line, column=first.column)
 
 

@@ -111,9 +111,7 @@ class Source:
 
     def _limit(self, total: int) -> None:
         if total > max(100 << 20, 200 * self._raw) or total > MAX_INFLATED:
-            raise DataError(
-                "inflate_limit", f"inflates to more than {total:,} bytes, over 200 times its size"
-            )
+            raise DataError("inflate_limit", f"inflates to more than {total:,} bytes, over 200 times its size")
 
     def _checked(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
         """Refuse what is no text, drop a final Ctrl-Z, and tell of a missing final line end."""
@@ -126,9 +124,7 @@ class Source:
         held = b""
         for chunk in _chain(first, chunks):
             if b"\0" * 16 in held[-16:] + chunk and not self._wide:
-                raise DataError(
-                    "nul_tail", "holds a block of NUL bytes: it was cut off or never fully written"
-                )
+                raise DataError("nul_tail", "holds a block of NUL bytes: it was cut off or never fully written")
             yield held
             held = chunk
         if held.endswith(b"\x1a") and not self._wide:
@@ -179,9 +175,7 @@ class Source:
         at = base + error.start
         line += error.object[: error.start].count(b"\n")
         code = "encoding_unknown" if self._wide else "encoding_not_utf8"
-        hint = (
-            " (perhaps --encoding cp1252 when fitting)" if self.encoding == "utf-8" and not self._wide else ""
-        )
+        hint = " (perhaps --encoding cp1252 when fitting)" if self.encoding == "utf-8" and not self._wide else ""
         byte = error.object[error.start] if error.start < len(error.object) else 0
         message = f"byte 0x{byte:02x} at offset {at:,} is not {self.mark or self.encoding}{hint}"
         return DataError(code, message, line=line, offset=at)

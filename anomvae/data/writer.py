@@ -39,9 +39,7 @@ class Writer(Protocol):
         """Write what is still held."""
 
 
-def open_writer(
-    file: IO[bytes], suffix: str, names: Sequence[str], text_columns: Sequence[int] | None
-) -> Writer:
+def open_writer(file: IO[bytes], suffix: str, names: Sequence[str], text_columns: Sequence[int] | None) -> Writer:
     """A writer by suffix: `.csv`, `.jsonl` or `.parquet`.
 
     Args:
@@ -139,9 +137,10 @@ class ParquetWriter:
         import pyarrow.parquet as pq
 
         text, number = pa.string(), pa.float64()
-        reason = pa.struct([(name, number if name == "share" else text) for name in Reason.__struct_fields__])
-        kinds = [pa.int64(), number, number, number, number, number, pa.bool_(), text, pa.list_(reason)]
-        fields = [(name, text) for name in names]
+        parts: list[Any] = [(name, number if name == "share" else text) for name in Reason.__struct_fields__]
+        reason = pa.struct(parts)
+        kinds: list[Any] = [pa.int64(), number, number, number, number, number, pa.bool_(), text, pa.list_(reason)]
+        fields: list[tuple[str, Any]] = [(name, text) for name in names]
         fields += [(f"_av_{name}", kind) for name, kind in zip(COLUMNS, kinds, strict=True)]
         self._schema = pa.schema(fields)
         self._writer = pq.ParquetWriter(file, self._schema)

@@ -86,6 +86,10 @@ class Calibration(msgspec.Struct, frozen=True):
     tail_shape: float
     alpha: float
 
+    def at(self, alpha: float) -> "Calibration":
+        """The same calibration with another alpha."""
+        return msgspec.structs.replace(self, alpha=alpha)
+
     def p_values(self, scores: Floats) -> tuple[Floats, NDArray[np.bool_]]:
         """p-value of each score, and whether it rests on the tail estimate alone."""
         n = len(self.scores)

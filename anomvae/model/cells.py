@@ -145,9 +145,7 @@ def parse_date(text: str, style: str) -> float:
         moment = _iso(text) if style == ISO else datetime.strptime(text, style)
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError) as error:
-        raise DataError(
-            "bad_date", f"{quoted(text)} is not a date written like the training data's"
-        ) from error
+        raise DataError("bad_date", f"{quoted(text)} is not a date written like the training data's") from error
 
 
 def _iso(text: str) -> datetime:

@@ -169,9 +169,7 @@ def judge_out_of_fold(scorer: Scorer, rows: Encoded, folds: NDArray[np.intp]) ->
     return OutOfFold(scorer.by_column(known), kl, novelty)
 
 
-def calibrate(
-    schema: Schema, scorer: Scorer, judged: OutOfFold, blocks: NDArray[np.intp], alpha: float
-) -> Detector:
+def calibrate(schema: Schema, scorer: Scorer, judged: OutOfFold, blocks: NDArray[np.intp], alpha: float) -> Detector:
     """Fit every tail and the threshold to out-of-fold deviances, and make the detector.
 
     Args:

@@ -234,17 +234,13 @@ def _number(name: str, values: Matrix) -> Feature:
     )
 
 
-def _categories(
-    name: str, part: Part, texts: NDArray[np.object_], low: float = 0.0, high: float = 0.0
-) -> Feature:
+def _categories(name: str, part: Part, texts: NDArray[np.object_], low: float = 0.0, high: float = 0.0) -> Feature:
     levels, counts = np.unique([text for text in texts if text != ""], return_counts=True)
     order = np.argsort(-counts, kind="stable")
     ranked = tuple(str(level) for level in levels[order])
     top = len(ranked) if len(ranked) <= TOP_LEVELS else TOP_LEVELS - 1
     gaps = bool((texts == "").any())
-    return Feature(
-        column=name, part=part, levels=ranked[:top], rare=ranked[top:], gaps=gaps, low=low, high=high
-    )
+    return Feature(column=name, part=part, levels=ranked[:top], rare=ranked[top:], gaps=gaps, low=low, high=high)
 
 
 def _date_features(column: Column, seconds: Matrix) -> list[Feature]:
@@ -259,7 +255,5 @@ def _date_features(column: Column, seconds: Matrix) -> list[Feature]:
     if span > 365 * 86400:
         parts.append("month")
     for part in parts:
-        features.append(
-            _categories(column.name, part, part_texts(Feature(column=column.name, part=part), seconds))
-        )
+        features.append(_categories(column.name, part, part_texts(Feature(column=column.name, part=part), seconds)))
     return features

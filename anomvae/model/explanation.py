@@ -32,8 +32,7 @@ def fit_intervals(scorer: Scorer, rows: Encoded, folds: NDArray[np.intp]) -> Flo
     for j, (feature, at) in enumerate(zip(scorer.encoding.features, scorer.encoding.offsets(), strict=True)):
         if feature.numeric:
             residuals = [
-                rows.x[index, at]
-                - _outputs(member, _hide(scorer, rows.take(index), columns[feature.column]))[0][:, at]
+                rows.x[index, at] - _outputs(member, _hide(scorer, rows.take(index), columns[feature.column]))[0][:, at]
                 for member, index in members
             ]
             out[j] = np.quantile(np.concatenate(residuals), (0.05, 0.95))
@@ -54,8 +53,7 @@ def reasons(
     shares = surprise / np.maximum(surprise.sum(axis=1, keepdims=True), 1e-12)
     order = np.argsort(-surprise, axis=1, kind="stable")[:, :REASONS]
     chosen = [
-        [int(j) for k, j in enumerate(row) if k == 0 or shares[i, j] >= LEAST_SHARE]
-        for i, row in enumerate(order)
+        [int(j) for k, j in enumerate(row) if k == 0 or shares[i, j] >= LEAST_SHARE] for i, row in enumerate(order)
     ]
     out: list[list[Reason]] = [[] for _ in chosen]
     for rank in range(REASONS):
@@ -73,9 +71,7 @@ def _reason(column: str, share: float, value: str, guess: tuple[str, str, str]) 
     shown = value if value != "" else "empty"
     text = f"{column} {shown}" + (f", expected {expected}" if expected else "")
     text += f" ({low} to {high})" if low else ""
-    return Reason(
-        column=column, share=round(share, 4), value=value, expected=expected, low=low, high=high, text=text
-    )
+    return Reason(column=column, share=round(share, 4), value=value, expected=expected, low=low, high=high, text=text)
 
 
 def _expected(detector: Detector, rows: Encoded, columns: NDArray[np.intp]) -> list[tuple[str, str, str]]:
@@ -103,9 +99,7 @@ def _guess(detector: Detector, column: int, outputs: Floats) -> tuple[str, str, 
         values = (outputs[at] + np.array([0.0, *detector.intervals[j]])) * feature.scale + feature.center
         expected, low, high = (_number(value, digits) for value in np.clip(values, feature.low, feature.high))
         return expected, low, high
-    told = [
-        _likely(detector, name, feature, outputs[at : at + feature.units], digits) for _, feature, at in parts
-    ]
+    told = [_likely(detector, name, feature, outputs[at : at + feature.units], digits) for _, feature, at in parts]
     return " ".join(told), "", ""
 
 
@@ -137,6 +131,4 @@ def _hide(scorer: Scorer, rows: Encoded, column: int) -> Encoded:
 def _outputs(scorer: Scorer, rows: Encoded) -> Floats:
     """Value-path outputs (members, n, width)."""
     parts = [out for _, out, _ in scorer.vae.blocks(np.hstack([rows.x, rows.hidden]))]
-    return (
-        np.concatenate(parts, axis=1).astype(np.float64) if parts else np.zeros((1, 0, scorer.encoding.width))
-    )
+    return np.concatenate(parts, axis=1).astype(np.float64) if parts else np.zeros((1, 0, scorer.encoding.width))

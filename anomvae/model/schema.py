@@ -20,6 +20,7 @@ from anomvae.model.cells import NumberFormat
 Kind = Literal["numeric", "integer", "categorical", "boolean", "datetime", "ignore"]
 Values = NDArray[np.float64] | NDArray[np.object_]
 
+STRAY_SHARE = 0.005  # so few cells that are no numbers are faults of the file, not a category
 MAX_LEVELS = 1000  # a category with more values than this is an identifier or free text
 
 
@@ -97,8 +98,9 @@ def infer(name: str, texts: Sequence[str], numbers: NumberFormat) -> Column:
     present = [text for text in counts if text not in cells.MISSING]
     if not present:
         return Column(name=name, kind="ignore", modelled=False, reason="no values")
-    plain = [numbers.plain(text) for text in present]
-    if all(map(cells.is_number, plain)):
+    plain = [p for text in present if cells.is_number(p := numbers.plain(text))]
+    strange = [text for text in present if not cells.is_number(numbers.plain(text))]
+    if sum(counts[text] for text in strange) <= STRAY_SHARE * sum(counts[text] for text in present):
         return _number(name, texts, plain, numbers)
     if all(text.lower() in cells.TRUE | cells.FALSE for text in present):
         return Column(name=name, kind="boolean", modelled=True, reason=_constant(present))
@@ -153,9 +155,10 @@ def _digits(plain: list[str]) -> int | None:
 
 def _counts_up(texts: Sequence[str], numbers: NumberFormat) -> bool:
     """A strictly rising whole number in nearly every row is a key, not a measurement."""
-    values = [numbers.parse(text) for text in texts if text.strip(" ") not in cells.MISSING]
-    if len(values) < 20 or len(values) < len(texts):
+    plain = [numbers.plain(text) for text in texts]
+    if len(plain) < 20 or not all(map(cells.is_number, plain)):
         return False
+    values = [float(text) for text in plain]
     return all(a < b for a, b in pairwise(values))
 
 

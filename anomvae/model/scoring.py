@@ -32,9 +32,7 @@ class Scorer:
         novelty: (features,): the deviance of a value never seen; NaN while it is being fitted.
     """
 
-    def __init__(
-        self, encoding: Encoding, vae: VAE, seen: NDArray[np.bool_], novelty: Floats | None = None
-    ) -> None:
+    def __init__(self, encoding: Encoding, vae: VAE, seen: NDArray[np.bool_], novelty: Floats | None = None) -> None:
         self.encoding, self.vae, self.seen = encoding, vae, seen
         features = encoding.features
         self.novelty = np.full(len(features), np.nan) if novelty is None else novelty
@@ -93,7 +91,7 @@ class Scorer:
         chosen = np.take_along_axis(logits, np.maximum(level, 0)[None, :, None], axis=2)[:, :, 0]
         dev = np.where(known, np.maximum(surprise - chosen, 0.0), 0.0)
         unseen = known & ~self.seen[:, self._at[j] + np.maximum(level, 0)]
-        return np.where(unseen, self.novelty[j], dev)
+        return np.asarray(np.where(unseen, self.novelty[j], dev))
 
     def _gaps(self, dev: Floats, j: int, rows: Encoded, logit: Floats) -> None:
         """Add -log of the Bernoulli likelihood of "is missing"."""

@@ -18,9 +18,7 @@ Arrays = Mapping[str, NDArray[np.float32]]
 BLOCK = 256  # rows of one matrix product; the last block is padded
 
 
-def layer_shapes(
-    inputs: int, hidden: tuple[int, ...], latent: int, outputs: int
-) -> dict[str, tuple[int, int]]:
+def layer_shapes(inputs: int, hidden: tuple[int, ...], latent: int, outputs: int) -> dict[str, tuple[int, int]]:
     """Name and shape (in, out) of every weight matrix of one member, in order of use."""
     encoder = [inputs, *hidden]
     decoder = [latent, *reversed(hidden)]
@@ -42,9 +40,7 @@ class VAE:
 
     def __init__(self, arrays: Arrays, hidden: tuple[int, ...]) -> None:
         self.arrays, self.hidden = dict(arrays), hidden
-        self.members, self.inputs, _ = (
-            arrays["encoder.0.weight"].shape if hidden else arrays["mu.weight"].shape
-        )
+        self.members, self.inputs, _ = arrays["encoder.0.weight"].shape if hidden else arrays["mu.weight"].shape
         self.latent = arrays["mu.weight"].shape[2]
         self.outputs = arrays["output.weight"].shape[2]
 
@@ -77,15 +73,14 @@ class VAE:
         return state
 
     def _linear(self, layer: str, state: Array32) -> Array32:
-        return state @ self.arrays[f"{layer}.weight"] + self.arrays[f"{layer}.bias"]
+        return np.asarray(state @ self.arrays[f"{layer}.weight"] + self.arrays[f"{layer}.bias"])
 
 
 def kl_divergence(mu: Array32, logvar: Array32) -> Array32:
     """KL(q(z given x) to N(0, I)) in nats, summed over the last axis (arXiv 1312.6114, appendix B)."""
-    total: Array32 = np.sum(mu * mu + np.exp(logvar) - logvar - np.float32(1), axis=-1)
-    return np.float32(0.5) * total
+    total = np.sum(mu * mu + np.exp(logvar) - logvar - np.float32(1), axis=-1)
+    return np.asarray(np.float32(0.5) * total, dtype=np.float32)
 
 
 def _silu(a: Array32) -> Array32:
-    out: Array32 = a / (np.float32(1) + np.exp(-np.clip(a, np.float32(-80), None)))
-    return out
+    return np.asarray(a / (np.float32(1) + np.exp(-np.clip(a, np.float32(-80), None))), dtype=np.float32)

@@ -8,7 +8,6 @@ ever run, and no training row is inside: the calibration scores and the names of
 import hashlib
 import json
 import math
-import os
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,7 @@ FORMAT = 1
 MAX_HEADER = 1 << 20
 MAX_FILE = 1 << 31
 KEY = "anomvae"
-DTYPES = {
+DTYPES: dict[str, np.dtype[Any]] = {
     "F32": np.dtype("float32"),
     "F64": np.dtype("float64"),
     "I64": np.dtype("int64"),
@@ -99,9 +98,7 @@ def _read(path: Path) -> bytes:
             raise ModelError(f"{path}: {size:,} bytes is more than a model file may have ({MAX_FILE:,}).")
         return path.read_bytes()
     except FileNotFoundError as error:
-        raise ModelError(
-            f"{path}: no such model file; make one with 'anomvae fit', or name it with -m."
-        ) from error
+        raise ModelError(f"{path}: no such model file; make one with 'anomvae fit', or name it with -m.") from error
     except OSError as error:
         raise ModelError(f"{path}: the model file cannot be read ({error.strerror}).") from error
 
@@ -176,9 +173,7 @@ def _parse(header: dict[str, Any]) -> Document:
 
 
 def _check_layout(header: dict[str, Any], layout: Layout) -> None:
-    found = {
-        key: (entry["dtype"], tuple(entry["shape"])) for key, entry in header.items() if key != "__metadata__"
-    }
+    found = {key: (entry["dtype"], tuple(entry["shape"])) for key, entry in header.items() if key != "__metadata__"}
     if found != layout:
         wrong = sorted(set(found.items()) ^ set(layout.items()))[0][0]
         raise ModelError(f"is corrupt: tensor '{wrong}' is not what its description needs.")
@@ -274,14 +269,11 @@ def _tails(tensors: Tensors) -> list[Tail]:
         raise ModelError("is corrupt: the tails' bounds do not fit.")
     return [
         Tail(knots[a:b], nats[a:b], float(scale), float(shape))
-        for a, b, scale, shape in zip(
-            bounds, bounds[1:], tensors["tails.scale"], tensors["tails.shape"], strict=False
-        )
+        for a, b, scale, shape in zip(bounds, bounds[1:], tensors["tails.scale"], tensors["tails.shape"], strict=False)
     ]
 
 
 def writable_by_others(path: Path) -> bool:
     """Whether another user may replace the model: then its verdicts are theirs."""
-    return any(
-        os.stat(p).st_mode & 0o022 and not os.stat(p).st_mode & 0o1000 for p in (path, path.absolute().parent)
-    )
+    modes = [place.stat().st_mode for place in (path, path.absolute().parent)]
+    return any(mode & 0o022 and not mode & 0o1000 for mode in modes)

@@ -77,9 +77,7 @@ class Network(nn.Module):
             total = total - (target[..., at : at + units] * logits).sum(-1)
         if len(self.gap_unit):
             bits = target[..., self.gap_unit]
-            costs = functional.binary_cross_entropy_with_logits(
-                out[..., self.gap_unit], bits, reduction="none"
-            )
+            costs = functional.binary_cross_entropy_with_logits(out[..., self.gap_unit], bits, reduction="none")
             total = total + costs.sum(-1)
         return total
 

@@ -85,16 +85,14 @@ def train(
 
 
 def _run(network: Network, batches: "_Batches", recipe: Recipe, progress: Callable[[int, int], None]) -> int:
-    optimiser = torch.optim.AdamW(
-        network.parameters(), lr=recipe.lr, weight_decay=1e-4, fused=recipe.device != "mps"
-    )
+    optimiser = torch.optim.AdamW(network.parameters(), lr=recipe.lr, weight_decay=1e-4, fused=recipe.device != "mps")
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, recipe.steps)
     started = time.monotonic()
     for step in range(recipe.steps):
         beta = recipe.beta * min(1.0, (step + 1) / (WARM_UP * recipe.steps))
         loss = network.loss(*batches.draw(), beta=beta, noise=batches.latent_noise())
         optimiser.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         schedule.step()
         if step % 50 == 0 or step == recipe.steps - 1:
@@ -107,9 +105,7 @@ def _run(network: Network, batches: "_Batches", recipe: Recipe, progress: Callab
 
 def _check(loss: float, step: int) -> None:
     if not math.isfinite(loss):
-        message = (
-            f"training diverged at step {step}: the loss is {loss}. Lower --lr, or look for absurd values."
-        )
+        message = f"training diverged at step {step}: the loss is {loss}. Lower --lr, or look for absurd values."
         raise DataError("training_diverged", message)
 
 

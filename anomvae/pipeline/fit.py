@@ -1,0 +1,244 @@
+"""fit: files -> columns -> schema -> detector -> model file -> FitResult."""
+
+import hashlib
+import importlib.metadata
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+import anomvae
+from anomvae.errors import DataError, UsageError
+from anomvae.model.cells import MISSING, NumberFormat
+from anomvae.model.detector import About
+from anomvae.model.schema import Column, Schema, Values, declared, infer, parse
+from anomvae.pipeline.gather import Gathered, gather, training_files
+from anomvae.pipeline.learn import Learned, learn
+from anomvae.pipeline.select import conditions, spoken
+from anomvae.results import Calibration, ColumnReport, FitResult, Lineage, ThresholdChange, Training
+from anomvae.settings import FitSettings, SchemaSettings
+from anomvae.storage import model_file
+
+Progress = Callable[[str, int, int], None]
+
+
+def fit(
+    files: Sequence[str],
+    model: str | Path = "model.anomvae",
+    settings: FitSettings | None = None,
+    schema: SchemaSettings | None = None,
+    progress: Progress = lambda stage, done, total: None,
+) -> FitResult:
+    """Train on normal rows, calibrate, save.
+
+    Args:
+        files: CSV or Parquet files, or folders of them.
+        model: where the model file goes.
+        settings: the recipe; the defaults are the same for all data.
+        schema: columns to leave out or to type by hand.
+        progress: called with a stage (`reading`, `training`), what is done and the total (0: unknown).
+
+    Raises:
+        AnomvaeError: with the exit code of the command line.
+    """
+    settings, chosen = settings or FitSettings(), schema or SchemaSettings()
+    started = time.monotonic()
+    wanted = conditions(settings)
+    paths = training_files(files)
+    table = gather(paths, settings, wanted, lambda _, rows: progress("reading", rows, 0))
+    if not table.rows:
+        told = f"no row meets {spoken(wanted)}" if table.rows_read else "no rows to learn from"
+        raise DataError("too_few_rows", told).within(paths[0])
+    fitted_schema = _schema(table, settings, chosen)
+    columns, kept = _typed(fitted_schema, table)
+    file = np.asarray(table.file)[kept]
+    try:
+        learned = learn(
+            fitted_schema, columns, settings, file, progress=lambda done, total: progress("training", done, total)
+        )
+    except DataError as error:
+        raise error.within(paths[0]) from error
+    if settings.threshold != "auto":
+        _move_threshold(learned, float(settings.threshold))
+    lineage = _lineage(table, settings, paths, len(file))
+    about = _about(learned, settings, _reports(learned, fitted_schema, columns), lineage)
+    learned.detector.about = about
+    model_file.save(learned.detector, Path(model))
+    return FitResult(
+        model=str(model),
+        model_id=learned.detector.model_id,
+        files=tuple(paths),
+        rows_read=table.rows_read,
+        rows_used=len(file),
+        rows_rejected=table.rejected,
+        selection=spoken(wanted),
+        columns=about.columns,
+        training=about.training,
+        calibration=about.threshold,
+        warnings=(*table.warnings, *_notes(learned)),
+        seconds=round(time.monotonic() - started, 2),
+    )
+
+
+def _schema(table: Gathered, settings: FitSettings, chosen: SchemaSettings) -> Schema:
+    numbers = NumberFormat(settings.decimal, settings.thousands)
+    left_out = dict.fromkeys(chosen.drop, "dropped (--drop)") | dict.fromkeys(chosen.id, "identifier (--id)")
+    if settings.label is not None:
+        left_out[settings.label] = "the label"
+    for name in [*left_out, *chosen.columns]:
+        if name not in table.names:
+            raise UsageError(f"column '{name}' of --drop, --id or [schema] is not in the training file.")
+    columns = []
+    for j, name in enumerate(table.names):
+        texts = [row[j] for row in table.rows]
+        if name in left_out or not name:
+            reason = left_out.get(name, "has no name")
+            columns.append(Column(name=name, kind="ignore", modelled=False, reason=reason))
+        elif name in chosen.columns:
+            stated = chosen.columns[name]
+            columns.append(declared(name, stated.kind, stated.format, texts, numbers))
+        else:
+            columns.append(infer(name, texts, numbers))
+    return Schema(columns=tuple(columns), decimal=settings.decimal, thousands=settings.thousands)
+
+
+def _typed(schema: Schema, table: Gathered) -> tuple[dict[str, Values], list[int]]:
+    """Typed columns of the rows whose every cell could be read, and those rows' positions."""
+    bad: set[int] = set()
+    columns: dict[str, Values] = {}
+    for j, column in enumerate(schema.columns):
+        if column.modelled:
+            columns[column.name], errors = parse(column, [row[j] for row in table.rows], schema.numbers)
+            bad.update(errors)
+            table.warnings += [f"column '{column.name}': {error.message}; row left out" for error in _few(errors)]
+    kept = [i for i in range(len(table.rows)) if i not in bad]
+    table.rejected += len(bad)
+    return {name: values[kept] for name, values in columns.items()}, kept
+
+
+def _few(errors: dict[int, DataError]) -> list[DataError]:
+    return list(errors.values())[:3]
+
+
+def _move_threshold(learned: Learned, threshold: float) -> None:
+    """A threshold given as a score: alpha becomes its p-value."""
+    calibration = learned.detector.calibration
+    p = float(calibration.p_values(np.array([threshold]))[0][0])
+    if not 0 < p < 1:
+        raise UsageError(f"--threshold {threshold:g} would flag every row or none; scores start at 0.")
+    learned.detector.calibration = calibration.at(p)
+
+
+def _about(learned: Learned, settings: FitSettings, reports: tuple[ColumnReport, ...], lineage: Lineage) -> About:
+    threshold = _calibration(learned)
+    return About(
+        created_by=f"anomvae {anomvae.__version__}",
+        dialect=settings.dialect(),
+        columns=reports,
+        training=_training(learned, settings),
+        threshold=threshold,
+        lineage=lineage,
+        history=(ThresholdChange(alpha=threshold.alpha, threshold=threshold.threshold, by="fit"),),
+    )
+
+
+def _lineage(table: Gathered, settings: FitSettings, paths: list[str], used: int) -> Lineage:
+    packages = ("torch", "numpy", "scipy")
+    return Lineage(
+        files=tuple(Path(path).name for path in paths),
+        data_sha256=hashlib.sha256("".join(table.sha256).encode()).hexdigest(),
+        rows_read=table.rows_read,
+        rows_used=used,
+        selection=spoken(conditions(settings)),
+        seed=settings.seed,
+        versions={name: importlib.metadata.version(name) for name in packages},
+    )
+
+
+def _calibration(learned: Learned) -> Calibration:
+    found = learned.detector.calibration
+    low, high = found.rate_interval(found.alpha)
+    rows = len(found.scores)
+    return Calibration(
+        alpha=found.alpha,
+        threshold=found.threshold(found.alpha),
+        rows=rows,
+        effective_rows=round(found.effective, 1),
+        rate_low=low,
+        rate_high=high,
+        supported_alpha=1 / (rows + 1),
+        estimated=found.alpha < 1 / (rows + 1),
+        dependent=learned.dependence.dependent,
+        correlation=round(learned.dependence.correlation, 3),
+        blocks=learned.blocks,
+        tail_shape=found.tail_shape,
+        tail_scale=found.tail_scale,
+    )
+
+
+def _training(learned: Learned, settings: FitSettings) -> Training:
+    encoding, vae = learned.detector.scorer.encoding, learned.detector.scorer.vae
+    recon, kl = float(learned.judged.columns.sum(axis=1).mean()), float(learned.judged.kl.mean())
+    there = [str(units) for units in (encoding.width, *learned.hidden)]
+    latent = f"[{learned.latent},{learned.latent}]"
+    return Training(
+        layout="-".join([*there, latent, str(learned.latent), *reversed(there)]),
+        hidden=learned.hidden,
+        latent=learned.latent,
+        beta=settings.beta,
+        steps=learned.steps,
+        steps_planned=learned.steps_planned,
+        members=vae.members,
+        device=learned.device,
+        seed=settings.seed,
+        recon=recon,
+        kl=kl,
+        elbo=-(recon + kl),
+        latents_used=learned.latents_used,
+    )
+
+
+def _reports(learned: Learned, schema: Schema, columns: dict[str, Values]) -> tuple[ColumnReport, ...]:
+    features = {feature.column: feature for feature in reversed(learned.detector.scorer.encoding.features)}
+    reports = []
+    for column in schema.columns:
+        feature = features.get(column.name)
+        if feature is None:
+            reports.append(ColumnReport(name=column.name, kind=column.kind, modelled=False, reason=column.reason))
+            continue
+        values = columns[column.name]
+        missing = np.isin(values, list(MISSING & {""})) if values.dtype == object else np.isnan(values.astype(float))
+        reports.append(
+            ColumnReport(
+                name=column.name,
+                kind=column.kind,
+                modelled=True,
+                reason=column.reason,
+                levels=None if feature.numeric else len(feature.levels) + len(feature.rare),
+                missing_share=round(float(missing.mean()), 4),
+                low=feature.low if feature.numeric else None,
+                high=feature.high if feature.numeric else None,
+            )
+        )
+    return tuple(reports)
+
+
+def _notes(learned: Learned) -> list[str]:
+    """What the user should know about the fit, loudest first."""
+    notes = []
+    if learned.latents_used == 0:
+        notes.append(
+            "posterior collapse: no latent dimension is in use, the KL says nothing of a row; "
+            "lower --beta (0.03 is the default), train longer (--steps), or give more rows"
+        )
+    if learned.steps < learned.steps_planned:
+        told = f"{learned.steps:,} of {learned.steps_planned:,} steps"
+        notes.append(f"training was ended by --max-time after {told}; the threshold is calibrated for what was reached")
+    rows = len(learned.judged.kl)
+    if learned.detector.calibration.alpha < 1 / (rows + 1):
+        notes.append(
+            f"{rows} rows support alpha {1 / (rows + 1):.3g} by counting; "
+            f"alpha {learned.detector.calibration.alpha:g} rests on a tail estimate, without a guarantee"
+        )
+    return notes

@@ -1,0 +1,292 @@
+"""score: file -> batches -> detector -> rows out, and one FileResult."""
+
+import shutil
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from anomvae import disk
+from anomvae.data import header
+from anomvae.data.reader import Table, TextBatch, columns_of
+from anomvae.data.writer import ScoredRow, Writer, open_writer, output_suffix
+from anomvae.errors import AnomvaeError, DataError, UsageError
+from anomvae.model.calibration import critical_severity, file_p_value, verdict
+from anomvae.model.detector import Detector, Scores
+from anomvae.model.explanation import reasons
+from anomvae.model.schema import Values, parse
+from anomvae.pipeline.tally import Tally, row_result
+from anomvae.results import (
+    ColumnBlame,
+    ErrorResult,
+    FileResult,
+    Reason,
+    RejectedRow,
+    ScoreResult,
+)
+from anomvae.settings import Dialect, ScoreSettings
+
+Progress = Callable[[str, int], None]
+
+
+def score(
+    files: Sequence[str],
+    detector: Detector,
+    settings: ScoreSettings | None = None,
+    output: str | None = None,
+    *,
+    model: str = "",
+    stdout: IO[bytes] | None = None,
+    progress: Progress = lambda file, rows: None,
+) -> ScoreResult:
+    """Score files once.
+
+    A file that cannot be read is refused and listed; the others are scored.
+
+    Args:
+        files: CSV or Parquet files, or `-` for standard input.
+        detector: the fitted model.
+        settings: what to write and tell.
+        output: a file for one input, a folder for several, `-` for CSV on `stdout`, None for no rows.
+        model: the model's name, for the result.
+        stdout: where `-` goes.
+        progress: called with the file and rows so far.
+
+    Raises:
+        AnomvaeError: where nothing can go on: usage, the disk.
+    """
+    settings = settings or ScoreSettings()
+    started = time.monotonic()
+    targets = _targets(files, output)
+    done: list[FileResult] = []
+    refused: list[ErrorResult] = []
+    for file, target in zip(files, targets, strict=True):
+        try:
+            done.append(score_file(file, detector, settings, target, stdout=stdout, progress=progress))
+        except DataError as error:
+            refused.append(error_result(error.within(_shown(file))))
+    return ScoreResult(
+        model=model,
+        model_id=detector.model_id,
+        alpha=_alpha(detector, settings),
+        rows=sum(one.rows for one in done),
+        scored=sum(one.scored for one in done),
+        rejected=sum(one.rejected for one in done),
+        flagged=sum(one.flagged for one in done),
+        critical=sum(one.critical for one in done),
+        files=tuple(done),
+        refused=tuple(refused),
+        seconds=round(time.monotonic() - started, 3),
+    )
+
+
+def error_result(error: AnomvaeError) -> ErrorResult:
+    """An error as a record."""
+    place = {name: getattr(error, name, None) for name in ("file", "line", "column")}
+    message = getattr(error, "message", str(error))
+    return ErrorResult(code=error.code, message=message, exit_code=error.exit_code, **place)
+
+
+def score_file(
+    file: str,
+    detector: Detector,
+    settings: ScoreSettings,
+    target: str | None = None,
+    *,
+    stdout: IO[bytes] | None = None,
+    progress: Progress = lambda file, rows: None,
+) -> FileResult:
+    """Score one file; its output appears whole, and only when the file has ended well.
+
+    Raises:
+        DataError: the file is refused; nothing was written.
+    """
+    run = _Run(file, detector, settings, progress)
+    if target is None:
+        return run.into(None)
+    if target != "-":
+        with disk.replacing(Path(target)) as out:
+            return run.into(out, target, output_suffix(target))
+    with tempfile.SpooledTemporaryFile(max_size=8 << 20) as spool:
+        result = run.into(spool, "-", ".csv")
+        spool.seek(0)
+        if stdout is not None:
+            shutil.copyfileobj(spool, stdout)
+            stdout.flush()
+    return result
+
+
+class _Run:
+    """One file on its way through a detector."""
+
+    def __init__(self, file: str, detector: Detector, settings: ScoreSettings, progress: Progress) -> None:
+        self.file, self.detector, self.settings, self.progress = file, detector, settings, progress
+        self.alpha = _alpha(detector, settings)
+        self.tally = Tally(_shown(file), settings.top)
+
+    def into(self, out: IO[bytes] | None, target: str = "", suffix: str = "") -> FileResult:
+        """Score every batch; rows go to `out`, if there is one.
+
+        Raises:
+            DataError: the file is refused.
+        """
+        started = time.monotonic()
+        about = self.detector.about
+        self.table = Table(self.file, about.dialect if about else Dialect())
+        self.positions = _positions(self.table, self.detector, self.settings)
+        writer = open_writer(out, suffix, self.table.names, self._text_positions()) if out else None
+        for batch in self.table.batches():
+            self._score(batch, writer)
+            self.progress(self.file, self.table.rows)
+        if self.settings.bad_rows == "quarantine" and self.table.rejected:
+            first = self.table.rejects[0]
+            raise DataError(first.code, first.message, line=first.line, column=first.column)
+        self.table.check_rejects()
+        if writer:
+            writer.close()
+        return self._result((target,) if out else (), round(time.monotonic() - started, 3))
+
+    def _score(self, batch: TextBatch, writer: Writer | None) -> None:
+        batch, columns = typed(batch, self.table, self.positions, self.detector)
+        if not batch.rows:
+            return
+        encoded = self.detector.encode(columns)
+        scores = self.detector.score_encoded(encoded)
+        flags = scores.p <= self.alpha
+        self.tally.add(scores, flags)
+        self.tally.notice(self.detector, encoded, columns)
+        flagged = np.flatnonzero(flags)
+        texts = [[batch.rows[i][at] for at in self.positions] for i in flagged]
+        told = reasons(self.detector, encoded.take(flagged), scores.surprise[flagged], texts)
+        for i, why in zip(flagged.tolist(), told, strict=True):
+            self.tally.remember(row_result(self.tally.file, batch.lines[i], scores, i, why))
+        if writer:
+            blamed = dict(zip(flagged.tolist(), told, strict=True))
+            chosen = range(len(batch.rows)) if self.settings.emit == "all" else flagged.tolist()
+            writer.write([_scored_row(batch, scores, i, flags[i], blamed.get(i, ())) for i in chosen])
+
+    def _text_positions(self) -> list[int] | None:
+        """Columns whose cells are text: those the model does not know to be numbers or dates."""
+        if not self.settings.spreadsheet_safe:
+            return None
+        kinds = ("numeric", "integer", "datetime", "boolean")
+        safe = {column.name for column in self.detector.schema.modelled if column.kind in kinds}
+        return [j for j, name in enumerate(self.table.names) if name not in safe]
+
+    def _result(self, outputs: tuple[str, ...], seconds: float) -> FileResult:
+        table, tally = self.table, self.tally
+        critical = critical_severity(tally.by_severity)
+        p_file = file_p_value(tally.scored, tally.flagged, self.alpha, self.detector.calibration.effective)
+        return FileResult(
+            file=tally.file,
+            sha256=table.sha256,
+            model_id=self.detector.model_id,
+            alpha=self.alpha,
+            rows=table.rows,
+            scored=tally.scored,
+            rejected=table.rejected,
+            flagged=tally.flagged,
+            critical=int(tally.flagged_by_severity[int(min(critical, 1001)) :].sum()),
+            expected_flags=self.alpha * tally.scored,
+            verdict=verdict(p_file),
+            p_file=p_file,
+            seconds=seconds,
+            outputs=outputs,
+            worst=tally.worst(critical),
+            blame=tuple(ColumnBlame(column=name, rows=rows) for name, rows in tally.blame.most_common(8)),
+            rejects=tuple(
+                RejectedRow(line=bad.line, code=bad.code, message=bad.message, column=bad.column)
+                for bad in table.rejects
+            ),
+            warnings=(*table.warnings, *tally.warnings(self.detector)),
+        )
+
+
+def typed(
+    batch: TextBatch, table: Table, positions: list[int], detector: Detector
+) -> tuple[TextBatch, dict[str, Values]]:
+    """Typed columns of the rows whose every modelled cell can be read; the others are rejected."""
+    columns: dict[str, Values] = {}
+    bad: dict[int, DataError] = {}
+    numbers = detector.schema.numbers
+    for column, texts in zip(detector.schema.modelled, columns_of(batch.rows, positions), strict=True):
+        columns[column.name], errors = parse(column, texts, numbers)
+        for i, error in errors.items():
+            bad.setdefault(i, error)
+    for i, error in sorted(bad.items()):
+        table.reject(batch.lines[i], error.code, f"column '{error.column}': {error.message}", error.column)
+    if not bad:
+        return batch, columns
+    kept = [i for i in range(len(batch.rows)) if i not in bad]
+    kept_batch = TextBatch([batch.rows[i] for i in kept], [batch.lines[i] for i in kept])
+    return kept_batch, {name: values[kept] for name, values in columns.items()}
+
+
+def _positions(table: Table, detector: Detector, settings: ScoreSettings) -> list[int]:
+    wanted = [column.name for column in detector.schema.modelled]
+    known = [column.name for column in detector.schema.columns]
+    delimiter = table.dialect.delimiter
+    positions, warnings = header.locate(table.names, wanted, known, delimiter, table.header_line)
+    extra = next((warning for warning in warnings if warning.startswith("extra_columns")), None)
+    if extra and settings.on_schema == "strict":
+        raise DataError("extra_columns", extra.partition(": ")[2], line=table.header_line)
+    table.warnings.extend(warnings)
+    return positions
+
+
+def _scored_row(batch: TextBatch, scores: Scores, i: int, flag: bool, why: tuple[Reason, ...]) -> ScoredRow:
+    return ScoredRow(
+        cells=batch.rows[i],
+        line=batch.lines[i],
+        score=float(scores.score[i]),
+        recon=float(scores.recon[i]),
+        kl=float(scores.kl[i]),
+        p=float(scores.p[i]),
+        severity=float(scores.severity[i]),
+        flag=bool(flag),
+        reasons=why,
+    )
+
+
+def _alpha(detector: Detector, settings: ScoreSettings) -> float:
+    return detector.calibration.alpha if settings.alpha is None else settings.alpha
+
+
+def _shown(file: str) -> str:
+    return "standard input" if file == "-" else file
+
+
+def _targets(files: Sequence[str], output: str | None) -> list[str | None]:
+    """The output of each input.
+
+    Raises:
+        UsageError: two inputs would write one file, or the output's name sets no format.
+    """
+    if output is None:
+        return [None] * len(files)
+    if len(files) == 1 and not (output != "-" and Path(output).is_dir()):
+        if output != "-":
+            output_suffix(output)
+        return [output]
+    if output == "-":
+        raise UsageError("-o - takes one input; give a folder for several.")
+    folder = Path(output)
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{output}: with several inputs -o is a folder, and this is a file.")
+    folder.mkdir(parents=True, exist_ok=True)
+    targets = [str(folder / _scored_name(file)) for file in files]
+    twice = [name for name, count in Counter(targets).items() if count > 1]
+    if twice:
+        raise UsageError(f"two inputs would both write {twice[0]}; score them apart.")
+    return list(targets)
+
+
+def _scored_name(file: str) -> str:
+    name = "stdin.csv" if file == "-" else Path(file).name
+    stem = name.removesuffix(".gz")
+    suffix = ".parquet" if stem.endswith(".parquet") else ".csv"
+    return f"{stem.removesuffix('.parquet').removesuffix('.csv')}.scored{suffix}"

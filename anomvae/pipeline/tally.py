@@ -1,0 +1,91 @@
+"""What a file adds up to while it is scored: counts, the worst rows, what is worth a warning."""
+
+import heapq
+from collections import Counter
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from anomvae.data.header import folded
+from anomvae.model.detector import Detector, Scores
+from anomvae.model.encoding import Encoded
+from anomvae.model.schema import Values
+from anomvae.results import Reason, RowResult
+
+
+class Tally:
+    """What a file adds up to, row batch by row batch; integers and the worst rows, nothing that grows."""
+
+    def __init__(self, file: str, top: int) -> None:
+        self.file, self.top = file, top
+        self.scored = self.flagged = 0
+        self.by_severity = np.zeros(1001, dtype=np.intp)
+        self.flagged_by_severity = np.zeros(1001, dtype=np.intp)
+        self.blame: Counter[str] = Counter()
+        self.unseen: Counter[tuple[str, str]] = Counter()
+        self.missing: Counter[str] = Counter()
+        self._worst: list[tuple[float, int, RowResult]] = []
+
+    def add(self, scores: Scores, flags: NDArray[np.bool_]) -> None:
+        """Count a batch."""
+        tenths = np.rint(scores.severity * 10).astype(np.intp)
+        self.scored += len(tenths)
+        self.flagged += int(flags.sum())
+        self.by_severity += np.bincount(tenths, minlength=1001)
+        self.flagged_by_severity += np.bincount(tenths[flags], minlength=1001)
+
+    def remember(self, row: RowResult) -> None:
+        """Keep a flagged row if it is among the worst."""
+        if row.reasons:
+            self.blame[row.reasons[0].column] += 1
+        item = (row.score, -row.line, row)
+        if len(self._worst) < self.top:
+            heapq.heappush(self._worst, item)
+        elif self.top and item[:2] > self._worst[0][:2]:
+            heapq.heapreplace(self._worst, item)
+
+    def worst(self, critical: float) -> tuple[RowResult, ...]:
+        """The worst flagged rows, the worst first, each told whether it is critical."""
+        ordered = sorted(self._worst, key=lambda item: (-item[0], -item[1]))
+        rows = [row for _, _, row in ordered]
+        return tuple(msgspec.structs.replace(row, critical=round(row.severity * 10) >= critical) for row in rows)
+
+    def notice(self, detector: Detector, encoded: Encoded, columns: dict[str, Values]) -> None:
+        """Count values never seen, and gaps by column."""
+        for j, feature in enumerate(detector.scorer.encoding.features):
+            if feature.part not in ("value", "era"):
+                continue
+            self.missing[feature.column] += int(encoded.gap[:, j].sum())
+            if columns[feature.column].dtype == object and len(self.unseen) < 1000:
+                for i in np.flatnonzero(encoded.novel[:, j] & ~encoded.gap[:, j]):
+                    self.unseen[feature.column, str(columns[feature.column][i])] += 1
+
+    def warnings(self, detector: Detector) -> list[str]:
+        """Values never seen, with a hint where only the spelling is new, and columns without a value."""
+        levels = {f.column: [*f.levels, *f.rare] for f in detector.scorer.encoding.features if not f.numeric}
+        warnings = []
+        for (column, value), count in self.unseen.most_common(5):
+            near = next((level for level in levels[column] if folded(level) == folded(value)), None)
+            hint = f" (as '{near}' but for case, spaces or Unicode form)" if near else ""
+            warnings.append(f"unseen_category: column '{column}' has '{value}' {count} times{hint}")
+        for column, count in self.missing.items():
+            if self.scored and count == self.scored:
+                warnings.append(f"column_all_missing: column '{column}' has no value in this file")
+        return warnings
+
+
+def row_result(file: str, line: int, scores: Scores, i: int, why: tuple[Reason, ...]) -> RowResult:
+    """Row i of a batch as a record."""
+    return RowResult(
+        file=file,
+        line=line,
+        score=float(scores.score[i]),
+        recon=float(scores.recon[i]),
+        kl=float(scores.kl[i]),
+        p=float(scores.p[i]),
+        estimated=bool(scores.estimated[i]),
+        severity=float(scores.severity[i]),
+        critical=False,
+        reasons=why,
+    )
