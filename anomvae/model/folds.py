@@ -46,7 +46,7 @@ def dependence(x: Floats) -> Dependence:
     worst = int(np.argmax(np.abs(lagged)))
     critical = np.sqrt(2 * np.log(2 * max(units, 1) / 0.01)) / np.sqrt(n)
     correlation = float(lagged[worst])
-    dependent = abs(correlation) > max(critical, 0.05)
+    dependent = bool(abs(correlation) > max(critical, 0.05))
     return Dependence(correlation, _length(z[:, np.abs(lagged) > critical]) if dependent else 1, dependent)
 
 

@@ -108,4 +108,4 @@ def fit_novelty(out_of_fold: Floats) -> Floats:
         out_of_fold: (n, features), NaN where the value was new to the member that judged it.
     """
     known = np.where(np.isnan(out_of_fold), 0.0, out_of_fold)
-    return np.maximum(known.max(axis=0), np.log(len(out_of_fold) + 1.0)) + 1.0
+    return np.asarray(np.maximum(known.max(axis=0), np.log(len(out_of_fold) + 1.0)) + 1.0)

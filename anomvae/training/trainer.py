@@ -96,7 +96,7 @@ def _run(network: Network, batches: "_Batches", recipe: Recipe, progress: Callab
         optimiser.step()
         schedule.step()
         if step % 50 == 0 or step == recipe.steps - 1:
-            _check(float(loss), step)
+            _check(loss.item(), step)
             progress(step + 1, recipe.steps)
             if recipe.seconds and time.monotonic() - started > recipe.seconds:
                 return step + 1

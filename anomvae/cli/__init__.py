@@ -1,0 +1,100 @@
+"""The command line: parse, call, print, exit code. `main(argv)` returns the code and can be called in-process.
+
+Commands are loaded when they are asked for, so that `--help` costs neither numpy nor torch.
+"""
+
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+import click
+
+import anomvae
+from anomvae.errors import AnomvaeError
+
+COMMANDS = {
+    "fit": "Learn normal rows, calibrate, save a model.",
+    "score": "Score files once; exit 1 when something critical is in them.",
+    "inspect": "Show what is in a model file.",
+    "demo": "The whole story on the sample data.",
+}
+
+
+class Lazy(click.Group):
+    """A group whose commands are imported when they run."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names, in the order of a first use."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command's module."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"anomvae.cli.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.command(cls=Lazy, context_settings={"auto_envvar_prefix": "ANOMVAE", "help_option_names": ["-h", "--help"]})
+@click.version_option(anomvae.__version__, prog_name="anomvae", message="%(prog)s %(version)s")
+def root() -> None:
+    """Which rows of an arriving table are not normal, why, and how often that answer will be wrong."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code of the table in the README.
+
+    Args:
+        argv: arguments without the program's name.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    _forgiving_streams()
+    with contextlib.suppress(ValueError, AttributeError):  # a thread, or a system without the signal
+        signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
+    try:
+        code: Any = root.main(args=arguments, prog_name="anomvae", standalone_mode=False)
+        sys.stdout.flush()
+        return int(code or 0)
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except click.ClickException as error:
+        return _fail(arguments, "usage", error.format_message(), 2)
+    except AnomvaeError as error:
+        return _fail(arguments, error.code, str(error), error.exit_code, error)
+    except (KeyboardInterrupt, click.Abort):
+        return _fail(arguments, "interrupted", "interrupted; nothing was left half-written", 130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        return _fail(arguments, "environment", f"{error.filename or 'I/O'}: {error.strerror}", 74, error)
+    except Exception as error:
+        told = f"a bug in anomvae: {type(error).__name__}: {error}. Please report it; --debug shows where."
+        return _fail(arguments, "internal", told, 70, error)
+
+
+def _forgiving_streams() -> None:
+    """Text that a terminal's encoding lacks is escaped, never an error."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError):
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+
+
+def _fail(arguments: list[str], code: str, message: str, exit_code: int, error: BaseException | None = None) -> int:
+    from anomvae.cli.show import fail
+
+    if error is not None and "--debug" in arguments:
+        import traceback
+
+        traceback.print_exception(error)
+    fail(code, message, exit_code, error, as_json="--json" in arguments)
+    return exit_code

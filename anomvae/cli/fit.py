@@ -1,0 +1,77 @@
+"""anomvae fit."""
+
+from typing import Any
+
+import click
+
+from anomvae.cli import options, show
+from anomvae.errors import UsageError
+
+
+@click.command("fit")
+@click.argument("train", nargs=-1)
+@click.option("-o", "--output", help="Model file to write. [default: model.anomvae]")
+@click.option("--where", multiple=True, metavar="'COL OP VALUE'", help="Train on rows that meet this; repeat for AND.")
+@click.option("--label", metavar="COL", help="A label column: never shown to the model.")
+@click.option("--normal", metavar="VALUE", help="The label of normal rows; only these are trained on.")
+@click.option("--drop", multiple=True, metavar="COL", help="Leave a column out.")
+@click.option("--id", "ids", multiple=True, metavar="COL", help="An identifier: kept in results, not modelled.")
+@click.option("--alpha", type=float, help="Accepted false-alarm rate. [default: 0.01]")
+@click.option("--threshold", metavar="auto|SCORE", help="Flag from this score on. [default: auto]")
+@click.option("--hidden", metavar="64,64", help="Units of the hidden layers.")
+@click.option("--latent", metavar="N|auto", help="Latent dimensions.")
+@click.option("--beta", type=float, help="Weight of the KL term. [default: 0.03]")
+@click.option("--steps", metavar="N|auto", help="Training steps. [default: by the number of rows]")
+@click.option("--batch", type=int, help="Rows of one step. [default: 128]")
+@click.option("--lr", type=float, help="Learning rate. [default: 0.003]")
+@click.option("--max-time", metavar="10m", help="End training after this long.")
+@click.option("--max-rows", type=int, help="Keep at most so many rows, evenly spread. [default: 200000]")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), help="Where to train. [default: auto]")
+@click.option("--seed", type=int, help="Same data and seed: the same model, byte for byte. [default: 0]")
+@click.option("--encoding", help="Text encoding. [default: utf-8]")
+@click.option("--delimiter", help="Field delimiter. [default: ,]")
+@click.option("--decimal", help="Decimal sign, . or ,")
+@click.option("--thousands", help="Thousands separator.")
+@click.option("--skip-lines", type=int, help="Lines before the header.")
+@options.configured
+@options.everywhere
+def command(
+    train: tuple[str, ...],
+    output: str | None,
+    drop: tuple[str, ...],
+    ids: tuple[str, ...],
+    hidden: str | None,
+    config: str | None,
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
+    debug: bool,
+    **flags: Any,
+) -> int:
+    """Learn normal rows from TRAIN (files or folders), calibrate the threshold, save the model."""
+    from anomvae.pipeline.fit import fit
+    from anomvae.report.terminal import fit_report
+
+    chosen = options.load_config(config)
+    if flags["delimiter"] in ("\\t", "tab"):
+        flags["delimiter"] = "\t"
+    settings = options.given(chosen.fit, {**flags, "hidden": _layers(hidden)})
+    schema = options.given(chosen.schema, {"drop": drop, "id": ids})
+    model = output or chosen.model or "model.anomvae"
+    with show.progress(quiet=quiet or as_json) as advance:
+        result = fit(train or chosen.train, model, settings, schema, advance)
+    show.result(result, fit_report, as_json=as_json, quiet=quiet)
+    if quiet:
+        for warning in result.warnings:
+            if warning.startswith("posterior collapse"):
+                show.note(f"warning: {warning}", quiet=False)
+    return 0
+
+
+def _layers(text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(f"--hidden '{text}' is not a list of layer sizes such as 64,64.") from None

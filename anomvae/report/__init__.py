@@ -1,0 +1,1 @@
+"""Records to something to look at: pure functions; the same record gives the same text."""

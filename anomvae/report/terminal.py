@@ -1,0 +1,233 @@
+"""Results as rich renderables. Every cell goes through `cell`; rich itself makes nothing harmless."""
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from anomvae.report.cell import plain
+from anomvae.results import (
+    Calibration,
+    ColumnReport,
+    ErrorResult,
+    FileResult,
+    FitResult,
+    InspectResult,
+    RowResult,
+    ScoreResult,
+    Training,
+)
+
+VERDICT = {"ok": "green", "elevated": "yellow", "anomalous": "bold red", "failed": "bold red"}
+BAR = 8
+BLOCKS = " ▏▎▍▌▋▊▉█"
+
+
+def console(stderr: bool = False, width: int | None = None) -> Console:
+    """A console without markup, emoji codes or guessing; it honours NO_COLOR, FORCE_COLOR and TERM."""
+    return Console(stderr=stderr, markup=False, emoji=False, highlight=False, width=width, soft_wrap=False)
+
+
+def cell(value: object, limit: int = 60, style: str = "") -> Text:
+    """Untrusted text as one harmless line."""
+    return Text(plain(value, limit), style=style, no_wrap=True, overflow="ellipsis")
+
+
+def fit_report(result: FitResult) -> RenderableType:
+    """What `fit` prints: columns, network, threshold, file."""
+    selection = f" where {result.selection}" if result.selection else ""
+    head = Text.assemble(
+        ("Trained on ", ""),
+        (f"{result.rows_used:,} rows", "bold"),
+        plain(selection, 120),
+        f" of {result.rows_read:,} read",
+    )
+    if result.rows_rejected:
+        head.append(f", {result.rows_rejected:,} unreadable rows left out", "yellow")
+    parts: list[RenderableType] = [head, _columns(result.columns), *_training(result.training)]
+    parts += [*_threshold(result.calibration), *_warnings(result.warnings)]
+    saved = Text.assemble(
+        "Saved ", cell(result.model, 80, "bold"), f"  sha256 {result.model_id[:12]}  {result.seconds:.1f} s"
+    )
+    return Group(*parts, saved)
+
+
+def inspect_report(result: InspectResult) -> RenderableType:
+    """What `inspect` prints."""
+    lineage = result.lineage
+    head = Text.assemble(cell(result.model, 80, "bold"), f"  {result.bytes / 1024:,.0f} KiB  format {result.format}")
+    source = cell(
+        f"made by {result.created_by} from {', '.join(lineage.files[:4])}"
+        f"{' ...' if len(lineage.files) > 4 else ''}: {lineage.rows_used:,} of {lineage.rows_read:,} rows"
+        f"{' where ' + lineage.selection if lineage.selection else ''}, seed {lineage.seed}",
+        200,
+    )
+    hashes = Text(f"model sha256 {result.model_id[:16]}  data sha256 {lineage.data_sha256[:16]}", style="dim")
+    versions = cell("  ".join(f"{name} {version}" for name, version in lineage.versions.items()), 120, "dim")
+    changes = [
+        cell(f"threshold {c.threshold:.3f} at alpha {c.alpha:g}, set by {c.by}", 120) for c in result.threshold_history
+    ]
+    body = [_columns(result.columns), *_training(result.training), *_threshold(result.calibration)]
+    return Group(head, source, hashes, versions, *body, *changes)
+
+
+def score_report(result: ScoreResult) -> RenderableType:
+    """What `score` prints: every file, the refused ones, a total where there are several."""
+    parts: list[RenderableType] = []
+    for one in result.files:
+        parts += [file_report(one), Text()]
+    parts += [error_report(one) for one in result.refused]
+    if len(result.files) + len(result.refused) > 1:
+        told = (
+            f"{len(result.files)} files, {result.rows:,} rows, {result.flagged:,} flagged, {result.critical:,} critical"
+        )
+        refused = f", {len(result.refused)} refused" if result.refused else ""
+        parts.append(Text(f"Total: {told}, {result.rejected:,} unreadable{refused}", style="bold"))
+    return Group(*parts)
+
+
+def file_report(result: FileResult) -> RenderableType:
+    """One delivery: verdict, counts, the worst rows, the columns to blame."""
+    head = Text.assemble(
+        cell(result.file, 80, "bold"), "  ", (result.verdict.upper(), VERDICT[result.verdict]), f"  {_counts(result)}"
+    )
+    parts: list[RenderableType] = [head, Text(_expectation(result), style="dim")]
+    if result.worst:
+        parts.append(_worst(result.worst))
+        if result.flagged > len(result.worst):
+            parts.append(Text(f"... and {result.flagged - len(result.worst):,} more flagged rows", style="dim"))
+    if result.blame:
+        blamed = ", ".join(f"{plain(one.column, 30)} {one.rows}" for one in result.blame)
+        parts.append(Text(f"columns to blame: {blamed}"))
+    if result.rejected:
+        parts.append(Text(f"{result.rejected:,} unreadable rows, not scored:", style="yellow"))
+        parts += [cell(f"  line {bad.line}: {bad.message} ({bad.code})", 160) for bad in result.rejects[:5]]
+    parts += _warnings(result.warnings)
+    if result.outputs and result.outputs != ("-",):
+        parts.append(Text.assemble("wrote ", cell(", ".join(result.outputs), 120)))
+    return Group(*parts)
+
+
+def error_report(error: ErrorResult) -> Text:
+    """One refused file or failed command, in one line."""
+    place = ":".join(str(part) for part in (error.file, error.line) if part is not None)
+    return Text.assemble(("refused ", "bold red"), plain(f"{place}: {error.message} [{error.code}]", 400))
+
+
+def _counts(result: FileResult) -> str:
+    rows = f"{result.scored:,} rows scored, {result.flagged:,} flagged"
+    return f"{rows}, {result.critical:,} critical" if result.critical else rows
+
+
+def _expectation(result: FileResult) -> str:
+    if not result.scored:
+        return "no rows to score"
+    share = 100 * result.flagged / result.scored
+    told = f"{share:.1f} % flagged; a normal file has about {result.expected_flags:.1f} at alpha {result.alpha:g}"
+    return f"{told}; the chance of this many is {_probability(result.p_file)}"
+
+
+def _probability(p: float) -> str:
+    return "below 0.0001" if p < 0.0001 else f"{p:.2g}"
+
+
+def _worst(rows: tuple[RowResult, ...]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for name in ("line", "severity", "score", "recon", "kl", "p"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("why", no_wrap=True, overflow="ellipsis", ratio=1)
+    for row in rows:
+        table.add_row(
+            Text(str(row.line), style="bold red" if row.critical else ""),
+            Text.assemble((bar(row.severity), "red" if row.critical else "yellow"), f" {row.severity:5.1f}"),
+            f"{row.score:.1f}",
+            f"{row.recon:.1f}",
+            f"{row.kl:.1f}",
+            f"{row.p:.1e}{'*' if row.estimated else ' '}",
+            cell("; ".join(f"{reason.text} [{reason.share:.0%}]" for reason in row.reasons), 300),
+        )
+    if any(row.estimated for row in rows):
+        table.caption = Text(
+            "* beyond the calibration rows: a tail estimate, no guarantee", style="dim", justify="left"
+        )
+    return table
+
+
+def bar(severity: float) -> str:
+    """A severity of 0-100 as a bar of eight cells."""
+    eighths = round(min(max(severity, 0.0), 100.0) / 100 * BAR * 8)
+    full, rest = divmod(eighths, 8)
+    return ("█" * full + (BLOCKS[rest] if rest else "")).ljust(BAR)
+
+
+def _columns(columns: tuple[ColumnReport, ...]) -> RenderableType:
+    if len(columns) > 20:
+        return _columns_in_short(columns)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for name in ("column", "kind", "values", "gaps", "note"):
+        table.add_column(name, no_wrap=True, overflow="ellipsis")
+    for column in columns:
+        table.add_row(*_column_row(column), style="" if column.modelled else "dim")
+    return table
+
+
+def _column_row(column: ColumnReport) -> tuple[Text, ...]:
+    values = f"{column.levels} values" if column.levels is not None else ""
+    if column.low is not None and column.high is not None:
+        values = f"{column.low:g} to {column.high:g}"
+    kind = column.kind if column.modelled else "left out"
+    gaps = f"{100 * column.missing_share:.1f} %" if column.missing_share else ""
+    return cell(column.name, 30), cell(kind), cell(values), cell(gaps), cell(column.reason, 60)
+
+
+def _columns_in_short(columns: tuple[ColumnReport, ...]) -> RenderableType:
+    kinds: dict[str, int] = {}
+    for column in columns:
+        if column.modelled:
+            kinds[column.kind] = kinds.get(column.kind, 0) + 1
+    told = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+    constant = sum(column.modelled and column.reason.startswith("constant") for column in columns)
+    lines = [Text(f"Columns: {told}" + (f" ({constant} constant: a change is surprising)" if constant else ""))]
+    lines += [cell(f"left out: {c.name} ({c.reason})", 120, "dim") for c in columns if not c.modelled]
+    return Group(*lines)
+
+
+def _training(training: Training) -> list[RenderableType]:
+    lines: list[RenderableType] = [
+        Text(
+            f"VAE {training.layout} (value path; mask bits come on top), {training.members} members, "
+            f"beta {training.beta:g}, {training.steps:,} steps on {training.device}"
+        ),
+        Text(
+            f"ELBO {training.elbo:.3f} = -(recon {training.recon:.3f} + KL {training.kl:.3f}) nats a row, out of fold; "
+            f"{training.latents_used} of {training.latent} latents in use"
+        ),
+    ]
+    return lines
+
+
+def _threshold(calibration: Calibration) -> list[RenderableType]:
+    low, high = 1000 * calibration.rate_low, 1000 * calibration.rate_high
+    promise = f"expect {1000 * calibration.alpha:g} false alarms per 1,000 normal rows (95 % CI {low:.1f}-{high:.1f})"
+    basis = f"{calibration.rows:,} out-of-fold rows in {calibration.blocks:,} blocks"
+    if calibration.dependent:
+        basis += (
+            f"; rows depend on their neighbours (rank correlation {calibration.correlation:.2f}): calibrated on blocks"
+        )
+    lines: list[RenderableType] = [
+        Text.assemble(
+            (f"Threshold {calibration.threshold:.3f}", "bold"), f" at alpha {calibration.alpha:g}: {promise}"
+        ),
+        Text(basis, style="dim"),
+    ]
+    if calibration.estimated:
+        told = f"alpha below {calibration.supported_alpha:.3g} cannot be counted with so few rows: a tail estimate"
+        lines.append(Text(told, style="yellow"))
+    return lines
+
+
+def _warnings(warnings: tuple[str, ...]) -> list[RenderableType]:
+    shown: list[RenderableType] = [Text.assemble(("! ", "yellow"), cell(text, 220)) for text in warnings[:12]]
+    if len(warnings) > 12:
+        shown.append(Text(f"! ... and {len(warnings) - 12} more warnings", style="yellow"))
+    return shown
