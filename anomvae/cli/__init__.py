@@ -50,7 +50,7 @@ def root() -> None:
     """Which rows of an arriving table are not normal, why, and how often that answer will be wrong."""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:  # noqa: PLR0911 (one way out for each kind of end)
     """Run one command; returns the exit code of the table in the README.
 
     Args:

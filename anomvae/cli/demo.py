@@ -1,6 +1,8 @@
 """anomvae demo: the stories of the sample data, with the commands that tell them."""
 
+import contextlib
 import shlex
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -12,17 +14,17 @@ from anomvae.errors import EnvironmentFault
 
 STORIES = {
     "orders": [
-        "fit {data}/orders --id order_id --drop customer -o {work}/orders.anomvae",
-        "score {data}/incoming/2026-11-10.csv -m {work}/orders.anomvae",
-        "score {data}/incoming/2026-11-12.csv -m {work}/orders.anomvae -o {work}/2026-11-12.scored.csv",
+        "fit sample_data/orders --id order_id --drop customer -o orders.anomvae",
+        "score sample_data/incoming/2026-11-10.csv -m orders.anomvae",
+        "score sample_data/incoming/2026-11-12.csv -m orders.anomvae -o 2026-11-12.scored.csv",
     ],
     "digits": [
-        "fit {data}/digits.csv --where 'digit == 1' --drop digit --hidden 32 --latent 4 -o {work}/ones.anomvae",
-        "score {data}/digits.csv -m {work}/ones.anomvae --top 5 -o {work}/digits.scored.csv",
+        "fit sample_data/digits.csv --where 'digit == 1' --drop digit --hidden 32 --latent 4 -o ones.anomvae",
+        "score sample_data/digits.csv -m ones.anomvae --top 5 -o digits.scored.csv",
     ],
     "employees": [
-        "fit {data}/employees.csv -o {work}/employees.anomvae",
-        "score {data}/employees_new.csv -m {work}/employees.anomvae",
+        "fit sample_data/employees.csv -o employees.anomvae",
+        "score sample_data/employees_new.csv -m employees.anomvae",
     ],
 }
 
@@ -34,20 +36,15 @@ def command(story: str, as_json: bool, quiet: bool, verbose: bool, debug: bool) 
     """Run a story on the sample data: orders (mixed columns), digits (images of a 1) or employees."""
     from anomvae.cli import root
 
-    data = sample_data()
-    with tempfile.TemporaryDirectory(prefix="anomvae-demo-") as work:
+    with tempfile.TemporaryDirectory(prefix="anomvae-demo-") as folder, contextlib.chdir(folder):
+        shutil.copytree(sample_data(), "sample_data")
         for line in STORIES[story]:
-            show.note(f"\n$ anomvae {_shown(line)}", quiet=quiet)
-            sys.stderr.flush()
-            words = [word.format(data=data, work=work) for word in shlex.split(line)]
-            words += ["--json"] * as_json + ["--quiet"] * quiet
+            show.note(f"$ anomvae {line}", quiet=quiet)
+            words = shlex.split(line) + ["--json"] * as_json + ["--quiet"] * quiet
             root.main(args=words, prog_name="anomvae", standalone_mode=False)
             sys.stdout.flush()
+            show.note("", quiet=quiet)
     return 0
-
-
-def _shown(line: str) -> str:
-    return line.format(data="sample_data", work=".")
 
 
 def sample_data() -> Path:

@@ -1,6 +1,7 @@
 """anomvae score."""
 
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -72,14 +73,12 @@ def command(
 
 
 def _check(inputs: tuple[str, ...], output: str | None) -> None:
-    from pathlib import Path
-
-    for name in inputs:
-        if name != "-" and Path(name).is_dir():
-            raise UsageError(f"{name} is a folder; name its files.")
-        if output not in (None, "-") and Path(str(output)).exists() and Path(name).exists():
-            if Path(name).samefile(str(output)):
-                raise UsageError(f"{output}: the output would replace the input.")
+    target = Path(output) if output and output != "-" else None
+    for path in (Path(name) for name in inputs if name != "-"):
+        if path.is_dir():
+            raise UsageError(f"{path} is a folder; name its files.")
+        if target and target.exists() and path.exists() and path.samefile(target):
+            raise UsageError(f"{target}: the output would replace the input.")
     if inputs.count("-") > 1:
         raise UsageError("standard input (-) can be read once.")
 

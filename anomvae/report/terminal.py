@@ -94,6 +94,8 @@ def file_report(result: FileResult) -> RenderableType:
     parts: list[RenderableType] = [head, Text(_expectation(result), style="dim")]
     if result.worst:
         parts.append(_worst(result.worst))
+        if any(row.estimated for row in result.worst):
+            parts.append(Text("* beyond the calibration rows: a tail estimate, no guarantee", style="dim"))
         if result.flagged > len(result.worst):
             parts.append(Text(f"... and {result.flagged - len(result.worst):,} more flagged rows", style="dim"))
     if result.blame:
@@ -132,25 +134,26 @@ def _probability(p: float) -> str:
 
 
 def _worst(rows: tuple[RowResult, ...]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for name in ("line", "severity", "score", "recon", "kl", "p"):
-        table.add_column(name, justify="right", no_wrap=True)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, expand=True)
+    for name, width in (("line", 5), ("severity", BAR + 7), ("score", 5), ("recon", 6), ("kl", 5)):
+        table.add_column(name, justify="right", no_wrap=True, min_width=width)
     table.add_column("why", no_wrap=True, overflow="ellipsis", ratio=1)
     for row in rows:
+        style = "bold red" if row.critical else "yellow"
+        mark = "*" if row.estimated else " "
         table.add_row(
-            Text(str(row.line), style="bold red" if row.critical else ""),
-            Text.assemble((bar(row.severity), "red" if row.critical else "yellow"), f" {row.severity:5.1f}"),
-            f"{row.score:.1f}",
-            f"{row.recon:.1f}",
-            f"{row.kl:.1f}",
-            f"{row.p:.1e}{'*' if row.estimated else ' '}",
+            Text(str(row.line), style=style),
+            Text(f"{bar(row.severity)} {row.severity:5.1f}{mark}", style=style),
+            _figure(row.score),
+            _figure(row.recon),
+            _figure(row.kl),
             cell("; ".join(f"{reason.text} [{reason.share:.0%}]" for reason in row.reasons), 300),
         )
-    if any(row.estimated for row in rows):
-        table.caption = Text(
-            "* beyond the calibration rows: a tail estimate, no guarantee", style="dim", justify="left"
-        )
     return table
+
+
+def _figure(value: float) -> str:
+    return f"{value:.1f}" if value < 1e5 else f"{value:.1e}"
 
 
 def bar(severity: float) -> str:
@@ -172,7 +175,7 @@ def _columns(columns: tuple[ColumnReport, ...]) -> RenderableType:
 
 
 def _column_row(column: ColumnReport) -> tuple[Text, ...]:
-    values = f"{column.levels} values" if column.levels is not None else ""
+    values = f"{column.levels} values" if column.levels is not None and column.kind != "datetime" else ""
     if column.low is not None and column.high is not None:
         values = f"{column.low:g} to {column.high:g}"
     kind = column.kind if column.modelled else "left out"
