@@ -5,6 +5,7 @@ batch. Types come from the model's schema, never from the file.
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 import msgspec
 
@@ -109,7 +110,7 @@ class Table:
         return header.clean(first.fields)
 
     def _rows(self) -> Iterator[Line]:
-        peeked = [line for line, _ in zip(self._records, range(PEEK), strict=False)]
+        peeked = list(islice(self._records, PEEK))
         trailing = self._trailing(peeked)
         width = len(self.names)
         for lines in (peeked, self._records):
