@@ -1,0 +1,127 @@
+"""The house rules as data: which room may import which, one door per library, start-up without torch."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import anomvae
+
+PACKAGE = Path(anomvae.__file__).parent
+FLOORS = {  # room: rooms that it may import (its own folder apart)
+    "errors": set(),
+    "disk": {"errors"},
+    "settings": {"errors"},
+    "results": set(),
+    "model": {"errors", "settings", "results"},
+    "training": {"errors", "settings", "results", "model"},
+    "data": {"errors", "settings", "results", "disk", "model"},
+    "storage": {"errors", "settings", "results", "disk", "model"},
+    "pipeline": {"errors", "settings", "results", "disk", "model", "training", "data", "storage", "anomvae"},
+    "report": {"results"},
+    "cli": {"errors", "settings", "results", "pipeline", "storage", "report", "anomvae"},
+    "__init__": {"errors", "model", "pipeline", "storage"},
+    "__main__": {"cli"},
+}
+DOORS = {  # library: rooms or files that may import it
+    "torch": {"training"},
+    "pandas": {"data"},
+    "pyarrow": {"data"},
+    "safetensors": {"storage/model_file.py"},
+    "rich": {"report/terminal.py", "cli"},
+    "click": {"cli"},
+    "scipy": {"model"},
+    "numpy": {"model", "training", "pipeline", "storage"},
+    "sklearn": set(),
+}
+FORBIDDEN = {"pickle", "joblib", "marshal", "shelve", "dill", "cloudpickle"}
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def imports(path: Path) -> list[str]:
+    names = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module == "anomvae":
+            names += [f"anomvae.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names.append(node.module or "")
+    return names
+
+
+def room(path: Path) -> str:
+    parts = path.relative_to(PACKAGE).parts
+    return parts[0] if len(parts) > 1 else path.stem
+
+
+def test_the_table_names_every_room() -> None:
+    assert {room(path) for path in MODULES} == set(FLOORS)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_down(path: Path) -> None:
+    here = room(path)
+    for name in imports(path):
+        if name.split(".")[0] == "anomvae":
+            target = name.split(".")[1] if "." in name else "anomvae"
+            assert target == here or target in FLOORS[here], f"{here} must not import {name}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_every_library_has_one_door(path: Path) -> None:
+    file = str(path.relative_to(PACKAGE))
+    for name in {full.split(".")[0] for full in imports(path)}:
+        assert name not in FORBIDDEN, f"{file} imports {name}"
+        if name in DOORS:
+            assert room(path) in DOORS[name] or file in DOORS[name], f"{file} must not import {name}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_only_the_disk_room_makes_things_last(path: Path) -> None:
+    if path.stem != "disk":
+        calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)]
+        used = {call.attr for call in calls if isinstance(call.value, ast.Name) and call.value.id == "os"}
+        assert not used & {"fsync", "rename", "replace", "link"}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_numerics_neither_print_nor_read_the_clock(path: Path) -> None:
+    if room(path) == "model":
+        assert not {"time", "logging", "os", "io", "pathlib"} & set(imports(path))
+        names = {node.id for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Name)}
+        assert not names & {"print", "open"}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_rooms_stay_small(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 350
+
+
+def loaded(*argv: str) -> set[str]:
+    code = (
+        "import sys; from anomvae.cli import main; code = main(sys.argv[1:]);"
+        "print('\\n' + ' '.join(sorted(sys.modules)), file=sys.stderr); sys.exit(code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *argv], capture_output=True, text=True, check=False)
+    assert done.returncode in (0, 1), done.stderr
+    return set(done.stderr.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize("flag", ["--help", "--version"])
+def test_help_and_version_load_neither_numpy_nor_pandas(flag: str) -> None:
+    assert not {"numpy", "pandas", "torch", "pyarrow", "scipy"} & loaded(flag)
+
+
+def test_score_and_inspect_never_load_torch(orders_model: Path) -> None:
+    table = PACKAGE.parent / "sample_data" / "incoming" / "2026-11-10.csv"
+    heavy = {"torch", "sklearn", "pandas", "scipy.stats"}
+    assert not heavy & loaded("score", str(table), "-m", str(orders_model))
+    assert not heavy & loaded("inspect", str(orders_model))
+
+
+def test_public_names_are_these() -> None:
+    assert anomvae.__all__ == ["AnomvaeError", "Detector", "__version__", "fit", "load", "score"]
+    assert all(getattr(anomvae, name) is not None for name in anomvae.__all__)

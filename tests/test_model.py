@@ -1,0 +1,170 @@
+"""Numerics: encoding round trips, contributions add up, scores depend on the row alone, torch agrees."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from anomvae.model import cells
+from anomvae.model.cells import NumberFormat
+from anomvae.model.encoding import decode, encode, fit_encoding
+from anomvae.model.schema import Column, Schema, infer, parse
+from anomvae.model.vae import BLOCK
+from anomvae.pipeline.learn import Learned
+from anomvae.training.network import Network
+from tests.conftest import learn_numbers, numbers
+
+POINT = NumberFormat()
+
+
+def test_contributions_add_up_to_the_reconstruction_error(small: Learned) -> None:
+    scores = small.detector.score(numbers(100, seed=2))
+    assert np.allclose(scores.contributions.sum(axis=1), scores.recon, rtol=1e-12)
+    assert (scores.contributions >= 0).all()
+
+
+@given(st.lists(st.lists(st.floats(-1e12, 1e12), min_size=5, max_size=5), min_size=1, max_size=8))
+@settings(max_examples=40, deadline=None)
+def test_any_numbers_get_finite_scores_whose_parts_add_up(small: Learned, rows: list[list[float]]) -> None:
+    table = dict(zip("abcde", np.array(rows).T, strict=True))
+    scores = small.detector.score(table)
+    assert np.isfinite(scores.score).all()
+    assert np.isfinite(scores.kl).all()
+    assert np.allclose(scores.contributions.sum(axis=1), scores.recon)
+    assert ((scores.p > 0) & (scores.p <= 1)).all()
+
+
+@given(st.randoms(use_true_random=False), st.integers(1, 2 * BLOCK + 3))
+@settings(max_examples=15, deadline=None)
+def test_a_row_scores_the_same_bits_in_any_company(small: Learned, random: object, size: int) -> None:
+    table = numbers(600, seed=3)
+    whole = small.detector.score(table)
+    order = np.array(random.sample(range(600), size))  # type: ignore[attr-defined]
+    part = small.detector.score({name: values[order] for name, values in table.items()})
+    for name in ("score", "recon", "kl", "p", "contributions", "surprise"):
+        assert np.array_equal(getattr(part, name), getattr(whole, name)[order]), name
+
+
+def test_scores_do_not_depend_on_chunks(small: Learned) -> None:
+    table = numbers(300, seed=4)
+    whole = small.detector.score(table).score
+    for size in (1, 7, 250):
+        parts = [
+            small.detector.score({name: values[at : at + size] for name, values in table.items()}).score
+            for at in range(0, 300, size)
+        ]
+        assert np.array_equal(np.concatenate(parts), whole)
+
+
+def test_numpy_and_torch_agree(small: Learned) -> None:
+    vae, encoding = small.detector.scorer.vae, small.detector.scorer.encoding
+    network = Network(encoding, small.hidden, small.latent, vae.members, torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        for name in network.shapes:
+            for part in ("weight", "bias"):
+                array = torch.from_numpy(vae.arrays[f"{name}.{part}"])
+                network.weights[f"{name.replace('.', '_')}_{part}"].copy_(array)
+    rows = small.detector.encode(numbers(200, seed=5))
+    x = np.hstack([rows.x, rows.hidden]).astype(np.float32)
+    with torch.no_grad():
+        mu, logvar = network.posterior(torch.from_numpy(x).expand(vae.members, -1, -1))
+        out = network.decode(mu)
+        kl = 0.5 * (mu.square() + logvar.exp() - logvar - 1).sum(-1)
+    ours_mu, ours_logvar = vae.posterior(x)
+    assert np.allclose(ours_mu, mu, atol=2e-4)
+    assert np.allclose(ours_logvar, logvar, atol=2e-4)
+    assert np.allclose(vae.decode(ours_mu), out, atol=2e-4)
+    assert np.allclose(np.concatenate([part for _, _, part in vae.blocks(x)], axis=1), kl, rtol=1e-3, atol=1e-3)
+
+
+@given(st.lists(st.one_of(st.none(), st.floats(-1e9, 1e9)), min_size=25, max_size=60))
+@settings(max_examples=60, deadline=None)
+def test_numbers_and_gaps_survive_encoding(values: list[float | None]) -> None:
+    column = np.array([np.nan if v is None else v for v in values])
+    if np.isnan(column).all():
+        column[0] = 1.0
+    schema = Schema(columns=(Column(name="x", kind="numeric", modelled=True),))
+    encoding = fit_encoding(schema, {"x": column})
+    back = decode(encoding, encode(encoding, {"x": column}))["x"]
+    back = np.array([np.nan if v == "" else float(v) for v in back])
+    assert np.array_equal(np.isnan(back), np.isnan(column))
+    assert np.allclose(back, column, rtol=1e-9, atol=1e-6, equal_nan=True)
+
+
+@given(st.lists(st.text(max_size=5), min_size=20, max_size=60))
+@settings(max_examples=60, deadline=None)
+def test_categories_survive_encoding(values: list[str]) -> None:
+    column = np.array(values, dtype=object)
+    if (column == "").all():
+        column[0] = "x"
+    schema = Schema(columns=(Column(name="x", kind="categorical", modelled=True),))
+    encoding = fit_encoding(schema, {"x": column})
+    rare = set(encoding.features[0].rare)
+    back = decode(encoding, encode(encoding, {"x": column}))["x"]
+    assert all(a == b or (a in rare and b in rare) for a, b in zip(column, back, strict=True))
+
+
+@given(st.decimals(-10**9, 10**9, places=2).map(str))
+def test_a_written_number_reads_back(text: str) -> None:
+    assert cells.write_number(POINT.parse(text), 2) in (text, text.replace("-0.00", "0.00"))
+
+
+@given(st.datetimes().map(lambda moment: moment.replace(microsecond=0).isoformat()))
+def test_a_written_date_reads_back(text: str) -> None:
+    assert cells.write_date(cells.parse_date(text, cells.ISO), cells.ISO) == text
+
+
+@pytest.mark.parametrize("text", ["1_000", "１２", "٣", "0x10", "1e", "5kg", "1,5", "inf", "1e400", "−5"])
+def test_a_cell_that_is_no_plain_number_is_refused(text: str) -> None:
+    with pytest.raises(Exception, match="number|finite|large"):
+        POINT.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("texts", "kind"),
+    [
+        (["1", "2", "3", "2"] * 10, "integer"),
+        (["1.5", "2", "", "NA"] * 10, "numeric"),
+        (["00123", "00456"] * 10, "categorical"),
+        (["true", "false", ""] * 10, "boolean"),
+        (["2026-01-02", "2026-01-03"] * 10, "datetime"),
+        (["31/12/2025", "01/02/2026"] * 10, "datetime"),
+        ([f"K-{i}" for i in range(50)], "ignore"),
+        ([str(i) for i in range(100, 150)], "ignore"),
+        ([""] * 30, "ignore"),
+        (["NA", "DE"] * 15, "categorical"),
+    ],
+)
+def test_kinds_are_inferred(texts: list[str], kind: str) -> None:
+    column = infer("x", texts, POINT)
+    assert column.kind == kind
+    assert column.modelled == (kind != "ignore")
+    assert column.reason or kind != "ignore"
+
+
+def test_identifiers_keep_their_zeros_and_na_stays_a_country() -> None:
+    column = infer("country", ["NA", "DE"] * 15, POINT)
+    values, errors = parse(column, ["NA", "00123", ""], POINT)
+    assert values.tolist() == ["NA", "00123", ""]
+    assert not errors
+
+
+def test_beta_zero_and_beta_above_zero_train_differently() -> None:
+    table = numbers(120, seed=6)
+    free, held = learn_numbers(table, steps=150, beta=0.0), learn_numbers(table, steps=150, beta=1.0)
+    assert free.judged.kl.mean() > 2 * held.judged.kl.mean()
+
+
+def test_a_gap_where_there_was_none_and_an_unseen_value_raise_the_score(small: Learned) -> None:
+    table = numbers(50, seed=7)
+    before = small.detector.score(table).score
+    gap = small.detector.score({**table, "a": np.full(50, np.nan)}).score
+    assert (gap > before).all()
+    assert (small.detector.score({**table, "a": np.full(50, np.nan)}).p <= 0.01).all()
+
+
+def test_a_value_far_away_is_blamed_on_its_column(small: Learned) -> None:
+    table = numbers(50, seed=8)
+    scores = small.detector.score({**table, "d": np.full(50, 50.0)})
+    assert (scores.p <= 0.01).all()
