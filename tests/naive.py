@@ -27,3 +27,11 @@ def columns(x: np.ndarray) -> dict[str, np.ndarray]:
 def learn_matrix(x: np.ndarray, folds: str = "blocks", **settings: object) -> Learned:
     table = columns(x)
     return learn(from_arrays(table), table, FitSettings(**settings), folds=folds)  # type: ignore[arg-type]
+
+
+def training_pools(folds: Sequence[int], length: int) -> np.ndarray:
+    near = [
+        [any(folds[k] == m and abs(k - i) < length for k in range(len(folds))) for i in range(len(folds))]
+        for m in range(max(folds) + 1)
+    ]
+    return ~np.array(near)

@@ -8,6 +8,7 @@ from scipy import stats
 
 from anomvae.model import calibration
 from anomvae.model.calibration import fit_calibration, fit_tail
+from anomvae.model.folds import training_pools
 from tests import naive
 from tests.conftest import learn_numbers
 
@@ -119,3 +120,9 @@ def test_few_rows_rest_on_the_tail_and_say_so() -> None:
     scores = learned.detector.score({"a": np.array([0.1, 90.0]), "b": np.array([3.0, 3.0])})
     assert scores.p[0] > 0.01 >= scores.p[1]
     assert scores.estimated[1]
+
+
+@given(st.lists(st.integers(0, 4), min_size=5, max_size=60), st.integers(1, 7))
+def test_members_never_train_near_rows_they_are_to_judge(folds: list[int], length: int) -> None:
+    pools = training_pools(np.array([*folds, 0, 1, 2, 3, 4]), length)
+    assert np.array_equal(pools, naive.training_pools([*folds, 0, 1, 2, 3, 4], length))

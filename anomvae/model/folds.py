@@ -91,3 +91,19 @@ def deal(blocks: Index, rng: np.random.Generator) -> Index:
     count = int(blocks.max()) + 1
     order = np.concatenate([rng.permutation(FOLDS) for _ in range(count // FOLDS + 1)])
     return np.asarray(order[:count][blocks], dtype=np.intp)
+
+
+def training_pools(folds: Index, length: int) -> NDArray[np.bool_]:
+    """Which rows each member trains on (members, n): outside its fold, and not its near neighbours.
+
+    Rows within `length` of a held-out row are purged (Lopez de Prado 2018, chapter 7), so that a block is as
+    new to its member as tomorrow's file; independent rows (length 1) lose nothing.
+    """
+    held_out = np.arange(int(folds.max()) + 1)[:, None] == folds
+    near = held_out.copy()
+    counts = np.cumsum(np.pad(held_out.astype(np.intp), ((0, 0), (length, length))), axis=1)
+    if length > 1:
+        window = 2 * length - 1
+        padded = np.pad(counts, ((0, 0), (1, 0)))
+        near = (padded[:, window + 1 : window + 1 + len(folds)] - padded[:, 1 : 1 + len(folds)]) > 0
+    return np.asarray(~near)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anomvae.model.encoding import Encoded, Encoding
-from anomvae.model.vae import VAE, Array32
+from anomvae.model.vae import VAE
 
 Floats = NDArray[np.float64]
 
@@ -66,7 +66,7 @@ class Scorer:
             kl[:, at] = block_kl
         return out, kl
 
-    def _block(self, rows: Encoded, outputs: Array32) -> Floats:
+    def _block(self, rows: Encoded, outputs: Floats) -> Floats:
         members, n = outputs.shape[:2]
         dev = np.zeros((members, n, len(self.encoding.features)))
         sigma = self.vae.arrays["sigma"][:, None, self._numbers].astype(np.float64)
@@ -75,10 +75,10 @@ class Scorer:
         for j, feature in enumerate(self.encoding.features):
             at = self._at[j]
             if not feature.numeric:
-                logits = outputs[:, :, at : at + feature.units].astype(np.float64)
+                logits = outputs[:, :, at : at + feature.units]
                 dev[:, :, j] = self._category(j, rows, logits)
             if feature.gaps:
-                self._gaps(dev, j, rows, outputs[:, :, at + feature.units].astype(np.float64))
+                self._gaps(dev, j, rows, outputs[:, :, at + feature.units])
             novel = rows.novel[:, j]
             dev[:, novel, j] = self.novelty[j]
         return dev

@@ -2,8 +2,10 @@
 
     value path | mask bits -> hidden layers -> (mu, logvar) -> hidden layers, mirrored -> value path
 
-The decoder reads mu, nothing is sampled. Every call runs blocks of the same shape on one BLAS thread, so
-a row's numbers are the same bits whatever stands beside it (Kingma & Welling, arXiv 1312.6114).
+The decoder reads mu, nothing is sampled (Kingma & Welling, arXiv 1312.6114). Rows run in float64 through
+padded blocks of one shape, as columns of each matrix product: so every row meets the same kernel in the same
+order, and its numbers are the same bits whatever stands beside it. Single precision does not keep this: the
+kernels of common processors treat rows of one block differently (docs/decisions.md, 7).
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,7 +14,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-Array32 = NDArray[np.float32]
+Floats = NDArray[np.float64]
 Arrays = Mapping[str, NDArray[np.float32]]
 
 BLOCK = 256  # rows of one matrix product; the last block is padded
@@ -40,6 +42,9 @@ class VAE:
 
     def __init__(self, arrays: Arrays, hidden: tuple[int, ...]) -> None:
         self.arrays, self.hidden = dict(arrays), hidden
+        self._layers = {
+            name: array.astype(np.float64).transpose(0, 2, 1) for name, array in self.arrays.items() if array.ndim == 3
+        }
         self.members, self.inputs, _ = arrays["encoder.0.weight"].shape if hidden else arrays["mu.weight"].shape
         self.latent = arrays["mu.weight"].shape[2]
         self.outputs = arrays["output.weight"].shape[2]
@@ -48,39 +53,44 @@ class VAE:
         """One member alone."""
         return VAE({name: array[m : m + 1] for name, array in self.arrays.items()}, self.hidden)
 
-    def posterior(self, x: Array32) -> tuple[Array32, Array32]:
+    def posterior(self, x: Floats) -> tuple[Floats, Floats]:
         """Mu and logvar of q(z given x), each (members, n, latent), for x of shape (n, inputs)."""
         state = self._through("encoder", np.broadcast_to(x, (self.members, *x.shape)))
         return self._linear("mu", state), np.clip(self._linear("logvar", state), -20.0, 20.0)
 
-    def decode(self, z: Array32) -> Array32:
+    def decode(self, z: Floats) -> Floats:
         """Outputs of the value path (members, n, outputs): means of numbers, logits of the rest."""
         return self._linear("output", self._through("decoder", z))
 
-    def blocks(self, x: NDArray[np.float64]) -> Iterator[tuple[slice, Array32, Array32]]:
-        """Run rows (n, inputs) block by block: yields (rows, outputs, kl (members, rows)) of each."""
+    def blocks(self, x: NDArray[np.float64]) -> Iterator[tuple[slice, Floats, Floats]]:
+        """Run rows (n, inputs) block by block.
+
+        Yields:
+            The rows' slice, their outputs (members, rows, outputs) and their KL (members, rows).
+        """
         for start in range(0, len(x), BLOCK):
             rows = slice(start, min(start + BLOCK, len(x)))
-            block = np.zeros((BLOCK, self.inputs), dtype=np.float32)
-            block[: rows.stop - start] = x[rows]
-            mu, logvar = self.posterior(block)
             count = rows.stop - start
-            yield rows, self.decode(mu)[:, :count], kl_divergence(mu, logvar)[:, :count]
+            block = np.zeros((self.inputs, BLOCK), dtype=np.float64)
+            block[:, :count] = x[rows].T
+            mu, logvar = self.posterior(block)
+            outputs = self.decode(mu)[:, :, :count].transpose(0, 2, 1)
+            yield rows, outputs, kl_divergence(mu, logvar)[:, :count]
 
-    def _through(self, path: str, state: Array32) -> Array32:
+    def _through(self, path: str, state: Floats) -> Floats:
         for i in range(len(self.hidden)):
             state = _silu(self._linear(f"{path}.{i}", state))
         return state
 
-    def _linear(self, layer: str, state: Array32) -> Array32:
-        return np.asarray(state @ self.arrays[f"{layer}.weight"] + self.arrays[f"{layer}.bias"])
+    def _linear(self, layer: str, state: Floats) -> Floats:
+        return np.asarray(self._layers[f"{layer}.weight"] @ state + self._layers[f"{layer}.bias"])
 
 
-def kl_divergence(mu: Array32, logvar: Array32) -> Array32:
-    """KL(q(z given x) to N(0, I)) in nats, summed over the last axis (arXiv 1312.6114, appendix B)."""
-    total = np.sum(mu * mu + np.exp(logvar) - logvar - np.float32(1), axis=-1)
-    return np.asarray(np.float32(0.5) * total, dtype=np.float32)
+def kl_divergence(mu: Floats, logvar: Floats) -> Floats:
+    """KL(q(z given x) to N(0, I)) in nats, summed over the latent axis 1 (arXiv 1312.6114, appendix B)."""
+    total = np.sum(mu * mu + np.exp(logvar) - logvar - 1.0, axis=1)
+    return np.asarray(0.5 * total, dtype=np.float64)
 
 
-def _silu(a: Array32) -> Array32:
-    return np.asarray(a / (np.float32(1) + np.exp(-np.clip(a, np.float32(-80), None))), dtype=np.float32)
+def _silu(a: Floats) -> Floats:
+    return np.asarray(a / (1.0 + np.exp(-np.clip(a, -80.0, None))), dtype=np.float64)

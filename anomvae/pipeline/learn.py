@@ -11,7 +11,7 @@ from anomvae.errors import DataError
 from anomvae.model.detector import Detector, OutOfFold, calibrate, judge_out_of_fold
 from anomvae.model.encoding import Encoded, Encoding, encode, fit_encoding
 from anomvae.model.explanation import fit_intervals
-from anomvae.model.folds import Dependence, block_ids, deal, dependence
+from anomvae.model.folds import Dependence, block_ids, deal, dependence, training_pools
 from anomvae.model.schema import Schema, Values
 from anomvae.model.scoring import Scorer
 from anomvae.model.vae import VAE
@@ -73,7 +73,8 @@ def learn(
     if folds == "random":
         dealt = np.random.default_rng(settings.seed).permutation(dealt)
     recipe = _recipe(settings, encoding, n, choose_device(settings.device))
-    trained = train(encoding, rows, dealt, recipe, progress)
+    pools = training_pools(dealt, 1 if folds == "random" else found.length)
+    trained = train(encoding, rows, pools, recipe, progress)
     scorer = Scorer(encoding, VAE(trained.arrays, recipe.hidden), trained.seen)
     judged = judge_out_of_fold(scorer, rows, dealt)
     detector = calibrate(schema, scorer, judged, blocks, settings.alpha)
@@ -131,6 +132,6 @@ def latents_used(vae: VAE, rows: Encoded) -> int:
 
     The median over members.
     """
-    x = np.hstack([rows.x, rows.hidden])[:4096].astype(np.float32)
-    mu, _ = vae.posterior(x)
-    return int(np.median((mu.var(axis=1) > 0.01).sum(axis=1)))
+    x = np.hstack([rows.x, rows.hidden])[:4096]
+    mu, _ = vae.posterior(x.T)
+    return int(np.median((mu.var(axis=2) > 0.01).sum(axis=1)))

@@ -57,16 +57,16 @@ def choose_device(name: str) -> str:
 def train(
     encoding: Encoding,
     rows: Encoded,
-    folds: NDArray[np.intp],
+    pools: NDArray[np.bool_],
     recipe: Recipe,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Trained:
-    """Train one member a fold, each on the rows outside its fold.
+    """Train the members, each on its own pool of rows.
 
     Args:
         encoding: the layout of the value path.
         rows: encoded training rows, n of them.
-        folds: (n,): the fold of each row, 0 to members - 1.
+        pools: (members, n): the rows that each member trains on.
         recipe: what to train.
         progress: called with steps done and steps planned.
 
@@ -75,12 +75,11 @@ def train(
     """
     torch.set_num_threads(1)  # small matrices: more threads only wait for each other
     rng = torch.Generator().manual_seed(recipe.seed)
-    members = int(folds.max()) + 1
-    network = Network(encoding, recipe.hidden, recipe.latent, members, rng)
+    network = Network(encoding, recipe.hidden, recipe.latent, len(pools), rng)
     network.to(recipe.device)
-    batches = _Batches(encoding, rows, folds, recipe, rng)
+    batches = _Batches(encoding, rows, pools, recipe, rng)
     done = _run(network, batches, recipe, progress)
-    seen = _seen(rows, folds)
+    seen = np.stack([(rows.x[pool] != 0).any(axis=0) for pool in pools])
     return Trained(_arrays(network, seen), seen, done)
 
 
@@ -113,14 +112,13 @@ class _Batches:
     """Random rows for every member, masked and noised; nothing here depends on the network."""
 
     def __init__(
-        self, encoding: Encoding, rows: Encoded, folds: NDArray[np.intp], recipe: Recipe, rng: torch.Generator
+        self, encoding: Encoding, rows: Encoded, pools: NDArray[np.bool_], recipe: Recipe, rng: torch.Generator
     ) -> None:
         self.rng, self.recipe = rng, recipe
         self.x = torch.from_numpy(rows.x).float()
         self.hidden = torch.from_numpy(rows.hidden).float()
         self.gap = torch.from_numpy(rows.gap).float()
-        self.members = int(folds.max()) + 1
-        self.pools = [torch.from_numpy(np.flatnonzero(folds != m)) for m in range(self.members)]
+        self.pools = [torch.from_numpy(np.flatnonzero(pool)) for pool in pools]
         widths = torch.tensor([f.units + f.gaps for f in encoding.features])
         self.unit_feature = torch.repeat_interleave(torch.arange(len(widths)), widths)
         numeric = torch.tensor([float(f.numeric) for f in encoding.features])
@@ -140,7 +138,7 @@ class _Batches:
 
     def latent_noise(self) -> Tensor:
         """Standard normal noise for the latent of one step."""
-        shape = (self.members, self.recipe.batch, self.recipe.latent)
+        shape = (len(self.pools), self.recipe.batch, self.recipe.latent)
         return torch.randn(shape, generator=self.rng).to(self.recipe.device)
 
     def _pick(self, pool: Tensor) -> Tensor:
@@ -155,12 +153,6 @@ class _Batches:
         one = torch.randint(features, (members, batch, 1), generator=self.rng)
         single = torch.zeros(shape, dtype=torch.bool).scatter_(2, one, True) & (kind > 0.3) & (kind <= 0.65)
         return (some | single).float()
-
-
-def _seen(rows: Encoded, folds: NDArray[np.intp]) -> NDArray[np.bool_]:
-    """(members, width): whether a unit was ever on in a member's training rows."""
-    members = int(folds.max()) + 1
-    return np.stack([(rows.x[folds != m] != 0).any(axis=0) for m in range(members)])
 
 
 def _arrays(network: Network, seen: NDArray[np.bool_]) -> dict[str, NDArray[np.float32]]:
