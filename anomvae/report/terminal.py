@@ -75,7 +75,7 @@ def score_report(result: ScoreResult) -> RenderableType:
     """What `score` prints: every file, the refused ones, a total where there are several."""
     parts: list[RenderableType] = []
     for one in result.files:
-        parts += [file_report(one), Text()]
+        parts += [file_report(one)] if len(result.files) == 1 else [file_report(one), Text()]
     parts += [error_report(one) for one in result.refused]
     if len(result.files) + len(result.refused) > 1:
         told = (
@@ -136,7 +136,7 @@ def _probability(p: float) -> str:
 def _worst(rows: tuple[RowResult, ...]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, expand=True)
     for name, width in (("line", 5), ("severity", BAR + 7), ("score", 5), ("recon", 6), ("kl", 5)):
-        table.add_column(name, justify="right", no_wrap=True, min_width=width)
+        table.add_column(name, justify="left" if name == "severity" else "right", no_wrap=True, min_width=width)
     table.add_column("why", no_wrap=True, overflow="ellipsis", ratio=1)
     for row in rows:
         style = "bold red" if row.critical else "yellow"

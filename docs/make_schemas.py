@@ -1,0 +1,18 @@
+"""Write docs/schemas.json: the JSON Schemas of every record that `--json` prints."""
+
+import json
+from pathlib import Path
+
+import msgspec
+
+from anomvae.results import RECORDS
+
+
+def schemas() -> str:
+    """The schemas as JSON text."""
+    _, components = msgspec.json.schema_components(RECORDS, ref_template="#/$defs/{name}")
+    return json.dumps({"$defs": components}, indent=1, sort_keys=True) + "\n"
+
+
+if __name__ == "__main__":
+    (Path(__file__).parent / "schemas.json").write_text(schemas(), encoding="utf-8")
