@@ -168,3 +168,12 @@ def test_a_value_far_away_is_blamed_on_its_column(small: Learned) -> None:
     table = numbers(50, seed=8)
     scores = small.detector.score({**table, "d": np.full(50, 50.0)})
     assert (scores.p <= 0.01).all()
+
+
+@given(
+    st.lists(st.one_of(st.floats(allow_nan=False).map(repr), st.text(max_size=4), st.sampled_from(["1e400", "", " 5"])))
+)
+def test_a_column_at_once_is_its_cells_one_by_one(texts: list[str]) -> None:
+    fast = POINT.parse_column(texts)
+    if fast is not None:
+        assert fast == [POINT.parse(text) for text in texts]

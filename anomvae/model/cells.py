@@ -7,6 +7,7 @@ Numbers, dates (seconds since 1970) and booleans (0/1) are floats, NaN is a miss
 
 import math
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from anomvae.errors import DataError
@@ -16,6 +17,9 @@ TRUE = frozenset({"true", "t", "yes", "y"})
 FALSE = frozenset({"false", "f", "no", "n"})
 
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?").fullmatch
+_COLUMN = re.compile(
+    r"(?:[+-]?(?:[0-9]++(?:\.[0-9]*+)?|\.[0-9]++)(?:[eE][+-]?[0-9]++)?\n)*+"  # the same, cell by line
+).fullmatch
 _INTEGER = re.compile(r"[+-]?[0-9]+").fullmatch
 _INFINITE = re.compile(r"[+-]?(?:inf|infinity)", re.IGNORECASE).fullmatch
 _PADDED = re.compile(r"[+-]?0[0-9]+").fullmatch
@@ -82,6 +86,13 @@ class NumberFormat:
         if _INFINITE(plain):
             raise DataError("non_finite", f"{quoted(text)} is not finite")
         raise DataError("not_a_number", f"{quoted(text)} is not a number{self._hint(plain)}")
+
+    def parse_column(self, texts: Sequence[str]) -> list[float] | None:
+        """All cells at once where every one is a plain finite number; None sends the caller to `parse`."""
+        if self.thousands or self.decimal != "." or not _COLUMN("\n".join(texts) + "\n"):
+            return None
+        values = list(map(float, texts))
+        return values if all(map(math.isfinite, values)) else None
 
     def _hint(self, plain: str) -> str:
         if self.decimal == "." and re.fullmatch(r"[+-]?[0-9]+,[0-9]+", plain):

@@ -62,6 +62,8 @@ def parse(column: Column, texts: Sequence[str], numbers: NumberFormat) -> tuple[
     """
     if column.kind == "categorical":
         return np.array(texts, dtype=object), {}
+    if column.kind in ("numeric", "integer") and (plain := numbers.parse_column(texts)) is not None:
+        return np.array(plain), {}
     values, errors = np.full(len(texts), np.nan), {}
     for i, text in enumerate(texts):
         try:
