@@ -18,7 +18,7 @@ from anomvae.errors import DataError, EnvironmentFault
 CHUNK = 1 << 18
 MAX_RECORD = 8 << 20
 MAX_INFLATED = 1 << 40
-LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)").finditer
+LINE_END = re.compile(r"\r\n|\r|\n").finditer
 GZIP = b"\x1f\x8b"
 MAGIC = {
     b"PK\x03\x04": "a zip or Excel file",
@@ -217,10 +217,10 @@ def _split(chunks: Iterator[str]) -> Iterator[str]:
     rest, number = "", 1
     for chunk in chunks:
         text, at = rest + chunk, 0
-        for match in LINE(text):
+        for match in LINE_END(text):
             if match.end() == len(text) and text.endswith("\r"):
                 break  # an LF may follow in the next piece
-            yield match.group()
+            yield text[at : match.end()]
             at, number = match.end(), number + 1
         rest = text[at:]
         if len(rest) > MAX_RECORD:
