@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from anomvae.data.records import MAX_COLUMNS
 from anomvae.errors import DataError
-from anomvae.model.cells import NumberFormat, is_number
+from anomvae.model.cells import is_value
 
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe"}
 
@@ -77,10 +77,9 @@ def _check_delimiter(names: Sequence[str], delimiter: str, line: int) -> None:
 
 
 def _check_is_header(names: Sequence[str], line: int) -> None:
-    numbers = NumberFormat()
-    numeric = sum(is_number(numbers.plain(name)) for name in names)
+    data = sum(map(is_value, names))
     comment = names and names[0].lstrip().startswith(("#", "//"))
-    if numeric * 2 > len(names) or comment or not any(names):
+    if data * 2 > len(names) or comment or not any(names):
         what = "a comment" if comment else "data"
         message = f"the first line looks like {what}, not column names; add a header, or --skip-lines N when fitting"
         raise DataError("no_header", message, line=line)

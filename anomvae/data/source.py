@@ -163,6 +163,8 @@ class Source:
                 text = decoder.decode(chunk)
             except UnicodeDecodeError as error:
                 raise self._bad_bytes(error, line, offset - pending) from error
+            if "\ufeff" in (text if line > 1 else text[text.find("\n") + 1 :]):
+                self._warn_mark()
             line += text.count("\n")
             offset += len(chunk)
             yield text
@@ -170,6 +172,11 @@ class Source:
             yield decoder.decode(b"", final=True)
         except UnicodeDecodeError as error:
             raise self._bad_bytes(error, line, offset) from error
+
+    def _warn_mark(self) -> None:
+        warning = "stray_bom: a byte-order mark stands inside the file and was kept as text"
+        if warning not in self.warnings:
+            self.warnings.append(warning)
 
     def _bad_bytes(self, error: UnicodeDecodeError, line: int, base: int) -> DataError:
         at = base + error.start

@@ -112,6 +112,11 @@ def is_number(plain: str) -> bool:
     return bool(_NUMBER(plain)) and not _PADDED(plain)
 
 
+def is_value(text: str) -> bool:
+    """Whether a cell is plainly data, a number or an ISO date, and so no column's name."""
+    return bool(_NUMBER(text.strip(" ")) or _ISO(text.strip(" ")))
+
+
 def is_integer(plain: str) -> bool:
     """Whether a cell in plain notation is a whole number."""
     return bool(_INTEGER(plain))

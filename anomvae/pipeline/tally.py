@@ -25,6 +25,8 @@ class Tally:
         self.blame: Counter[str] = Counter()
         self.unseen: Counter[tuple[str, str]] = Counter()
         self.missing: Counter[str] = Counter()
+        self.surprising: Counter[str] = Counter()
+        self.imprecise: Counter[str] = Counter()
         self._worst: list[tuple[float, int, RowResult]] = []
 
     def add(self, scores: Scores, flags: NDArray[np.bool_]) -> None:
@@ -57,6 +59,8 @@ class Tally:
             if feature.part not in ("value", "era"):
                 continue
             self.missing[feature.column] += int(encoded.gap[:, j].sum())
+            self.surprising[feature.column] += int((encoded.gap & encoded.novel)[:, j].sum())
+            self.imprecise[feature.column] += imprecise(columns[feature.column])
             if columns[feature.column].dtype == object and len(self.unseen) < 1000:
                 for i in np.flatnonzero(encoded.novel[:, j] & ~encoded.gap[:, j]):
                     self.unseen[feature.column, str(columns[feature.column][i])] += 1
@@ -72,7 +76,18 @@ class Tally:
         for column, count in self.missing.items():
             if self.scored and count == self.scored:
                 warnings.append(f"column_all_missing: column '{column}' has no value in this file")
+            elif self.surprising[column]:
+                told = f"is empty {self.surprising[column]} times, in training never"
+                warnings.append(f"missing_value: column '{column}' {told}")
+            if self.imprecise[column]:
+                told = f"has {self.imprecise[column]} numbers above 2^53, scored as the nearest float"
+                warnings.append(f"precision_loss: column '{column}' {told}")
         return warnings
+
+
+def imprecise(values: Values) -> int:
+    """How many numbers a float does not hold exactly for certain."""
+    return 0 if values.dtype == object else int((np.abs(values.astype(np.float64)) > 2.0**53).sum())
 
 
 def row_result(file: str, line: int, scores: Scores, i: int, why: tuple[Reason, ...]) -> RowResult:
