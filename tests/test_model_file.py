@@ -41,7 +41,9 @@ def rebuilt(data: bytes, change: dict[str, Any] | None = None, document: dict[st
 
 
 def non_finite(data: bytes) -> bytes:
-    return data[:-8] + np.array([np.nan]).tobytes()
+    length = int.from_bytes(data[:8], "little")
+    at = 8 + length + json.loads(data[8 : 8 + length])["novelty"]["data_offsets"][0]
+    return data[:at] + np.array([np.nan]).tobytes() + data[at + 8 :]
 
 
 BAD = {

@@ -9,6 +9,7 @@ era that only a date far outside training leaves. Numbers with few different val
 (docs/decisions.md, 3), as long as the table stays narrow.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Literal
@@ -235,9 +236,8 @@ def _number(name: str, values: Matrix) -> Feature:
 
 
 def _categories(name: str, part: Part, texts: NDArray[np.object_], low: float = 0.0, high: float = 0.0) -> Feature:
-    levels, counts = np.unique([text for text in texts if text != ""], return_counts=True)
-    order = np.argsort(-counts, kind="stable")
-    ranked = tuple(str(level) for level in levels[order])
+    counts = Counter(str(text) for text in texts if text != "")
+    ranked = tuple(sorted(counts, key=lambda text: (-counts[text], text)))
     top = len(ranked) if len(ranked) <= TOP_LEVELS else TOP_LEVELS - 1
     gaps = bool((texts == "").any())
     return Feature(column=name, part=part, levels=ranked[:top], rare=ranked[top:], gaps=gaps, low=low, high=high)

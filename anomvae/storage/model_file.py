@@ -119,7 +119,7 @@ def _open(data: bytes, name: str) -> Detector:
 
 def _header(data: bytes) -> dict[str, Any]:
     """The safetensors header, checked against the file's size."""
-    if data[:2] in (b"PK", b"\x1f\x8b") or data[:1] == b"\x80":
+    if data[8:9] != b"{" and (data[:2] in (b"PK", b"\x1f\x8b") or data[:1] == b"\x80"):
         raise ModelError("is a pickle or an archive, not an anomvae model; refused without opening it.")
     length = int.from_bytes(data[:8], "little")
     if len(data) < 8 or length > MAX_HEADER or length > len(data) - 8:
