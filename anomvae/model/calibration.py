@@ -16,26 +16,28 @@ from anomvae.results import Verdict
 Floats = NDArray[np.float64]
 
 KNOTS = 200
-COMPRESS = 30.0  # nats; beyond it -log p is no more than an order, so it grows by its logarithm
 
 
 class Tail(msgspec.Struct, frozen=True):
     """A distribution as -log P(value >= v): interpolated knots, then a generalised-Pareto tail.
 
     `knots`, `nats` (k,): values, rising, and their -log p. Beyond the last knot, `scale` and `shape`.
+    `limit`: the nats that n rows can support by counting, log(n + 1); what is extrapolated beyond is no
+    more than an order among extremes, and grows by its logarithm.
     """
 
     knots: Floats
     nats: Floats
     scale: float
     shape: float
+    limit: float
 
     def surprise(self, values: Floats) -> Floats:
         """-log p of each value, monotone, finite."""
         inside = np.interp(values, self.knots, self.nats)
         excess = np.maximum(values - self.knots[-1], 0.0)
         total = inside + _pareto_nats(excess, self.scale, self.shape)
-        return np.where(total > COMPRESS, COMPRESS + np.log1p(np.maximum(total - COMPRESS, 0.0)), total)
+        return np.asarray(np.minimum(total, self.limit) + np.log1p(np.maximum(total - self.limit, 0.0)))
 
 
 def _pareto_nats(excess: Floats, scale: float, shape: float) -> Floats:
@@ -56,7 +58,7 @@ def fit_tail(values: Floats) -> Tail:
     knots = np.unique(ordered[index])
     nats = -np.log((n - np.searchsorted(ordered, knots, side="left")) / n)
     scale, shape = _weighted_moments(ordered[ordered > knots[-1]] - knots[-1])
-    return Tail(knots, nats, scale, shape)
+    return Tail(knots, nats, scale, shape, float(np.log(n + 1)))
 
 
 def _weighted_moments(excess: Floats) -> tuple[float, float]:

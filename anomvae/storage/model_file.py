@@ -267,8 +267,9 @@ def _tails(tensors: Tensors) -> list[Tail]:
     bounds, knots, nats = tensors["tails.bounds"], tensors["tails.knots"], tensors["tails.nats"]
     if bounds[0] != 0 or bounds[-1] != len(knots) or np.any(np.diff(bounds) < 1):
         raise ModelError("is corrupt: the tails' bounds do not fit.")
+    limit = float(np.log(len(tensors["calibration.scores"]) + 1))
     return [
-        Tail(knots[a:b], nats[a:b], float(scale), float(shape))
+        Tail(knots[a:b], nats[a:b], float(scale), float(shape), limit)
         for a, b, scale, shape in zip(bounds, bounds[1:], tensors["tails.scale"], tensors["tails.shape"], strict=False)
     ]
 
