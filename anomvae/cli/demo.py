@@ -32,7 +32,7 @@ STORIES = {
 @click.command("demo")
 @click.argument("story", default="orders", type=click.Choice(list(STORIES)))
 @options.everywhere
-def command(story: str, as_json: bool, quiet: bool, verbose: bool, debug: bool) -> int:
+def command(story: str, as_json: bool, quiet: bool, debug: bool) -> int:
     """Run a story on the sample data: orders (mixed columns), digits (images of a 1) or employees."""
     from anomvae.cli import root
 

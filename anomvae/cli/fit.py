@@ -44,7 +44,6 @@ def command(
     config: str | None,
     as_json: bool,
     quiet: bool,
-    verbose: bool,
     debug: bool,
     **flags: Any,
 ) -> int:

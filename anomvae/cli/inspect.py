@@ -11,7 +11,7 @@ from anomvae.errors import ModelError
 @click.command("inspect")
 @click.argument("model", default="model.anomvae")
 @options.everywhere
-def command(model: str, as_json: bool, quiet: bool, verbose: bool, debug: bool) -> int:
+def command(model: str, as_json: bool, quiet: bool, debug: bool) -> int:
     """Show what is in MODEL: columns, network, threshold, lineage. Needs no torch."""
     from anomvae.report.terminal import inspect_report
     from anomvae.results import InspectResult

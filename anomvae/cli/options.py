@@ -16,7 +16,6 @@ def everywhere(command: F) -> F:
     """Options of every command."""
     for option in (
         click.option("--debug", is_flag=True, help="Show the traceback of an error."),
-        click.option("-v", "--verbose", is_flag=True, help="Tell more on stderr."),
         click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors (and --json)."),
         click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout."),
     ):
