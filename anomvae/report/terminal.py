@@ -166,9 +166,10 @@ def bar(severity: float) -> str:
 def _columns(columns: tuple[ColumnReport, ...]) -> RenderableType:
     if len(columns) > 20:
         return _columns_in_short(columns)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for name in ("column", "kind", "values", "gaps", "note"):
-        table.add_column(name, no_wrap=True, overflow="ellipsis")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, expand=True)
+    for name, width in (("column", 13), ("kind", 11), ("values", 12), ("gaps", 6)):
+        table.add_column(name, no_wrap=True, overflow="ellipsis", min_width=width)
+    table.add_column("note", no_wrap=True, overflow="ellipsis", ratio=1)
     for column in columns:
         table.add_row(*_column_row(column), style="" if column.modelled else "dim")
     return table
