@@ -99,7 +99,7 @@ def regimes(rng: np.random.Generator, days: int, size: int) -> np.ndarray:
 def test_blocks_keep_the_promise_on_later_rows_where_random_folds_break_it(make: object) -> None:
     rates: dict[str, list[float]] = {"blocks": [], "random": []}
     for seed in range(3):
-        x = make(np.random.default_rng(seed), 150, 60)  # type: ignore[operator]
+        x = make(np.random.default_rng(seed), 600, 15)  # type: ignore[operator]
         train, later = x[:4500], x[4500:]
         for folds in ("blocks", "random"):
             learned = naive.learn_matrix(train, folds=folds, steps=700, seed=seed)

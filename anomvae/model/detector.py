@@ -1,8 +1,9 @@
 """The fitted detector as one value: rows in, scores and reasons out.
 
-The score adds two surprises, each in nats, each calibrated on out-of-fold rows:
+The score adds three surprises, each in nats, each calibrated on out-of-fold rows:
 B, the sum of a row's deviances with its KL on both sides, mean over the members of
-z(log R) + 0.25 |z(log K)|; and U, the largest surprise of any single column, which a sum would hide.
+z(log R) + 0.25 |z(log K)|; U, the largest surprise of any single column, which a sum would hide; and
+S, the sum of the columns' surprises, in which every column counts alike.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,7 +34,7 @@ class Terms(msgspec.Struct, frozen=True):
     """What turns deviances into a score.
 
     `center`, `spread` (2,): of log R and log K out of fold. `columns`: a tail for every original column.
-    `total`, `largest`: tails of B and U.
+    `total`, `largest`, `summed`: tails of B, U and S.
     """
 
     center: Floats
@@ -41,6 +42,7 @@ class Terms(msgspec.Struct, frozen=True):
     columns: tuple[Tail, ...]
     total: Tail
     largest: Tail
+    summed: Tail
 
 
 class Scores(msgspec.Struct, frozen=True):
@@ -119,7 +121,7 @@ class Detector:
         contributions = deviances.columns.mean(axis=0)
         surprise = column_surprise(self.terms.columns, contributions)
         total = combine(self.terms, recon, deviances.kl)
-        score = self.terms.total.surprise(total) + self.terms.largest.surprise(surprise.max(axis=1))
+        score = add_up(self.terms, total, surprise)
         p, estimated = self.calibration.p_values(score)
         return Scores(
             score=score,
@@ -136,6 +138,12 @@ class Detector:
 def combine(terms: Terms, recon: Floats, kl: Floats) -> Floats:
     """B (n,) from reconstruction errors and KL (members, n)."""
     return np.asarray(_standardised(terms.center, terms.spread, recon, kl).mean(axis=0))
+
+
+def add_up(terms: Terms, total: Floats, surprise: Floats) -> Floats:
+    """The score (n,) from B (n,) and the columns' surprises (n, columns)."""
+    largest, summed = surprise.max(axis=1), surprise.sum(axis=1)
+    return terms.total.surprise(total) + terms.largest.surprise(largest) + terms.summed.surprise(summed)
 
 
 def _standardised(center: Floats, spread: Floats, recon: Floats, kl: Floats) -> Floats:
@@ -185,8 +193,9 @@ def calibrate(schema: Schema, scorer: Scorer, judged: OutOfFold, blocks: NDArray
     center, spread = np.median(logs, axis=1), np.maximum(logs.std(axis=1), 1e-3)
     tails = tuple(fit_tail(judged.columns[:, j]) for j in range(judged.columns.shape[1]))
     total = _standardised(center, spread, recon, judged.kl)
-    largest = column_surprise(tails, judged.columns).max(axis=1)
-    terms = Terms(center, spread, tails, fit_tail(total), fit_tail(largest))
-    scores = terms.total.surprise(total) + terms.largest.surprise(largest)
+    surprise = column_surprise(tails, judged.columns)
+    largest, summed = fit_tail(surprise.max(axis=1)), fit_tail(surprise.sum(axis=1))
+    terms = Terms(center, spread, tails, fit_tail(total), largest, summed)
+    scores = add_up(terms, total, surprise)
     flagged = scores >= np.quantile(scores, 1 - max(alpha, 10 / len(scores)))
     return Detector(schema, scorer, terms, fit_calibration(scores, effective_rows(flagged, blocks), alpha))

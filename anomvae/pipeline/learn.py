@@ -123,8 +123,9 @@ def _recipe(settings: FitSettings, encoding: Encoding, n: int, device: str) -> "
 
 
 def planned_steps(n: int) -> int:
-    """Steps for n rows: 300 rows need 400, 2,000 about 1,400, 13,000 or more 5,000."""
-    return int(np.clip(400 * (n / 300) ** (2 / 3), 200, 5000))
+    """Steps for n rows: 300 rows need 400, 1,125 need 1,500, then as their square root up to 5,000."""
+    few, many = 400 * n / 300, 1500 * (n / 1125) ** 0.5
+    return int(np.clip(min(few, many), 200, 5000))
 
 
 def latents_used(vae: VAE, rows: Encoded) -> int:

@@ -182,7 +182,7 @@ def _check_layout(header: dict[str, Any], layout: Layout) -> None:
 def _layout(document: Document) -> Layout:
     """Type and shape of every tensor that this document needs."""
     width, features = document.encoding.width, len(document.encoding.features)
-    tails = len(document.encoding.columns) + 2
+    tails = len(document.encoding.columns) + 3
     members = document.members
     shapes = layer_shapes(width + features, document.hidden, document.latent, width)
     layout: Layout = {f"net.{k}.weight": ("F32", (members, *shape)) for k, shape in shapes.items()}
@@ -205,7 +205,7 @@ def _layout(document: Document) -> Layout:
 
 def _tensors(detector: Detector) -> Tensors:
     scorer, terms = detector.scorer, detector.terms
-    tails = [*terms.columns, terms.total, terms.largest]
+    tails = [*terms.columns, terms.total, terms.largest, terms.summed]
     return {f"net.{name}": array for name, array in scorer.vae.arrays.items()} | {
         "seen": scorer.seen.astype(np.uint8),
         "novelty": scorer.novelty,
@@ -247,8 +247,8 @@ def _document(detector: Detector, tensors: Tensors) -> Document:
 def _assemble(document: Document, tensors: Tensors) -> Detector:
     vae = VAE({k[4:]: v for k, v in tensors.items() if k.startswith("net.")}, document.hidden)
     scorer = Scorer(document.encoding, vae, tensors["seen"] != 0, tensors["novelty"])
-    *columns, total, largest = _tails(tensors)
-    terms = Terms(tensors["terms.center"], tensors["terms.spread"], tuple(columns), total, largest)
+    *columns, total, largest, summed = _tails(tensors)
+    terms = Terms(tensors["terms.center"], tensors["terms.spread"], tuple(columns), total, largest, summed)
     calibration = Calibration(
         tensors["calibration.scores"],
         document.effective,
