@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anomvae.model.cells import write_number
-from anomvae.model.detector import Detector
+from anomvae.model.detector import Detector, column_surprise
 from anomvae.model.encoding import Encoded, Feature
 from anomvae.model.scoring import Floats, Scorer
 from anomvae.results import Reason
@@ -18,6 +18,7 @@ from anomvae.results import Reason
 REASONS = 3
 LEAST_SHARE = 0.05
 ASKED_ROWS = 400
+ASKED_CELLS = 8192  # rows times columns judged at once; bounds memory
 
 
 def fit_intervals(scorer: Scorer, rows: Encoded, folds: NDArray[np.intp]) -> Floats:
@@ -39,19 +40,17 @@ def fit_intervals(scorer: Scorer, rows: Encoded, folds: NDArray[np.intp]) -> Flo
     return out
 
 
-def reasons(
-    detector: Detector, rows: Encoded, surprise: Floats, texts: Sequence[Sequence[str]]
-) -> list[tuple[Reason, ...]]:
+def reasons(detector: Detector, rows: Encoded, texts: Sequence[Sequence[str]]) -> list[tuple[Reason, ...]]:
     """The columns to blame for each row, the first the most.
 
     Args:
         detector: the fitted model.
         rows: n encoded rows.
-        surprise: -log p of every column (n, columns).
         texts: the rows' cells as the user wrote them, n rows of the modelled columns.
     """
-    shares = surprise / np.maximum(surprise.sum(axis=1, keepdims=True), 1e-12)
-    order = np.argsort(-surprise, axis=1, kind="stable")[:, :REASONS]
+    gains = repair_gains(detector, rows)
+    shares = gains / np.maximum(gains.sum(axis=1, keepdims=True), 1e-12)
+    order = np.argsort(-gains, axis=1, kind="stable")[:, :REASONS]
     chosen = [
         [int(j) for k, j in enumerate(row) if k == 0 or shares[i, j] >= LEAST_SHARE] for i, row in enumerate(order)
     ]
@@ -64,6 +63,33 @@ def reasons(
             for i, j, guess in zip(index, columns, expected, strict=True):
                 out[i].append(_reason(detector.columns[j], float(shares[i, j]), texts[i][j], guess))
     return [tuple(row) for row in out]
+
+
+def repair_gains(detector: Detector, rows: Encoded) -> Floats:
+    """How many nats of a row's surprise go when a column is hidden (n, columns).
+
+    The column whose hiding leaves the least surprise in the others is the culprit: a wrong amount makes the
+    price beside it look wrong too, but only without the amount does the rest of the row fit together.
+    """
+    columns = len(detector.columns)
+    out = np.zeros((len(rows), columns))
+    step = max(ASKED_CELLS // columns, 1)
+    for start in range(0, len(rows), step):
+        some = rows.take(slice(start, start + step))
+        whole = _surprise(detector, some).sum(axis=1)
+        hidden = _stacked([_hide(detector.scorer, some, j) for j in range(columns)])
+        left = _surprise(detector, hidden).reshape(columns, len(some), columns)
+        left[np.arange(columns), :, np.arange(columns)] = 0.0
+        out[start : start + step] = np.maximum(whole - left.sum(axis=2), 0.0).T
+    return out
+
+
+def _surprise(detector: Detector, rows: Encoded) -> Floats:
+    return column_surprise(detector.terms.columns, detector.scorer.deviances(rows).columns.mean(axis=0))
+
+
+def _stacked(parts: list[Encoded]) -> Encoded:
+    return Encoded(*(np.concatenate([getattr(part, name) for part in parts]) for name in Encoded.__struct_fields__))
 
 
 def _reason(column: str, share: float, value: str, guess: tuple[str, str, str]) -> Reason:

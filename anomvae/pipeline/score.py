@@ -161,7 +161,7 @@ class _Run:
         self.tally.notice(self.detector, encoded, columns)
         flagged = np.flatnonzero(flags)
         texts = [[batch.rows[i][at] for at in self.positions] for i in flagged]
-        told = reasons(self.detector, encoded.take(flagged), scores.surprise[flagged], texts)
+        told = reasons(self.detector, encoded.take(flagged), texts)
         for i, why in zip(flagged.tolist(), told, strict=True):
             self.tally.remember(row_result(self.tally.file, batch.lines[i], scores, i, why))
         if writer:
