@@ -12,15 +12,17 @@ from anomvae.errors import AnomvaeError
 if TYPE_CHECKING:
     from anomvae.model.detector import Detector
     from anomvae.pipeline.fit import fit
+    from anomvae.pipeline.generate import generate
     from anomvae.pipeline.score import score
     from anomvae.storage.model_file import load
 
 __version__ = "0.1.0"
-__all__ = ["AnomvaeError", "Detector", "__version__", "fit", "load", "score"]
+__all__ = ["AnomvaeError", "Detector", "__version__", "fit", "generate", "load", "score"]
 
 _HOMES = {
     "Detector": "anomvae.model.detector",
     "fit": "anomvae.pipeline.fit",
+    "generate": "anomvae.pipeline.generate",
     "load": "anomvae.storage.model_file",
     "score": "anomvae.pipeline.score",
 }

@@ -69,6 +69,7 @@ class FitSettings(Dialect, frozen=True, kw_only=True, forbid_unknown_fields=True
     max_rows: Annotated[int, Meta(ge=20)] = 200_000
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     seed: Annotated[int, Meta(ge=0)] = 0
+    generator: bool = True
 
     def dialect(self) -> Dialect:
         """The part of these settings that later commands must share."""
@@ -87,6 +88,24 @@ class ScoreSettings(Settings, frozen=True, kw_only=True, forbid_unknown_fields=T
     spreadsheet_safe: bool = False
 
 
+class GenerateSettings(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[generate]`: how synthetic rows are drawn, judged and spoilt.
+
+    `anomalies` is the share of rows that get one labelled fault of the `kinds`.
+    """
+
+    where: tuple[str, ...] = ()
+    balance: str | None = None
+    to: str = "majority"
+    like: str | None = None
+    temperature: Annotated[float, Meta(ge=0, le=10)] = 1.0
+    gate: bool = True
+    anomalies: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    kinds: tuple[str, ...] = ()
+    truth: bool = False
+    seed: Annotated[int, Meta(ge=0)] = 0
+
+
 S = TypeVar("S", bound=Settings)
 T = TypeVar("T")
 
@@ -101,6 +120,7 @@ class Config(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     schema: SchemaSettings = SchemaSettings()
     fit: FitSettings = FitSettings()
     score: ScoreSettings = ScoreSettings()
+    generate: GenerateSettings = GenerateSettings()
 
 
 def read_config(path: Path) -> Config:

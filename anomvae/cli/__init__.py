@@ -19,6 +19,7 @@ from anomvae.errors import AnomvaeError
 COMMANDS = {
     "fit": "Learn normal rows, calibrate, save a model.",
     "score": "Score files once; exit 1 when something critical is in them.",
+    "generate": "Make synthetic rows: never a copy of a training row.",
     "inspect": "Show what is in a model file.",
     "demo": "The whole story on the sample data.",
 }

@@ -24,7 +24,7 @@ from anomvae.errors import UsageError
 @click.option("--steps", metavar="N|auto", help="Training steps. [default: by the number of rows]")
 @click.option("--batch", type=int, help="Rows of one step. [default: 128]")
 @click.option("--lr", type=float, help="Learning rate. [default: 0.003]")
-@click.option("--max-time", metavar="10m", help="End training after this long.")
+@click.option("--max-time", metavar="10m", help="End training after this long, and the generator's as well.")
 @click.option("--max-rows", type=int, help="Keep at most so many rows, evenly spread. [default: 200000]")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), help="Where to train. [default: auto]")
 @click.option("--seed", type=int, help="Same data and seed: the same model, byte for byte. [default: 0]")
@@ -33,6 +33,7 @@ from anomvae.errors import UsageError
 @click.option("--decimal", help="Decimal sign, . or ,")
 @click.option("--thousands", help="Thousands separator.")
 @click.option("--skip-lines", type=int, help="Lines before the header.")
+@click.option("--no-generator", is_flag=True, help="Only score with this model: it cannot make synthetic rows.")
 @options.configured
 @options.everywhere
 def command(
@@ -41,6 +42,7 @@ def command(
     drop: tuple[str, ...],
     ids: tuple[str, ...],
     hidden: str | None,
+    no_generator: bool,
     config: str | None,
     as_json: bool,
     quiet: bool,
@@ -54,7 +56,9 @@ def command(
     chosen = options.load_config(config)
     if flags["delimiter"] in ("\\t", "tab"):
         flags["delimiter"] = "\t"
-    settings = options.given(chosen.fit, {**flags, "hidden": _layers(hidden)})
+    settings = options.given(
+        chosen.fit, {**flags, "hidden": _layers(hidden), "generator": False if no_generator else None}
+    )
     schema = options.given(chosen.schema, {"drop": drop, "id": ids})
     model = output or chosen.model or "model.anomvae"
     with show.progress(quiet=quiet or as_json) as advance:

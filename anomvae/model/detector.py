@@ -23,6 +23,7 @@ from anomvae.model.calibration import (
 from anomvae.model.encoding import Encoded, encode
 from anomvae.model.schema import Schema, Values
 from anomvae.model.scoring import Floats, Scorer, fit_novelty
+from anomvae.model.synthesis import Generator
 from anomvae.results import Calibration as CalibrationReport
 from anomvae.results import ColumnReport, Lineage, ThresholdChange, Training
 from anomvae.settings import Dialect
@@ -96,6 +97,7 @@ class Detector:
         self.schema, self.scorer, self.terms = schema, scorer, terms
         self.calibration, self.about = calibration, about
         self.intervals: Floats = np.zeros((len(scorer.encoding.features), 2))
+        self.generator: Generator | None = None
         self.model_id = ""
 
     @property

@@ -13,9 +13,11 @@ from anomvae.errors import DataError, UsageError
 from anomvae.model.cells import MISSING, NumberFormat
 from anomvae.model.detector import About
 from anomvae.model.schema import Column, Schema, Values, declared, infer, parse
+from anomvae.model.writing import LOOKED_AT, fit_styles
 from anomvae.pipeline.gather import Gathered, gather, training_files
 from anomvae.pipeline.learn import Learned, learn
 from anomvae.pipeline.select import conditions, spoken
+from anomvae.pipeline.teach import teach
 from anomvae.results import Calibration, ColumnReport, FitResult, Lineage, ThresholdChange, Training
 from anomvae.settings import FitSettings, SchemaSettings
 from anomvae.storage import model_file
@@ -37,7 +39,7 @@ def fit(
         model: where the model file goes.
         settings: the recipe; the defaults are the same for all data.
         schema: columns to leave out or to type by hand.
-        progress: called with a stage (`reading`, `training`), what is done and the total (0: unknown).
+        progress: called with a stage (`reading`, `training`, `generator`), what is done and the total (0: unknown).
 
     Raises:
         AnomvaeError: with the exit code of the command line.
@@ -59,6 +61,16 @@ def fit(
         )
     except DataError as error:
         raise error.within(paths[0]) from error
+    if settings.generator:
+        styles = fit_styles(fitted_schema, _texts(fitted_schema, table, kept))
+        learned.detector.generator = teach(
+            fitted_schema,
+            columns,
+            settings,
+            styles=styles,
+            device=learned.device,
+            progress=lambda done, total: progress("generator", done, total),
+        )
     if settings.threshold != "auto":
         _move_threshold(learned, float(settings.threshold))
     lineage = _lineage(table, settings, paths, len(file))
@@ -76,6 +88,7 @@ def fit(
         columns=about.columns,
         training=about.training,
         calibration=about.threshold,
+        dependencies=_dependencies(learned),
         warnings=(*table.warnings, *_notes(learned)),
         seconds=round(time.monotonic() - started, 2),
     )
@@ -115,6 +128,17 @@ def _typed(schema: Schema, table: Gathered) -> tuple[dict[str, Values], list[int
     kept = [i for i in range(len(table.rows)) if i not in bad]
     table.rejected += len(bad)
     return {name: values[kept] for name, values in columns.items()}, kept
+
+
+def _texts(schema: Schema, table: Gathered, kept: list[int]) -> dict[str, list[str]]:
+    """The cells that show how each modelled column is written: those of the first rows."""
+    rows = [table.rows[i] for i in kept[:LOOKED_AT]]
+    return {column.name: [row[j] for row in rows] for j, column in enumerate(schema.columns) if column.modelled}
+
+
+def _dependencies(learned: Learned) -> tuple[str, ...]:
+    generator = learned.detector.generator
+    return tuple(item.spoken() for item in generator.dependencies) if generator else ()
 
 
 def _few(errors: dict[int, DataError]) -> list[DataError]:

@@ -9,7 +9,8 @@ from anomvae.data import header
 from anomvae.data.reader import Table
 from anomvae.errors import DataError, UsageError
 from anomvae.model.cells import NumberFormat
-from anomvae.pipeline.select import Condition, selector
+from anomvae.model.conditions import Condition
+from anomvae.pipeline.select import selector
 from anomvae.settings import FitSettings
 
 BLOCK = 64  # rows thinned together, so that neighbours stay neighbours

@@ -1,22 +1,12 @@
 """Which training rows count: `--where 'COL OP VALUE'`, `--label COL --normal VALUE`."""
 
-import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from anomvae.errors import UsageError
 from anomvae.model.cells import NumberFormat, is_number
+from anomvae.model.conditions import OPERATORS, Condition
 from anomvae.settings import FitSettings
-
-OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
-    "==": operator.eq,
-    "!=": operator.ne,
-    "<=": operator.le,
-    ">=": operator.ge,
-    "<": operator.lt,
-    ">": operator.gt,
-}
-Condition = tuple[str, str, str]
 
 
 def conditions(settings: FitSettings) -> tuple[Condition, ...]:

@@ -13,7 +13,6 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from anomvae import disk
 from anomvae.errors import DataError, ModelError
@@ -23,8 +22,10 @@ from anomvae.model.encoding import Encoding
 from anomvae.model.schema import Schema
 from anomvae.model.scoring import Scorer
 from anomvae.model.vae import VAE, layer_shapes
+from anomvae.storage import generator_part
+from anomvae.storage.generator_part import GeneratorDocument, Layout, Tensors
 
-FORMAT = 1
+FORMAT = 2  # 1: without the generator's part
 MAX_HEADER = 1 << 20
 MAX_FILE = 1 << 31
 KEY = "anomvae"
@@ -32,11 +33,9 @@ DTYPES: dict[str, np.dtype[Any]] = {
     "F32": np.dtype("float32"),
     "F64": np.dtype("float64"),
     "I64": np.dtype("int64"),
+    "U64": np.dtype("uint64"),
     "U8": np.dtype("uint8"),
 }
-
-Tensors = dict[str, NDArray[Any]]
-Layout = dict[str, tuple[str, tuple[int, ...]]]
 
 
 class Document(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -57,6 +56,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     tail_share: float
     tail_scale: float
     tail_shape: float
+    generator: GeneratorDocument | None = None
 
 
 def save(detector: Detector, path: Path) -> str:
@@ -185,40 +185,50 @@ def _layout(document: Document) -> Layout:
     tails = len(document.encoding.columns) + 3
     members = document.members
     shapes = layer_shapes(width + features, document.hidden, document.latent, width)
+    made = generator_part.layout(document.generator) if document.generator else {}
     layout: Layout = {f"net.{k}.weight": ("F32", (members, *shape)) for k, shape in shapes.items()}
     layout |= {f"net.{k}.bias": ("F32", (members, 1, shape[1])) for k, shape in shapes.items()}
-    return layout | {
-        "net.sigma": ("F32", (members, features)),
-        "seen": ("U8", (members, width)),
-        "novelty": ("F64", (features,)),
-        "intervals": ("F64", (features, 2)),
-        "terms.center": ("F64", (2,)),
-        "terms.spread": ("F64", (2,)),
-        "tails.bounds": ("I64", (tails + 1,)),
-        "tails.knots": ("F64", (document.knots,)),
-        "tails.nats": ("F64", (document.knots,)),
-        "tails.scale": ("F64", (tails,)),
-        "tails.shape": ("F64", (tails,)),
-        "calibration.scores": ("F64", (document.rows,)),
-    }
+    return (
+        layout
+        | made
+        | {
+            "net.sigma": ("F32", (members, features)),
+            "seen": ("U8", (members, width)),
+            "novelty": ("F64", (features,)),
+            "intervals": ("F64", (features, 2)),
+            "terms.center": ("F64", (2,)),
+            "terms.spread": ("F64", (2,)),
+            "tails.bounds": ("I64", (tails + 1,)),
+            "tails.knots": ("F64", (document.knots,)),
+            "tails.nats": ("F64", (document.knots,)),
+            "tails.scale": ("F64", (tails,)),
+            "tails.shape": ("F64", (tails,)),
+            "calibration.scores": ("F64", (document.rows,)),
+        }
+    )
 
 
 def _tensors(detector: Detector) -> Tensors:
     scorer, terms = detector.scorer, detector.terms
     tails = [*terms.columns, terms.total, terms.largest, terms.summed]
-    return {f"net.{name}": array for name, array in scorer.vae.arrays.items()} | {
-        "seen": scorer.seen.astype(np.uint8),
-        "novelty": scorer.novelty,
-        "intervals": detector.intervals,
-        "terms.center": terms.center,
-        "terms.spread": terms.spread,
-        "tails.bounds": np.cumsum([0, *(len(tail.knots) for tail in tails)]).astype(np.int64),
-        "tails.knots": np.concatenate([tail.knots for tail in tails]),
-        "tails.nats": np.concatenate([tail.nats for tail in tails]),
-        "tails.scale": np.array([tail.scale for tail in tails]),
-        "tails.shape": np.array([tail.shape for tail in tails]),
-        "calibration.scores": detector.calibration.scores,
-    }
+    made = generator_part.tensors(detector.generator) if detector.generator else {}
+    return (
+        {f"net.{name}": array for name, array in scorer.vae.arrays.items()}
+        | made
+        | {
+            "seen": scorer.seen.astype(np.uint8),
+            "novelty": scorer.novelty,
+            "intervals": detector.intervals,
+            "terms.center": terms.center,
+            "terms.spread": terms.spread,
+            "tails.bounds": np.cumsum([0, *(len(tail.knots) for tail in tails)]).astype(np.int64),
+            "tails.knots": np.concatenate([tail.knots for tail in tails]),
+            "tails.nats": np.concatenate([tail.nats for tail in tails]),
+            "tails.scale": np.array([tail.scale for tail in tails]),
+            "tails.shape": np.array([tail.shape for tail in tails]),
+            "calibration.scores": detector.calibration.scores,
+        }
+    )
 
 
 def _document(detector: Detector, tensors: Tensors) -> Document:
@@ -241,6 +251,7 @@ def _document(detector: Detector, tensors: Tensors) -> Document:
         tail_share=calibration.tail_share,
         tail_scale=calibration.tail_scale,
         tail_shape=calibration.tail_shape,
+        generator=generator_part.describe(detector.generator) if detector.generator else None,
     )
 
 
@@ -260,6 +271,8 @@ def _assemble(document: Document, tensors: Tensors) -> Detector:
     )
     detector = Detector(document.schema, scorer, terms, calibration, document.about)
     detector.intervals = tensors["intervals"]
+    if document.generator is not None:
+        detector.generator = generator_part.assemble(document.generator, document.schema, tensors)
     return detector
 
 

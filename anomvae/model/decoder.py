@@ -1,0 +1,96 @@
+"""The generating decoder: latent points to rows, part by part, in numpy.
+
+    z -> hidden layers -> output of every part
+                       -> masked layer, which also sees the parts before -> correction of every part
+
+The masked layer (MADE: Germain et al. 2015, arXiv 1502.03509) lets a part depend on the values drawn before it, so
+that sharp relations between columns survive the decoder's noise. A layout that the user gives has none (width 0).
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Single = NDArray[np.float32]
+
+SIGMA_FLOOR = 0.01  # normal units
+
+
+def decoder_shapes(
+    width: int, parts: int, hidden: tuple[int, ...], latent: int, masked: int
+) -> dict[str, tuple[int, ...]]:
+    """Name and shape of every array of a decoder; `width` is the units of a row, `masked` those of the masked layer."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    inputs = latent
+    for i, units in enumerate(reversed(hidden)):
+        shapes |= {f"decoder.{i}.weight": (inputs, units), f"decoder.{i}.bias": (units,)}
+        inputs = units
+    shapes |= {"output.weight": (inputs, width), "output.bias": (width,)}
+    shapes |= {"masked.latent": (inputs, masked), "masked.bias": (masked,)}
+    shapes |= {"masked.before": (width, masked), "masked.output": (masked, width)}
+    return shapes | {"masked.spread": (masked, parts), "sigma": (parts,)}
+
+
+def degrees(masked: int, parts: int) -> NDArray[np.intp]:
+    """How many parts each masked unit sees (masked,), rising."""
+    return np.asarray(np.arange(masked) * parts // max(masked, 1), dtype=np.intp)
+
+
+class Decoder:
+    """A decoder ready to run, in single precision.
+
+    Args:
+        arrays: as in `decoder_shapes`; weights that the masks forbid are never read.
+        hidden: units of the encoder's hidden layers; the decoder mirrors them.
+        offsets: first unit of every part.
+    """
+
+    def __init__(self, arrays: Mapping[str, Single], hidden: tuple[int, ...], offsets: list[int]) -> None:
+        self.arrays, self.hidden, self.offsets = dict(arrays), hidden, offsets
+        self.latent = (arrays["decoder.0.weight"] if hidden else arrays["output.weight"]).shape[0]
+        self.masked = len(arrays["masked.bias"])
+        parts = len(offsets)
+        self.blocks = np.searchsorted(degrees(self.masked, parts), np.arange(parts + 1)).tolist()
+
+    def start(self, z: Floats) -> "Decoding":
+        """Begin n rows at latent points (n, latent)."""
+        return Decoding(self, z.astype(np.float32))
+
+
+class Decoding:
+    """n rows under way. Parts come in order: each is read, drawn, and told before the next is read."""
+
+    def __init__(self, decoder: Decoder, z: Single) -> None:
+        self._decoder, arrays = decoder, decoder.arrays
+        state = z
+        for i in range(len(decoder.hidden)):
+            state = _silu(state @ arrays[f"decoder.{i}.weight"] + arrays[f"decoder.{i}.bias"])
+        self._outputs = state @ arrays["output.weight"] + arrays["output.bias"]
+        self._sums = state @ arrays["masked.latent"] + arrays["masked.bias"]
+        self._spread = np.broadcast_to(arrays["sigma"], (len(z), len(decoder.offsets))).copy()
+
+    def read(self, part: int, units: int) -> Floats:
+        """Outputs (n, units) of a part: a mean or logits, then the gap's logit."""
+        at, (start, stop) = self._decoder.offsets[part], self._decoder.blocks[part : part + 2]
+        if stop > start:  # masked units that have now seen all they may see
+            active, arrays = _silu(self._sums[:, start:stop]), self._decoder.arrays
+            self._outputs[:, at:] += active @ arrays["masked.output"][start:stop, at:]
+            self._spread[:, part:] += active @ arrays["masked.spread"][start:stop, part:]
+        return self._outputs[:, at : at + units].astype(np.float64)
+
+    def sigma(self, part: int) -> Floats:
+        """Standard deviation (n,) of a number that was read."""
+        return np.asarray(SIGMA_FLOOR + np.exp(np.clip(self._spread[:, part], -20.0, 5.0)), dtype=np.float64)
+
+    def tell(self, part: int, x: Floats) -> None:
+        """The units (n, units) that were drawn for a part."""
+        at, start = self._decoder.offsets[part], self._decoder.blocks[part + 1]
+        if start < self._decoder.masked:
+            weights = self._decoder.arrays["masked.before"][at : at + x.shape[1], start:]
+            self._sums[:, start:] += x.astype(np.float32) @ weights
+
+
+def _silu(a: Single) -> Single:
+    return np.asarray(a / (1.0 + np.exp(-np.clip(a, -80.0, None))))

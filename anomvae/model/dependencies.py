@@ -1,0 +1,234 @@
+"""Columns that follow from others in every training row: found at fit, kept in every synthetic row.
+
+Two kinds: a table (a column with few values decides another one: country -> currency) and a formula (a number is
+computed from one or two others: amount = quantity * price). A table counts as a dependency only where chance
+would hardly ever give it; a formula must hold to the last written digit.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations, permutations
+from typing import Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from anomvae.model.schema import Column, Schema, Values
+
+Floats = NDArray[np.float64]
+Form = Literal["table", "product", "sum", "difference", "ratio", "discounted", "linear"]
+
+PARENT_LEVELS = 500
+CHANCE = 1e-9  # of one accidental table in the whole search
+PROBE = 200  # rows that rule out nearly every formula
+NUMBERS = 40  # formulas are looked for among so many numbers
+
+
+class Dependency(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`column` follows from `parents`.
+
+    A table: `levels` of the one parent, the `values` they decide (numbers written with repr, "" for a gap), and the
+    training rows of each level.
+    A formula: `form`, with `slope` and `offset` for a linear one; the result is rounded to `digits`.
+    """
+
+    column: str
+    parents: tuple[str, ...]
+    form: Form
+    levels: tuple[str, ...] = ()
+    values: tuple[str, ...] = ()
+    counts: tuple[int, ...] = ()
+    text: bool = False
+    slope: float = 1.0
+    offset: float = 0.0
+    digits: int | None = None
+
+    def spoken(self) -> str:
+        """The dependency as a reader would write it."""
+        a = self.parents[0]
+        told = {
+            "table": f"decided by {a}",
+            "product": f"= {' * '.join(self.parents)}",
+            "sum": f"= {' + '.join(self.parents)}",
+            "difference": f"= {' - '.join(self.parents)}",
+            "ratio": f"= {' / '.join(self.parents)}",
+            "discounted": f"= {' * '.join(self.parents[:-1])} * (1 - {self.parents[-1]})",
+            "linear": f"= {self.slope:.6g} * {a}" + (f" {self.offset:+.6g}" if self.offset else ""),
+        }
+        return f"{self.column} {told[self.form]}"
+
+    def compute(self, columns: Mapping[str, Values]) -> Values:
+        """The column's values (n,) from its parents'."""
+        if self.form == "table":
+            return self._look_up(columns[self.parents[0]])
+        return rounded(_formula(self.form, [as_floats(columns[name]) for name in self.parents], self), self.digits)
+
+    def _look_up(self, parent: Values) -> Values:
+        table = dict(zip(self.levels, self.values, strict=True))
+        unique, index = np.unique(as_texts(parent), return_inverse=True)
+        texts = np.array([table.get(str(level), "") for level in unique], dtype=object)[index]
+        return texts if self.text else np.array([float(text) if text else np.nan for text in texts])
+
+
+def as_floats(values: Values) -> Floats:
+    """A numeric column as float64."""
+    return np.asarray(values, dtype=np.float64)
+
+
+def as_texts(values: Values) -> NDArray[np.object_]:
+    """Values as text that names them; "" for a gap."""
+    if values.dtype == object:
+        return np.asarray(values, dtype=object)
+    unique, index = np.unique(as_floats(values), return_inverse=True)
+    names = np.array(["" if np.isnan(v) else repr(float(v) + 0.0) for v in unique], dtype=object)
+    return np.asarray(names[index])
+
+
+def rounded(values: Floats, digits: int | None) -> Floats:
+    """To the column's decimals, as `write_number` would; -0.0 is 0.0."""
+    return values if digits is None else np.round(values, digits) + 0.0
+
+
+def find_dependencies(schema: Schema, columns: Mapping[str, Values]) -> tuple[Dependency, ...]:
+    """Every column that follows from others, ordered so that parents come before children."""
+    found = _tables(schema, columns)
+    children = {item.column for item in found}
+    free = [column for column in schema.modelled if column.name not in children]
+    return (*_formulas(free, columns), *found)
+
+
+def apply(dependencies: Sequence[Dependency], columns: dict[str, Values]) -> None:
+    """Fill in the columns that follow from others, in place."""
+    for item in dependencies:
+        columns[item.column] = item.compute(columns)
+
+
+def _tables(schema: Schema, columns: Mapping[str, Values]) -> list[Dependency]:
+    n = len(next(iter(columns.values())))
+    coded: dict[str, tuple[NDArray[np.object_], NDArray[np.intp]]] = {}
+    for column in schema.modelled:
+        if column.kind != "datetime":
+            texts, codes = np.unique(as_texts(columns[column.name]), return_inverse=True)
+            if 1 < len(texts) <= PARENT_LEVELS and len(texts) <= n // 3:
+                coded[column.name] = texts, codes
+    limit = np.log(CHANCE / max(len(coded), 1) ** 2)
+    # The parent with the most levels decides the most; of two that decide each other the first column is the parent.
+    order = sorted(coded, key=lambda name: -len(coded[name][0]))
+    children: dict[str, Dependency] = {}
+    for parent in order:
+        if parent not in children:
+            for name in coded:
+                if name != parent and name not in children and not any(name in c.parents for c in children.values()):
+                    item = _table(name, parent, coded, columns, limit)
+                    children |= {name: item} if item else {}
+    return list(children.values())
+
+
+def _table(
+    name: str, parent: str, coded: dict[str, tuple[NDArray[np.object_], NDArray[np.intp]]],
+    columns: Mapping[str, Values], limit: float,
+) -> Dependency | None:  # fmt: skip
+    """The table parent -> name, where every level of the parent has one value and chance is ruled out."""
+    (levels, a), (values, b) = coded[parent], coded[name]
+    n = len(a)
+    if len(np.unique(a * len(values) + b)) != len(levels):
+        return None
+    agree = float(((np.bincount(b) / n) ** 2).sum())
+    if (n - len(levels)) * np.log(agree) > limit:
+        return None
+    first = np.zeros(len(levels), dtype=np.intp)
+    first[a] = b
+    texts = tuple(str(text) for text in levels), tuple(str(values[i]) for i in first)
+    return Dependency(
+        column=name,
+        parents=(parent,),
+        form="table",
+        levels=texts[0],
+        values=texts[1],
+        counts=tuple(np.bincount(a).tolist()),
+        text=columns[name].dtype == object,
+    )
+
+
+def _formulas(free: Sequence[Column], columns: Mapping[str, Values]) -> list[Dependency]:
+    """Numbers computed from other numbers; a computed number is nobody's parent."""
+    numbers = [column for column in free if column.kind in ("numeric", "integer")]
+    arrays = {column.name: as_floats(columns[column.name]) for column in numbers}
+    numbers = [c for c in numbers if len(np.unique(arrays[c.name][~np.isnan(arrays[c.name])])) > 4]
+    few = [c.name for c in free if c.kind in ("numeric", "integer") and np.nanstd(arrays[c.name]) > 0]
+    if len(few) > NUMBERS:
+        return []
+    found: dict[str, Dependency] = {}
+    used: set[str] = set()
+    for column in sorted(numbers, key=lambda c: -np.nanmax(np.abs(arrays[c.name]))):
+        parents = [name for name in few if name != column.name and name not in found]
+        item = None if column.name in used else _formula_for(column, parents, arrays)
+        if item:
+            found[column.name] = item
+            used.update(item.parents)
+    return list(found.values())
+
+
+def _formula_for(column: Column, names: Sequence[str], arrays: Mapping[str, Floats]) -> Dependency | None:
+    target = arrays[column.name]
+    probe = np.unique(np.linspace(0, len(target) - 1, PROBE).astype(np.intp))
+    for form, parents in _candidates(names):
+        inputs = [arrays[name] for name in parents]
+        item = Dependency(column=column.name, parents=parents, form=form, digits=column.digits)
+        if form == "linear":
+            item = _line(item, inputs[0][probe], target[probe])
+        if _fits(item, [a[probe] for a in inputs], target[probe]) and _fits(item, inputs, target):
+            return item
+    return None
+
+
+def _candidates(names: Sequence[str]) -> Iterator[tuple[Form, tuple[str, ...]]]:
+    for name in names:
+        yield "linear", (name,)
+    for pair in combinations(names, 2):
+        yield "product", pair
+        yield "sum", pair
+    for pair in permutations(names, 2):
+        yield "difference", pair
+        yield "ratio", pair
+        yield "discounted", pair
+    for a, b, c in permutations(names, 3) if len(names) <= 12 else ():
+        if a < b:
+            yield "discounted", (a, b, c)
+
+
+def _formula(form: Form, inputs: Sequence[Floats], item: Dependency) -> Floats:
+    first, *rest = inputs
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        if form == "product":
+            return np.asarray(first * rest[0])
+        if form == "sum":
+            return np.asarray(first + rest[0])
+        if form == "difference":
+            return np.asarray(first - rest[0])
+        if form == "ratio":
+            return np.asarray(first / rest[0])
+        if form == "discounted":
+            return np.asarray(np.prod(inputs[:-1], axis=0) * (1 - inputs[-1]))
+        return item.slope * first + item.offset
+
+
+def _line(item: Dependency, x: Floats, y: Floats) -> Dependency:
+    """The line through the two rows that lie farthest apart."""
+    both = np.flatnonzero(~np.isnan(x) & ~np.isnan(y))
+    if not len(both):
+        return item
+    a, b = both[np.argmin(x[both])], both[np.argmax(x[both])]
+    slope = float(f"{(y[b] - y[a]) / (x[b] - x[a]):.9g}") if x[b] > x[a] else 0.0
+    return msgspec.structs.replace(item, slope=slope, offset=float(f"{y[a] - slope * x[a]:.9g}") + 0.0)
+
+
+def _fits(item: Dependency, inputs: Sequence[Floats], target: Floats) -> bool:
+    """Whether the formula holds in every row, to the last digit, gaps and all."""
+    value = _formula(item.form, inputs, item)
+    gap = np.isnan(target)
+    if gap.all() or not np.array_equal(np.isnan(value), gap) or not np.isfinite(value[~gap]).all():
+        return False
+    size = 1e-9 * np.abs(target[~gap])
+    slack = size if item.digits is None else np.maximum(0.5 * 10.0**-item.digits * (1 + 1e-6), size)
+    return bool((np.abs(value[~gap] - target[~gap]) <= slack).all())

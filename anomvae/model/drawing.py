@@ -1,0 +1,213 @@
+"""One part of generated rows: from the network's outputs to values, cut to what is wanted.
+
+Each function draws n values and multiplies the rows' weights by the likelihood's mass of what is wanted (for a single
+point of a continuum: the density there), as likelihood weighting does in any directed model.
+"""
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit, log_expit, ndtr, ndtri
+
+from anomvae.model.conditions import Wanted
+from anomvae.model.dependencies import rounded
+from anomvae.model.marginals import DAY, Marginal
+from anomvae.model.quantiles import Quantiles, from_normal, to_normal
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+POINT = 1e-9  # an interval of normal units that is narrower is a point
+
+
+class Source(msgspec.Struct, frozen=True):
+    """What a part is drawn with: the random stream, the temperature, and (n,) logs of the rows' weights."""
+
+    rng: np.random.Generator
+    temperature: float
+    weight: Floats
+
+    def weigh(self, logs: Floats) -> None:
+        """Multiply the weights, in place."""
+        self.weight[:] += logs
+
+
+class Number(msgspec.Struct, frozen=True):
+    """How a number is made: its quantile function, its decimals, and the `step` of the grid it lies on (0: none)."""
+
+    quantiles: Quantiles
+    digits: int | None
+    step: float
+
+    def values(self, z: Floats) -> Floats:
+        """Values of standard normal units."""
+        return rounded(self.quantiles.values(from_normal(z)), self.digits)
+
+
+class Bounds(msgspec.Struct, frozen=True):
+    """Inclusive intervals `low`, `high` (rows or 1, k) of one part, and the rows that are `free` of them."""
+
+    low: Floats
+    high: Floats
+    free: Bools | None
+
+
+def bounds_of(part: Marginal, wish: Wanted | None, day: Floats | None) -> Bounds | None:
+    """The intervals wanted of a part; None where nothing is. A date's interval bounds its day, then its second."""
+    if wish is None or wish.texts or wish.missing:
+        return None
+    if part.part == "value":
+        return Bounds(wish.low, wish.high, wish.free)
+    if part.part == "day":
+        low, high = np.floor(wish.low / DAY), np.floor(wish.high / DAY)
+        for k in range(1, low.shape[1]):  # two intervals may touch one day
+            low[:, k] = np.maximum(low[:, k], high[:, k - 1] + 1)
+        return Bounds(low, high, wish.free)
+    start = np.asarray(day, dtype=np.float64)[:, None] * DAY
+    return Bounds(np.clip(wish.low - start, 0.0, DAY), np.clip(wish.high - start, -1.0, DAY), wish.free)
+
+
+def draw_number(
+    number: Number, mean: Floats, sigma: Floats, wish: Bounds | None, source: Source
+) -> tuple[Floats, Floats]:
+    """Values (n,) and the unit (n,) that tells the network of them."""
+    if wish is None:
+        z = mean + source.temperature * sigma * source.rng.standard_normal(len(mean))
+        values = number.values(z)
+    else:
+        values = _within(number, mean, max(source.temperature, 1e-3) * sigma, wish, source)
+    low, high = number.quantiles.ranks(values)
+    return values, to_normal((low + high) / 2)
+
+
+def _within(number: Number, mean: Floats, sigma: Floats, wish: Bounds, source: Source) -> Floats:
+    """Values inside one of the wanted intervals."""
+    n, k, step, quantiles = len(mean), wish.low.shape[1], number.step, number.quantiles
+    start = np.stack([_normal(quantiles.ranks(wish.low[:, i] - step / 2)[0]) for i in range(k)], axis=1)
+    stop = np.stack([_normal(quantiles.ranks(wish.high[:, i] + step / 2)[1]) for i in range(k)], axis=1)
+    reach = (wish.high >= quantiles.value[0]) & (wish.low <= quantiles.value[-1]) & (wish.high >= wish.low)
+    point = reach & (stop - start < POINT)
+    a, b = (start - mean[:, None]) / sigma[:, None], (stop - mean[:, None]) / sigma[:, None]
+    with np.errstate(invalid="ignore"):
+        middle = np.clip(np.where(point, (a + b) / 2, 0.0), -1e3, 1e3)
+    density = np.exp(-0.5 * middle**2) / (sigma[:, None] * np.sqrt(2 * np.pi))
+    mass = np.where(point, density, np.where(reach, _mass(a, b), 0.0))
+    total = mass.sum(axis=1)
+    chosen = _pick(mass, source.rng)
+    rows = np.arange(n)
+    z = mean + sigma * _truncated(a[rows, chosen], b[rows, chosen], source.rng)
+    values = number.values(z)
+    low, high = (np.broadcast_to(bound, (n, k))[rows, chosen] for bound in (wish.low, wish.high))
+    values = np.clip(values, low, high)
+    free = np.zeros(n, dtype=bool) if wish.free is None else wish.free
+    if free.any():
+        usual = mean + sigma * source.rng.standard_normal(n)
+        values = np.where(free, number.values(usual), values)
+    with np.errstate(divide="ignore"):
+        source.weigh(np.where(free, 0.0, np.log(total)))
+    return values
+
+
+def _normal(rank: Floats) -> Floats:
+    return np.asarray(ndtri(rank))
+
+
+def _mass(a: Floats, b: Floats) -> Floats:
+    """P(a < Z < b), exact in both tails."""
+    flip = a > 0
+    return np.asarray(np.maximum(ndtr(np.where(flip, -a, b)) - ndtr(np.where(flip, -b, a)), 0.0))
+
+
+def _truncated(a: Floats, b: Floats, rng: np.random.Generator) -> Floats:
+    """Standard normal values between a and b."""
+    flip = a > 0
+    low, high = ndtr(np.where(flip, -b, a)), ndtr(np.where(flip, -a, b))
+    z = np.asarray(ndtri(np.clip(low + rng.random(len(a)) * (high - low), 1e-300, 1.0)))
+    z = np.where(flip, -z, z)
+    return np.clip(np.where(np.isfinite(z), z, np.clip((a + b) / 2, -40, 40)), a, b)
+
+
+def _pick(mass: Floats, rng: np.random.Generator) -> NDArray[np.intp]:
+    """A column of each row with chance in proportion to its mass."""
+    total = np.cumsum(mass, axis=1)
+    above = (total < rng.random(len(mass))[:, None] * total[:, -1:]).sum(axis=1)
+    return np.asarray(np.minimum(above, mass.shape[1] - 1), dtype=np.intp)
+
+
+def draw_category(
+    part: Marginal, logits: Floats, allowed: Bools | None, source: Source
+) -> tuple[NDArray[np.intp], Floats]:
+    """Levels (n,) and one-hot units (n, units); rare levels that share the last unit come by their counts.
+
+    Args:
+        part: the category.
+        logits: (n, units).
+        allowed: (rows or 1, levels), or None.
+        source: what to draw with.
+    """
+    heat = np.exp((logits - logits.max(axis=1, keepdims=True)) / max(source.temperature, 1e-3))
+    if allowed is not None:
+        shares = _unit_shares(part, allowed)
+        with np.errstate(divide="ignore"):
+            source.weigh(np.log((heat * shares).sum(axis=1) / heat.sum(axis=1)))
+        heat = heat * shares
+    unit = _pick(heat, source.rng)
+    x = np.zeros(heat.shape)
+    x[np.arange(len(unit)), unit] = 1.0
+    return _spread(part, unit, allowed, source.rng), x
+
+
+def _unit_shares(part: Marginal, allowed: Bools) -> Floats:
+    """The share of each unit's mass that is allowed (rows or 1, units)."""
+    if len(part.levels) <= part.units:
+        return allowed.astype(np.float64)
+    own, counts = part.units - 1, np.array(part.counts[part.units - 1 :], dtype=np.float64)
+    rare = (allowed[:, own:] * counts).sum(axis=1, keepdims=True) / counts.sum()
+    return np.hstack([allowed[:, :own], rare])
+
+
+def _spread(
+    part: Marginal, unit: NDArray[np.intp], allowed: Bools | None, rng: np.random.Generator
+) -> NDArray[np.intp]:
+    """The level of each unit (n,): the last unit may stand for many rare ones."""
+    if len(part.levels) <= part.units:
+        return unit
+    own = part.units - 1
+    shared = np.flatnonzero(unit == own)
+    counts = np.broadcast_to(np.array(part.counts[own:], dtype=np.float64), (len(unit), len(part.levels) - own))[shared]
+    if allowed is not None:
+        counts = counts * np.broadcast_to(allowed[:, own:], (len(unit), counts.shape[1]))[shared]
+    out = unit.copy()
+    out[shared] = own + _pick(counts, rng)
+    return out
+
+
+def allowed_levels(part: Marginal, wish: Wanted | None, bounds: Bounds | None) -> Bools | None:
+    """Which levels of a category are wanted (rows or 1, levels); None where all are."""
+    if bounds is not None:
+        values = np.array([float(level) for level in part.levels])
+        slack = 1e-9 * np.abs(values)
+        inside = (values + slack >= bounds.low[:, :, None]) & (values - slack <= bounds.high[:, :, None])
+        return _or_free(inside.any(axis=1), bounds.free)
+    if wish is None or not wish.texts:
+        return None
+    masks = {texts: np.array([level in texts for level in part.levels]) for texts in set(wish.texts)}
+    return _or_free(np.stack([masks[texts] for texts in wish.texts]), wish.free)
+
+
+def _or_free(allowed: Bools, free: Bools | None) -> Bools:
+    return allowed if free is None else allowed | free[:, None]
+
+
+def draw_gaps(part: Marginal, logit: Floats, wish: Wanted | None, source: Source) -> Bools:
+    """Which rows (n,) have a gap here."""
+    heated = logit / max(source.temperature, 1e-3)
+    gap = np.asarray(source.rng.random(len(logit)) < expit(heated))
+    if wish is None:
+        return gap
+    if wish.missing:
+        source.weigh(log_expit(heated))
+        return np.ones(len(logit), dtype=bool)
+    may = np.array([("" in texts) for texts in wish.texts]) if wish.texts else np.zeros(1, dtype=bool)
+    open_ = np.broadcast_to(may if wish.free is None else may | wish.free, gap.shape)
+    source.weigh(np.where(open_, 0.0, log_expit(-heated)))
+    return np.asarray(gap & open_)

@@ -1,0 +1,196 @@
+"""Each column alone: its distribution, and how it becomes units of the generating network and back.
+
+A number takes one unit in standard normal units (its quantile function is kept); a category, a boolean or a
+number with few values takes one unit a level; a column with gaps one more, "is missing". A date is two numbers, the
+day and the second of the day. Columns that follow from others are no part of this.
+"""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from anomvae.model.dependencies import as_floats, as_texts
+from anomvae.model.quantiles import Quantiles, fit_quantiles, to_normal
+from anomvae.model.schema import Column, Schema, Values
+
+Floats = NDArray[np.float64]
+Part = Literal["value", "day", "second"]
+
+DAY = 86400.0
+OWN_UNITS = 100  # levels with a unit of their own; rarer ones share the last and are drawn by their counts
+DISCRETE_LEVELS = 100  # numbers with at most so many values are categories, where each is seen 20 times
+DISCRETE_UNITS = 512  # as long as all of them take no more units than this
+
+
+class Marginal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One column, or one part of a date: a number (no levels), or a category (`levels`, most frequent first).
+
+    `counts`: training rows of each level. `gaps`: whether training had any. `digits`: decimals of a number.
+    """
+
+    column: str
+    part: Part = "value"
+    levels: tuple[str, ...] = ()
+    counts: tuple[int, ...] = ()
+    gaps: bool = False
+    digits: int | None = None
+
+    @property
+    def numeric(self) -> bool:
+        """Whether this is a number."""
+        return not self.levels
+
+    @property
+    def units(self) -> int:
+        """Units without the gap's."""
+        return 1 if self.numeric else min(len(self.levels), OWN_UNITS)
+
+
+class Marginals(msgspec.Struct, frozen=True):
+    """All of them, in column order; `quantiles[j]` is None for a category."""
+
+    parts: tuple[Marginal, ...]
+    quantiles: tuple[Quantiles | None, ...]
+
+    @property
+    def width(self) -> int:
+        """Units of the network's input and output."""
+        return sum(part.units + part.gaps for part in self.parts)
+
+    def offsets(self) -> list[int]:
+        """First unit of every part."""
+        return [0, *np.cumsum([part.units + part.gaps for part in self.parts])[:-1].tolist()]
+
+
+class Coded(msgspec.Struct, frozen=True):
+    """Training rows for the network.
+
+    `x` (n, width): numbers in normal units at the middle of their ranks, one-hot levels, gap bits.
+    `low`, `high` (n, parts): the ranks P(X < v) and P(X <= v) of numbers. `gap` (n, parts).
+    """
+
+    x: Floats
+    low: Floats
+    high: Floats
+    gap: NDArray[np.bool_]
+
+
+def fit_marginals(
+    schema: Schema, columns: Mapping[str, Values], derived: frozenset[str], *, discrete: bool
+) -> Marginals:
+    """Learn the distribution of every modelled column that is not `derived`.
+
+    Args:
+        schema: what the columns are.
+        columns: typed values by name, each of shape (n,).
+        derived: columns that follow from others.
+        discrete: whether numbers with few values become categories.
+    """
+    few = _few_valued(schema, columns) if discrete else frozenset()
+    parts: list[Marginal] = []
+    quantiles: list[Quantiles | None] = []
+    for column in schema.modelled:
+        if column.name in derived:
+            continue
+        for part, values in _split(column, columns[column.name]):
+            number = column.kind not in ("categorical", "boolean") and (column.name, part) not in few
+            parts.append(_number(column, part, as_floats(values)) if number else _category(column, part, values))
+            present = as_floats(values)[~np.isnan(as_floats(values))] if number else None
+            quantiles.append(None if present is None else fit_quantiles(present))
+    return Marginals(tuple(parts), tuple(quantiles))
+
+
+def _split(column: Column, values: Values) -> list[tuple[Part, Values]]:
+    """A date as day and second of the day (where there is one); everything else as it is."""
+    if column.kind != "datetime":
+        return [("value", values)]
+    day = np.floor(as_floats(values) / DAY)
+    second = as_floats(values) - day * DAY
+    return [("day", day), ("second", second)] if np.nanmax(second) > 0 else [("day", day)]
+
+
+def _few_valued(schema: Schema, columns: Mapping[str, Values]) -> frozenset[tuple[str, Part]]:
+    """Parts that are numbers with few values, as long as the table stays narrow."""
+    counts: dict[tuple[str, Part], int] = {}
+    for column in schema.modelled:
+        for part, values in (
+            _split(column, columns[column.name]) if column.kind not in ("categorical", "boolean") else ()
+        ):
+            numbers = as_floats(values)
+            distinct = len(np.unique(numbers[~np.isnan(numbers)]))
+            if distinct <= min(DISCRETE_LEVELS, max(1, len(numbers) // 20)):
+                counts[column.name, part] = distinct
+    return frozenset(counts if sum(counts.values()) <= DISCRETE_UNITS else ())
+
+
+def _number(column: Column, part: Part, values: Floats) -> Marginal:
+    seconds = 0 if np.all(np.nan_to_num(values) % 1 == 0) else 6
+    digits = column.digits if part == "value" else seconds
+    # The second part of a date is missing with its day.
+    return Marginal(
+        column=column.name, part=part, gaps=bool(np.isnan(values).any()) and part != "second", digits=digits
+    )
+
+
+def _category(column: Column, part: Part, values: Values) -> Marginal:
+    texts, counts = np.unique(as_texts(values).astype(str), return_counts=True)
+    ranked = sorted(
+        ((int(c), str(t)) for t, c in zip(texts, counts, strict=True) if t), key=lambda item: (-item[0], item[1])
+    )
+    return Marginal(
+        column=column.name,
+        part=part,
+        levels=tuple(text for _, text in ranked),
+        counts=tuple(count for count, _ in ranked),
+        gaps="" in texts and part != "second",
+        digits=column.digits,
+    )
+
+
+def code(schema: Schema, marginals: Marginals, columns: Mapping[str, Values]) -> Coded:
+    """Training rows (n) as units of the network."""
+    n, count = len(next(iter(columns.values()))), len(marginals.parts)
+    out = Coded(
+        np.zeros((n, marginals.width)), np.zeros((n, count)), np.ones((n, count)), np.zeros((n, count), dtype=bool)
+    )
+    split = {c.name: dict(_split(c, columns[c.name])) for c in schema.modelled if c.name in columns}
+    for j, (part, at) in enumerate(zip(marginals.parts, marginals.offsets(), strict=True)):
+        values, quantiles = split[part.column][part.part], marginals.quantiles[j]
+        if quantiles is not None:
+            gap = np.isnan(as_floats(values))
+            low, high = quantiles.ranks(np.where(gap, quantiles.value[0], as_floats(values)))
+            out.low[:, j], out.high[:, j] = np.where(gap, 0.0, low), np.where(gap, 1.0, high)
+            out.x[:, at] = np.where(gap, 0.0, to_normal((low + high) / 2))
+        else:
+            texts = as_texts(values)
+            gap = texts == ""
+            level = np.minimum(levels_of(part, texts), part.units - 1)
+            seen = np.flatnonzero(level >= 0)
+            out.x[seen, at + level[seen]] = 1.0
+        out.gap[:, j] = gap
+        if part.gaps:
+            out.x[:, at + part.units] = gap
+    return out
+
+
+def levels_of(part: Marginal, texts: NDArray[np.object_]) -> NDArray[np.intp]:
+    """Index of each text among the part's levels; -1 where it is none."""
+    position = {level: i for i, level in enumerate(part.levels)}
+    return np.array([position.get(str(text), -1) for text in texts], dtype=np.intp)
+
+
+def assemble(marginals: Marginals, drawn: Mapping[tuple[str, Part], Values]) -> dict[str, Values]:
+    """Typed columns from the values of their parts; dates from day and second."""
+    out: dict[str, Values] = {}
+    for part in marginals.parts:
+        values = drawn[part.column, part.part]
+        if part.part == "value":
+            out[part.column] = values
+        elif part.part == "day":
+            out[part.column] = as_floats(values) * DAY
+        else:
+            out[part.column] = as_floats(out[part.column]) + as_floats(values)
+    return out

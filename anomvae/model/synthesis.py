@@ -1,0 +1,209 @@
+"""The generating member as one value: a latent density and a decoder in, typed synthetic rows out.
+
+Rows are drawn part by part: decoder noise is on, categories are sampled, gaps are their own coin. A condition is met
+by construction, never by rejection: its part is drawn from the likelihood cut to what is allowed, the row gets the
+mass that was cut to as its weight, and rows are chosen by weight (sampling-importance-resampling: Rubin 1988).
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anomvae.errors import UsageError
+from anomvae.model.conditions import Wanted, step_of
+from anomvae.model.decoder import Decoder
+from anomvae.model.dependencies import Dependency, apply, as_floats
+from anomvae.model.drawing import Number, Source, allowed_levels, bounds_of, draw_category, draw_gaps, draw_number
+from anomvae.model.marginals import Marginal, Marginals, Part, assemble
+from anomvae.model.mixture import Mixture
+from anomvae.model.schema import Schema, Values
+from anomvae.model.writing import Style
+
+Floats = NDArray[np.float64]
+Columns = dict[str, Values]
+
+BLOCK = 2048  # rows drawn together, from a random stream of their own
+CANDIDATES = 4  # rows drawn for each row that a condition keeps
+ROUNDS = 32  # of candidates at most, until the weights are worth a block
+LEAST_CHANCE = 1e-6  # conditions rarer than this were never seen together
+
+
+class Generator:
+    """What makes rows.
+
+    Args:
+        schema: what the columns are.
+        marginals: every column alone.
+        decoder: the network.
+        mixture: the latent density.
+        dependencies: columns that follow from others.
+        typical: (latent,): the latent point of the most central training row.
+        styles: how the training text wrote each column.
+        hashes: sorted keyed hashes of the training rows that occur once, and their `key`.
+    """
+
+    def __init__(
+        self,
+        *,
+        schema: Schema,
+        marginals: Marginals,
+        decoder: Decoder,
+        mixture: Mixture,
+        dependencies: tuple[Dependency, ...],
+        typical: Floats,
+        styles: dict[str, Style],
+        hashes: NDArray[np.uint64],
+        key: int,
+    ) -> None:
+        self.schema, self.marginals, self.decoder = schema, marginals, decoder
+        self.mixture, self.dependencies, self.typical = mixture, dependencies, typical
+        self.styles, self.hashes, self.key = styles, hashes, key
+        self._steps = {column.name: step_of(column) for column in schema.modelled}
+        self.texts = frozenset(column.name for column in schema.modelled if column.kind == "categorical")
+        self._names = [_level_values(part, part.column in self.texts) for part in marginals.parts]
+        self._computed = frozenset(item.column for item in dependencies if item.form != "table")
+
+    def levels(self, column: str) -> dict[str, int]:
+        """Training rows of every level of a column that has levels, "" for gaps apart; empty for other columns."""
+        for item in self.dependencies:
+            if item.column == column and item.form == "table":
+                return _added_up(item.values, item.counts)
+        for part in self.marginals.parts:
+            if part.column == column and part.part == "value":
+                return dict(zip(part.levels, part.counts, strict=True))
+        return {}
+
+    def span(self) -> tuple[float, float]:
+        """The smallest and the largest number of any column in training."""
+        ends = [end for one in self.marginals.quantiles if one is not None for end in (one.value[0], one.value[-1])]
+        ends += [float(v) for names in self._names if names.dtype != object for v in names if not np.isnan(v)]
+        return (min(ends), max(ends)) if ends else (0.0, 1.0)
+
+    def block(self, rng: np.random.Generator, wanted: Mapping[str, Wanted], temperature: float = 1.0) -> Columns:
+        """`BLOCK` rows that meet what is wanted of their columns.
+
+        Raises:
+            UsageError: the conditions were never seen together.
+        """
+        if not wanted:
+            return self._draw(self.mixture.sample(BLOCK, rng, temperature), {}, rng, temperature)[0]
+        parts, logs = [], []
+        for _ in range(ROUNDS):
+            columns, weight = self._candidates(CANDIDATES * BLOCK, wanted, rng, temperature)
+            parts.append(columns)
+            logs.append(weight)
+            if _worth(np.concatenate(logs)) >= BLOCK:
+                break
+        weight = np.concatenate(logs)
+        if not np.isfinite(weight.max()) or np.log(np.mean(np.exp(np.minimum(weight, 50.0)))) < np.log(LEAST_CHANCE):
+            raise UsageError("these conditions were never seen together in training (or hardly ever).")
+        chosen = _resample(weight, BLOCK, rng)
+        return {name: np.concatenate([part[name] for part in parts])[chosen] for name in parts[0]}
+
+    def completed(
+        self, rows: int, each: int, wanted: Mapping[str, Wanted], rng: np.random.Generator, temperature: float
+    ) -> Columns:
+        """One row for each of `rows` different wishes, chosen by weight from `each` candidates."""
+        spread = {name: _repeated(item, each) for name, item in wanted.items()}
+        columns, weight = self._candidates(rows * each, spread, rng, temperature)
+        gumbel = rng.gumbel(size=weight.shape)
+        best = (np.maximum(weight, -1e9) + gumbel).reshape(rows, each).argmax(axis=1)
+        return {name: values[np.arange(rows) * each + best] for name, values in columns.items()}
+
+    def _candidates(
+        self, n: int, wanted: Mapping[str, Wanted], rng: np.random.Generator, temperature: float
+    ) -> tuple[Columns, Floats]:
+        columns, weight = self._draw(self.mixture.sample(n, rng, temperature), wanted, rng, temperature)
+        for name in self._computed & wanted.keys():
+            weight = np.where(wanted[name].allows(columns[name]), weight, -np.inf)
+        return columns, weight
+
+    def most_typical(self) -> Columns:
+        """The most central training row as the decoder sees it (one row), without noise."""
+        rng = np.random.default_rng(0)
+        return self._draw(self.typical[None, :], {}, rng, 0.0)[0]
+
+    def _draw(
+        self, z: Floats, wanted: Mapping[str, Wanted], rng: np.random.Generator, temperature: float
+    ) -> tuple[Columns, Floats]:
+        """Rows at latent points (n, latent), and the log of their weights (n,)."""
+        decoding, source = self.decoder.start(z), Source(rng, temperature, np.zeros(len(z)))
+        drawn: dict[tuple[str, Part], Values] = {}
+        for j, part in enumerate(self.marginals.parts):
+            outputs = decoding.read(j, part.units + part.gaps)
+            day = as_floats(drawn[part.column, "day"]) if part.part == "second" else None
+            values, x = self._draw_part(
+                j, outputs, decoding.sigma(j), wish=wanted.get(part.column), day=day, source=source
+            )
+            drawn[part.column, part.part] = values
+            decoding.tell(j, x)
+        columns = assemble(self.marginals, drawn)
+        apply(self.dependencies, columns)
+        return {column.name: columns[column.name] for column in self.schema.modelled}, source.weight
+
+    def _draw_part(
+        self, j: int, outputs: Floats, sigma: Floats, *, wish: Wanted | None, day: Floats | None, source: Source
+    ) -> tuple[Values, Floats]:
+        """Values (n,) of one part and its units (n, units) for the masked layer."""
+        part, quantiles = self.marginals.parts[j], self.marginals.quantiles[j]
+        n = len(outputs)
+        gap = draw_gaps(part, outputs[:, part.units], wish, source) if part.gaps else np.zeros(n, dtype=bool)
+        if wish is not None and wish.missing and not part.gaps and part.part != "second":
+            raise UsageError(f"column '{part.column}' never was empty in training.")
+        bounds = bounds_of(part, wish, None if day is None else np.where(np.isnan(day), 0.0, day))
+        x = np.zeros((n, part.units + part.gaps))
+        if quantiles is not None:
+            step = self._steps[part.column] if part.part == "value" else 1.0 if part.digits == 0 else 1e-6
+            number = Number(quantiles, part.digits, step)
+            numbers, x[:, 0] = draw_number(number, outputs[:, 0], sigma, bounds, source)
+            values: Values = np.where(gap, np.nan, numbers)
+        else:
+            allowed = allowed_levels(part, wish, bounds)
+            level, x[:, : part.units] = draw_category(part, outputs[:, : part.units], allowed, source)
+            values = self._names[j][np.where(gap, len(part.levels), level)]
+        x[gap, : part.units] = 0.0
+        if part.gaps:
+            x[:, part.units] = gap
+        return values, x
+
+
+def _added_up(values: Sequence[str], counts: Sequence[int]) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for value, count in zip(values, counts, strict=True):
+        if value:
+            total[value] = total.get(value, 0) + count
+    return total
+
+
+def _level_values(part: Marginal, text: bool) -> Values:
+    """The typed value of every level, then that of a gap."""
+    if text:
+        return np.array([*part.levels, ""], dtype=object)
+    return np.array([*(float(level) for level in part.levels), np.nan])
+
+
+def _worth(logs: Floats) -> float:
+    """How many equally weighted rows these are worth (Kish's effective sample size)."""
+    if not np.isfinite(logs.max()):
+        return 0.0
+    weight = np.exp(logs - logs.max())
+    return float(weight.sum() ** 2 / (weight**2).sum())
+
+
+def _resample(logs: Floats, n: int, rng: np.random.Generator) -> NDArray[np.intp]:
+    """Choose n rows by weight, as evenly as can be (systematic resampling), in random order."""
+    weight = np.exp(logs - logs.max())
+    points = (np.arange(n) + rng.random()) / n
+    total = np.cumsum(weight) / weight.sum()
+    return rng.permutation(np.minimum(np.searchsorted(total, points), len(logs) - 1))
+
+
+def _repeated(item: Wanted, each: int) -> Wanted:
+    """A wish for each row as one for each of its candidates."""
+    return Wanted(
+        low=np.repeat(item.low, each, axis=0),
+        high=np.repeat(item.high, each, axis=0),
+        texts=tuple(texts for texts in item.texts for _ in range(each)),
+        free=None if item.free is None else np.repeat(item.free, each),
+    )

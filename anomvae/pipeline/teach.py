@@ -1,0 +1,94 @@
+"""Typed columns to the generating member: marginals, dependencies, training, latent density."""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anomvae.model.decoder import Decoder
+from anomvae.model.dependencies import find_dependencies
+from anomvae.model.gate import lone_hashes
+from anomvae.model.marginals import code, fit_marginals
+from anomvae.model.mixture import fit_mixture
+from anomvae.model.schema import Schema, Values
+from anomvae.model.synthesis import Generator
+from anomvae.model.writing import Style
+from anomvae.settings import FitSettings, seconds
+
+Floats = NDArray[np.float64]
+
+HIDDEN = (64, 64)
+LATENT = 32  # at most; never more than there are columns
+MASKED = 256
+POSTERIORS = 4000  # latent points that the density is fitted to, at least
+COMPONENTS = 10
+MEDOIDS = 1000  # rows among which the most central one is looked for
+
+
+def teach(
+    schema: Schema,
+    columns: Mapping[str, Values],
+    settings: FitSettings,
+    *,
+    styles: dict[str, Style],
+    device: str,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Generator:
+    """Train the generating member on the rows that the detector was trained on.
+
+    Args:
+        schema: what the columns are.
+        columns: typed values by name, each of shape (n,).
+        settings: seed, layout and steps; the rest of the recipe is the same for all data.
+        styles: how the training text wrote its values.
+        device: where to train.
+        progress: called with steps done and planned.
+    """
+    from anomvae.training.generator import GeneratorRecipe, train_generator
+
+    n = len(next(iter(columns.values())))
+    plain = settings.hidden is not None or settings.latent != "auto"
+    dependencies = () if plain else find_dependencies(schema, columns)
+    derived = frozenset(item.column for item in dependencies)
+    marginals = fit_marginals(schema, columns, derived, discrete=not plain)
+    hidden = HIDDEN if settings.hidden is None else settings.hidden
+    recipe = GeneratorRecipe(
+        hidden=hidden,
+        latent=min(len(marginals.parts), LATENT) if settings.latent == "auto" else settings.latent,
+        masked=0 if plain else MASKED,
+        steps=generator_steps(n) if settings.steps == "auto" else settings.steps,
+        seed=settings.seed,
+        device=device,
+        seconds=None if settings.max_time is None else seconds(settings.max_time),
+    )
+    trained = train_generator(marginals, code(schema, marginals, columns), recipe, progress)
+    rng = np.random.default_rng(settings.seed)
+    repeats = -(-POSTERIORS // n)
+    points = np.concatenate(
+        [trained.mu + trained.sigma * rng.standard_normal(trained.mu.shape) for _ in range(repeats)]
+    )
+    key = int(rng.integers(1 << 63))
+    return Generator(
+        schema=schema,
+        marginals=marginals,
+        decoder=Decoder(trained.arrays, hidden, marginals.offsets()),
+        mixture=fit_mixture(points, max(1, min(COMPONENTS, n // 60)), rng),
+        dependencies=dependencies,
+        typical=medoid(trained.mu),
+        styles=styles,
+        hashes=lone_hashes(columns, key),
+        key=key,
+    )
+
+
+def generator_steps(n: int) -> int:
+    """Steps for n rows: 1,000 for 200, then as their square root up to 4,000."""
+    return int(np.clip(1000 * (n / 200) ** 0.5, 1000, 4000))
+
+
+def medoid(points: Floats) -> Floats:
+    """The point (latent,) with the least distance to all others, among evenly spread ones."""
+    some = points[np.unique(np.linspace(0, len(points) - 1, MEDOIDS).round().astype(np.intp))]
+    squares = (some**2).sum(axis=1)
+    distance = np.sqrt(np.maximum(squares[:, None] + squares[None, :] - 2 * some @ some.T, 0.0))
+    return np.asarray(some[distance.sum(axis=1).argmin()])

@@ -1,0 +1,70 @@
+"""What `generate` prints: counts, and rows that are images."""
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from anomvae.report.terminal import cell
+from anomvae.results import GenerateResult, Picture
+
+SHADES = " ░▒▓█"
+
+
+def generate_report(result: GenerateResult) -> RenderableType:
+    """Pictures where there are any, then what was made and what was refused."""
+    parts: list[RenderableType] = []
+    if result.typical:
+        parts += [_gallery(result), Text()]
+    where = f" where {result.conditions}" if result.conditions else ""
+    parts.append(Text.assemble((f"{result.rows:,} synthetic rows", "bold"), cell(where, 120), f"  seed {result.seed}"))
+    if result.classes:
+        parts.append(cell("added: " + ", ".join(f"{one.name} {one.rows:,}" for one in result.classes), 200))
+    if result.gate:
+        parts.append(Text(_refused(result), style="dim"))
+    if result.kept:
+        told = f"{result.kept:,} rows are unlike training or copies whatever is drawn for them; they were kept"
+        parts.append(Text(told, style="yellow"))
+    if result.anomalies:
+        parts.append(Text("spoilt on purpose: " + ", ".join(f"{one.name} {one.rows:,}" for one in result.anomalies)))
+    if result.output not in ("", "-"):
+        parts.append(Text.assemble("wrote ", cell(result.output, 120)))
+    return Group(*parts)
+
+
+def _refused(result: GenerateResult) -> str:
+    share = 100 * result.unlike / max(result.drawn, 1)
+    told = f"{result.drawn:,} drawn; refused and replaced: {result.unlike:,} unlike training ({share:.1f} %; "
+    return told + f"of real rows about 0.1 %), {result.copies:,} copies of a training row"
+
+
+def _gallery(result: GenerateResult) -> RenderableType:
+    """The typical row and each synthetic one: its values, row by row, beside its picture."""
+    grid = Table.grid(padding=(0, 4))
+    grid.add_column()
+    grid.add_column()
+    shown = [("a typical training row, as the model sees it", result.typical)]
+    shown += [(f"synthetic row {i}", one) for i, one in enumerate(result.pictures, 1)]
+    for title, picture in shown:
+        if picture:
+            grid.add_row(Text(title, style="bold"), Text())
+            grid.add_row(values(picture), drawing(picture))
+            grid.add_row(Text(), Text())
+    return grid
+
+
+def values(picture: Picture) -> Text:
+    """The cells, `side` of them a line."""
+    width = max(len(text) for text in picture.cells)
+    rows = [picture.cells[i : i + picture.side] for i in range(0, len(picture.cells), picture.side)]
+    return Text("\n".join(" ".join(text.rjust(width) for text in row) for row in rows))
+
+
+def drawing(picture: Picture) -> Text:
+    """Two characters a pixel: shades that need no colour, in greys where there is one."""
+    out = Text()
+    for i, shade in enumerate(picture.shades):
+        if i and i % picture.side == 0:
+            out.append("\n")
+        grey = round(70 + 185 * shade)
+        out.append(2 * SHADES[min(int(shade * len(SHADES)), len(SHADES) - 1)], style=f"rgb({grey},{grey},{grey})")
+    return out

@@ -1,0 +1,232 @@
+"""Training of the generating member: coded rows in, the decoder's arrays and the rows' posteriors out.
+
+Unlike the detecting members it reads rows in standard normal units, has beta 1 and averaged weights. A number that
+recurs in training is an interval of ranks and its likelihood the normal mass of that interval, so that ties cost the
+network nothing; any other number is a Gaussian with a learned sigma (docs/decisions.md, 15).
+"""
+
+import math
+import time
+from collections.abc import Callable
+
+import msgspec
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from anomvae.errors import DataError
+from anomvae.model.decoder import SIGMA_FLOOR, decoder_shapes, degrees
+from anomvae.model.marginals import Coded, Marginals
+
+BATCH = 256
+RATE = 2e-3
+WARM_UP = 0.3  # share of the steps over which beta rises
+AVERAGE = 0.995  # of the weights, every fifth step
+
+
+class GeneratorRecipe(msgspec.Struct, frozen=True):
+    """The layout, the number of steps, and where to train; `masked` is the width of the masked layer."""
+
+    hidden: tuple[int, ...]
+    latent: int
+    masked: int
+    steps: int
+    seed: int
+    device: str
+    seconds: float | None = None
+
+
+class TrainedGenerator(msgspec.Struct, frozen=True):
+    """`arrays` for `model.decoder.Decoder`; `mu`, `sigma` (n, latent): the posteriors of the training rows."""
+
+    arrays: dict[str, NDArray[np.float32]]
+    mu: NDArray[np.float64]
+    sigma: NDArray[np.float64]
+    steps: int
+
+
+def train_generator(
+    marginals: Marginals,
+    rows: Coded,
+    recipe: GeneratorRecipe,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> TrainedGenerator:
+    """Train on coded rows (n).
+
+    Raises:
+        DataError: `training_diverged` when the loss is no longer a number.
+    """
+    torch.set_num_threads(1)
+    rng = torch.Generator().manual_seed(recipe.seed)
+    network = _Network(marginals, rows, recipe, rng).to(recipe.device)
+    average = [parameter.detach().clone() for parameter in network.parameters()]
+    done = _run(network, average, recipe, rng, progress)
+    with torch.no_grad():
+        for parameter, mean in zip(network.parameters(), average, strict=True):
+            parameter.copy_(mean)
+        mu, logvar = network.posterior(network.x)
+    arrays = {name: array.detach().cpu().float().numpy().copy() for name, array in network.arrays().items()}
+    return TrainedGenerator(arrays, mu.double().cpu().numpy(), (0.5 * logvar).exp().double().cpu().numpy(), done)
+
+
+def _run(
+    network: "_Network", average: list[Tensor], recipe: GeneratorRecipe, rng: torch.Generator,
+    progress: Callable[[int, int], None],
+) -> int:  # fmt: skip
+    parameters = list(network.parameters())
+    optimiser = torch.optim.AdamW(parameters, lr=RATE, weight_decay=1e-4, fused=recipe.device != "mps")
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, recipe.steps)
+    started = time.monotonic()
+    for step in range(recipe.steps):
+        index = torch.randint(len(network.x), (BATCH,), generator=rng).to(recipe.device)
+        noise = torch.randn((BATCH, recipe.latent), generator=rng).to(recipe.device)
+        loss = network.loss(index, noise, min(1.0, (step + 1) / (WARM_UP * recipe.steps)))
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        schedule.step()
+        if step % 5 == 4 or step == recipe.steps - 1:
+            keep = min(AVERAGE, (step + 1) / (step + 50))  # the first weights are soon forgotten
+            torch._foreach_mul_(average, keep)
+            torch._foreach_add_(average, [p.detach() for p in parameters], alpha=1 - keep)
+        if step % 50 == 0 or step == recipe.steps - 1:
+            if not math.isfinite(loss.item()):
+                raise DataError("training_diverged", f"the generator's training diverged at step {step}")
+            progress(step + 1, recipe.steps)
+            if recipe.seconds and time.monotonic() - started > recipe.seconds:
+                return step + 1
+    return recipe.steps
+
+
+class _Network(nn.Module):
+    """Encoder, decoder and masked layer, and the training rows as tensors."""
+
+    x: Tensor
+    low: Tensor
+    high: Tensor
+    tied: Tensor
+    present: Tensor
+    sees: Tensor
+    shows: Tensor
+    spreads: Tensor
+    belongs: Tensor
+
+    def __init__(self, marginals: Marginals, rows: Coded, recipe: GeneratorRecipe, rng: torch.Generator) -> None:
+        super().__init__()
+        self.hidden = recipe.hidden
+        width, parts = marginals.width, len(marginals.parts)
+        shapes = dict(decoder_shapes(width, parts, recipe.hidden, recipe.latent, recipe.masked))
+        inputs = width
+        for i, units in enumerate(recipe.hidden):
+            shapes |= {f"encoder.{i}.weight": (inputs, units), f"encoder.{i}.bias": (units,)}
+            inputs = units
+        for name in ("mu", "logvar"):
+            shapes |= {f"{name}.weight": (inputs, recipe.latent), f"{name}.bias": (recipe.latent,)}
+        self.weights = nn.ParameterDict()
+        for name, shape in sorted(shapes.items()):
+            bound = 0.0 if name in ("masked.output", "masked.spread", "sigma") else 1 / math.sqrt(max(shape[0], 1))
+            start = torch.empty(shape).uniform_(-1.0, 1.0, generator=rng) * bound
+            self.weights[name.replace(".", "_")] = nn.Parameter(start)
+        self._lay_out(marginals, recipe.masked)
+        self._keep(rows)
+
+    def _lay_out(self, marginals: Marginals, masked: int) -> None:
+        parts, at = list(enumerate(marginals.parts)), marginals.offsets()
+        owner = torch.repeat_interleave(
+            torch.arange(len(parts)), torch.tensor([part.units + part.gaps for _, part in parts])
+        )
+        degree = torch.from_numpy(degrees(masked, len(parts)))
+        self.register_buffer("sees", (owner[:, None] < degree[None, :]).float())
+        self.register_buffer("shows", (degree[:, None] <= owner[None, :]).float())
+        self.register_buffer("spreads", (degree[:, None] <= torch.arange(len(parts))[None, :]).float())
+        self.numbers = torch.tensor([j for j, part in parts if part.numeric], dtype=torch.long)
+        self.number_units = torch.tensor([at[j] for j, part in parts if part.numeric], dtype=torch.long)
+        categories = [(at[j], part.units) for j, part in parts if not part.numeric]
+        units = [range(start, start + count) for start, count in categories]
+        self.level_units = torch.tensor([unit for run in units for unit in run], dtype=torch.long)
+        belongs = torch.tensor([k for k, run in enumerate(units) for _ in run], dtype=torch.long)
+        self.register_buffer("belongs", functional.one_hot(belongs, len(units)).float() if units else torch.zeros(0, 0))
+        self.gap_units = torch.tensor([at[j] + part.units for j, part in parts if part.gaps], dtype=torch.long)
+
+    def _keep(self, rows: Coded) -> None:
+        """Rows, and of their numbers the interval in normal units; `tied` marks intervals worth integrating."""
+        low, high = rows.low[:, self.numbers.numpy()], rows.high[:, self.numbers.numpy()]
+        self.register_buffer("x", torch.from_numpy(rows.x).float())
+        self.register_buffer("low", torch.special.ndtri(torch.from_numpy(low)).float().clamp(-30, 30))
+        self.register_buffer("high", torch.special.ndtri(torch.from_numpy(high)).float().clamp(-30, 30))
+        self.register_buffer("tied", torch.from_numpy(high - low > 2.5 / len(low)))
+        self.register_buffer("present", torch.from_numpy(~rows.gap[:, self.numbers.numpy()]).float())
+
+    def loss(self, index: Tensor, noise: Tensor, beta: float) -> Tensor:
+        """Negative ELBO of the rows `index`, mean over rows."""
+        x = self.x[index]
+        mu, logvar = self.posterior(x)
+        out, spread = self.decode(mu + noise * (0.5 * logvar).exp(), x)
+        kl = 0.5 * (mu.square() + logvar.exp() - logvar - 1).sum(-1)
+        return (self._negative_log_likelihood(out, spread, x, index) + beta * kl).mean()
+
+    def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """mu, logvar (batch, latent)."""
+        for i in range(len(self.hidden)):
+            x = functional.silu(self._linear(f"encoder_{i}", x))
+        return self._linear("mu", x), self._linear("logvar", x).clamp(-12.0, 6.0)
+
+    def decode(self, z: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Outputs (batch, width) and logs of sigma (batch, parts), of every part given the parts of x before it."""
+        for i in range(len(self.hidden)):
+            z = functional.silu(self._linear(f"decoder_{i}", z))
+        out, spread = self._linear("output", z), self.weights["sigma"].expand(len(z), -1)
+        if not len(self.weights["masked_bias"]):
+            return out, spread
+        before = x @ (self.weights["masked_before"] * self.sees)
+        masked = functional.silu(z @ self.weights["masked_latent"] + before + self.weights["masked_bias"])
+        out = out + masked @ (self.weights["masked_output"] * self.shows)
+        return out, spread + masked @ (self.weights["masked_spread"] * self.spreads)
+
+    def _negative_log_likelihood(self, out: Tensor, spread: Tensor, x: Tensor, index: Tensor) -> Tensor:
+        total = out.new_zeros(len(out))
+        if len(self.numbers):
+            total = total + (self.present[index] * self._numbers(out, spread, x, index)).sum(-1)
+        if len(self.level_units):
+            total = total + self._levels(out, x)
+        if len(self.gap_units):
+            bits, logits = x[:, self.gap_units], out[:, self.gap_units]
+            total = total + functional.binary_cross_entropy_with_logits(logits, bits, reduction="none").sum(-1)
+        return total
+
+    def _numbers(self, out: Tensor, spread: Tensor, x: Tensor, index: Tensor) -> Tensor:
+        """-log of a Gaussian density, or of the normal mass of a tied value's interval (batch, numbers)."""
+        mean = out[:, self.number_units]
+        sigma = SIGMA_FLOOR + spread[:, self.numbers].clamp(-20.0, 5.0).exp()
+        density = 0.5 * ((x[:, self.number_units] - mean) / sigma).square() + sigma.log()
+        tied = self.tied[index]
+        if not tied.any():
+            return density
+        a, b = (self.low[index] - mean) / sigma, (self.high[index] - mean) / sigma
+        low = torch.where(tied, torch.where(a + b > 0, -b, a), -torch.ones_like(a))
+        high = torch.where(tied, torch.where(a + b > 0, -a, b), torch.ones_like(b))
+        top, bottom = torch.special.log_ndtr(high), torch.special.log_ndtr(low)
+        mass = top + torch.log1p(-(bottom - top).clamp(max=-1e-5).exp())
+        return torch.where(tied, -mass, density)
+
+    def _levels(self, out: Tensor, x: Tensor) -> Tensor:
+        """-log of the softmax of every category's level, summed (batch); a gap has no level and costs nothing."""
+        logits, levels = out[:, self.level_units].clamp(-40.0, 40.0), x[:, self.level_units]
+        normaliser = (logits.exp() @ self.belongs).log()
+        return ((levels @ self.belongs) * normaliser).sum(-1) - (levels * logits).sum(-1)
+
+    def _linear(self, layer: str, x: Tensor) -> Tensor:
+        return torch.addmm(self.weights[f"{layer}_bias"], x, self.weights[f"{layer}_weight"])
+
+    def arrays(self) -> dict[str, Tensor]:
+        """The decoder's arrays by name, masks applied."""
+        out = {
+            name.replace("_", "."): weight
+            for name, weight in self.weights.items()
+            if not name.startswith(("encoder", "mu", "logvar"))
+        }
+        out["masked.before"] = out["masked.before"] * self.sees
+        out["masked.output"] = out["masked.output"] * self.shows
+        return out | {"masked.spread": out["masked.spread"] * self.spreads}
