@@ -16,6 +16,7 @@ from anomvae.model.quantiles import Quantiles, from_normal, to_normal
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
+FARTHEST = 40.0  # normal units; nothing lies beyond
 POINT = 1e-9  # an interval of normal units that is narrower is a point
 
 
@@ -108,7 +109,7 @@ def _within(number: Number, mean: Floats, sigma: Floats, wish: Bounds, source: S
 
 
 def _normal(rank: Floats) -> Floats:
-    return np.asarray(ndtri(rank))
+    return np.asarray(np.clip(ndtri(rank), -FARTHEST, FARTHEST))
 
 
 def _mass(a: Floats, b: Floats) -> Floats:

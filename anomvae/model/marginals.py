@@ -29,6 +29,7 @@ class Marginal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """One column, or one part of a date: a number (no levels), or a category (`levels`, most frequent first).
 
     `counts`: training rows of each level. `gaps`: whether training had any. `digits`: decimals of a number.
+    `low`, `high`: the training range of a number; of a date's day, that of the date.
     """
 
     column: str
@@ -37,6 +38,8 @@ class Marginal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     counts: tuple[int, ...] = ()
     gaps: bool = False
     digits: int | None = None
+    low: float = 0.0
+    high: float = 0.0
 
     @property
     def numeric(self) -> bool:
@@ -97,7 +100,12 @@ def fit_marginals(
             continue
         for part, values in _split(column, columns[column.name]):
             number = column.kind not in ("categorical", "boolean") and (column.name, part) not in few
-            parts.append(_number(column, part, as_floats(values)) if number else _category(column, part, values))
+            marginal = _number(column, part, as_floats(values)) if number else _category(column, part, values)
+            whole = columns[column.name] if part == "day" else values
+            if whole.dtype != object:
+                low, high = float(np.nanmin(whole)), float(np.nanmax(whole))
+                marginal = msgspec.structs.replace(marginal, low=low, high=high)
+            parts.append(marginal)
             present = as_floats(values)[~np.isnan(as_floats(values))] if number else None
             quantiles.append(None if present is None else fit_quantiles(present))
     return Marginals(tuple(parts), tuple(quantiles))
@@ -190,7 +198,7 @@ def assemble(marginals: Marginals, drawn: Mapping[tuple[str, Part], Values]) -> 
         if part.part == "value":
             out[part.column] = values
         elif part.part == "day":
-            out[part.column] = as_floats(values) * DAY
-        else:
-            out[part.column] = as_floats(out[part.column]) + as_floats(values)
+            second = drawn.get((part.column, "second"))
+            moment = as_floats(values) * DAY + (0.0 if second is None else as_floats(second))
+            out[part.column] = np.clip(moment, part.low, part.high)
     return out

@@ -53,13 +53,12 @@ def fit_quantiles(values: Floats) -> Quantiles:
     n = len(values)
     levels, counts = np.unique(values, return_counts=True)
     upper = np.cumsum(counts) / n
-    lower = upper - counts / n
+    lower = np.concatenate([[0.0], upper[:-1]])
     atom = counts >= RECURS
     if atom.sum() > ATOMS:
         atom &= counts >= np.sort(counts)[-ATOMS]
     rank = _grid(n)
     value = np.interp(rank * n - 0.5, np.arange(n), np.sort(values))
-    inside = np.zeros(len(rank), dtype=bool)
     at = np.searchsorted(lower, rank, side="right") - 1
     inside = atom[at] | (np.isin(value, levels[atom]))
     ends = [(0.0, levels[0]), (1.0, levels[-1])]

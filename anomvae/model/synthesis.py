@@ -151,6 +151,8 @@ class Generator:
         gap = draw_gaps(part, outputs[:, part.units], wish, source) if part.gaps else np.zeros(n, dtype=bool)
         if wish is not None and wish.missing and not part.gaps and part.part != "second":
             raise UsageError(f"column '{part.column}' never was empty in training.")
+        if wish is not None and part.part != "second":
+            _check_range(part, wish)
         bounds = bounds_of(part, wish, None if day is None else np.where(np.isnan(day), 0.0, day))
         x = np.zeros((n, part.units + part.gaps))
         if quantiles is not None:
@@ -174,6 +176,14 @@ def _added_up(values: Sequence[str], counts: Sequence[int]) -> dict[str, int]:
         if value:
             total[value] = total.get(value, 0) + count
     return total
+
+
+def _check_range(part: Marginal, wish: Wanted) -> None:
+    """A number that lies outside the training range whatever is drawn was never seen."""
+    inside = (wish.low <= part.high) & (wish.high >= part.low)
+    free = np.zeros(1, dtype=bool) if wish.free is None else wish.free
+    if not wish.texts and not wish.missing and not (inside.any(axis=1) | free).all():
+        raise UsageError(f"column '{part.column}' never was in that range in training.")
 
 
 def _level_values(part: Marginal, text: bool) -> Values:

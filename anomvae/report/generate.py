@@ -38,17 +38,16 @@ def _refused(result: GenerateResult) -> str:
 
 
 def _gallery(result: GenerateResult) -> RenderableType:
-    """The typical row and each synthetic one: its values, row by row, beside its picture."""
+    """Every synthetic row as its values and its picture, and a typical training row beside the first."""
     grid = Table.grid(padding=(0, 4))
-    grid.add_column()
-    grid.add_column()
-    shown = [("a typical training row, as the model sees it", result.typical)]
-    shown += [(f"synthetic row {i}", one) for i, one in enumerate(result.pictures, 1)]
-    for title, picture in shown:
-        if picture:
-            grid.add_row(Text(title, style="bold"), Text())
-            grid.add_row(values(picture), drawing(picture))
-            grid.add_row(Text(), Text())
+    for _ in range(3):
+        grid.add_column()
+    typical = result.typical
+    for i, one in enumerate(result.pictures, 1):
+        first = i == 1 and typical is not None
+        told = Text("a typical training row, as the model sees it" if first else "", style="dim")
+        grid.add_row(Text(f"synthetic row {i}", style="bold"), Text(), told)
+        grid.add_row(values(one), drawing(one), drawing(typical) if first and typical else Text())
     return grid
 
 

@@ -22,6 +22,7 @@ from anomvae.model.marginals import Coded, Marginals
 
 BATCH = 256
 RATE = 2e-3
+DECAY = 1e-4
 WARM_UP = 0.3  # share of the steps over which beta rises
 AVERAGE = 0.995  # of the weights, every fifth step
 
@@ -76,7 +77,7 @@ def _run(
     progress: Callable[[int, int], None],
 ) -> int:  # fmt: skip
     parameters = list(network.parameters())
-    optimiser = torch.optim.AdamW(parameters, lr=RATE, weight_decay=1e-4, fused=recipe.device != "mps")
+    optimiser = torch.optim.AdamW(parameters, lr=RATE, weight_decay=DECAY, fused=recipe.device != "mps")
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, recipe.steps)
     started = time.monotonic()
     for step in range(recipe.steps):
