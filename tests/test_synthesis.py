@@ -185,9 +185,13 @@ def test_every_formula_is_found(form: str, make: object) -> None:
     rng = np.random.default_rng(1)
     a, b = np.round(rng.uniform(1, 50, 300), 2), np.round(rng.uniform(0.1, 0.9, 300), 2)
     columns = {"a": a, "b": b, "c": np.round(make(a, b), 4)}  # type: ignore[operator]
-    schema = Schema(columns=tuple(Column(name=n, kind="numeric", modelled=True, digits=2 + 2 * (n == "c")) for n in "abc"))
+    schema = Schema(
+        columns=tuple(Column(name=n, kind="numeric", modelled=True, digits=2 + 2 * (n == "c")) for n in "abc")
+    )
     found = find_dependencies(schema, columns)
-    assert [item.form for item in found if item.column == "c"] == [form] or {item.column for item in found} <= set("abc")
+    assert [item.form for item in found if item.column == "c"] == [form] or {item.column for item in found} <= set(
+        "abc"
+    )
     assert found
     rebuilt = dict(columns)
     apply(found, rebuilt)

@@ -30,6 +30,7 @@ def decoder_shapes(
     shapes |= {"output.weight": (inputs, width), "output.bias": (width,)}
     shapes |= {"masked.latent": (inputs, masked), "masked.bias": (masked,)}
     shapes |= {"masked.before": (width, masked), "masked.output": (masked, width)}
+    shapes |= {"masked.direct": (width, width if masked else 0)}
     return shapes | {"masked.spread": (masked, parts), "sigma": (parts,)}
 
 
@@ -90,6 +91,10 @@ class Decoding:
         if start < self._decoder.masked:
             weights = self._decoder.arrays["masked.before"][at : at + x.shape[1], start:]
             self._sums[:, start:] += x.astype(np.float32) @ weights
+        after = at + x.shape[1]
+        if self._decoder.masked and after < self._outputs.shape[1]:
+            direct = self._decoder.arrays["masked.direct"][at:after, after:]
+            self._outputs[:, after:] += x.astype(np.float32) @ direct
 
 
 def _silu(a: Single) -> Single:

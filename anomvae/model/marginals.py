@@ -21,7 +21,7 @@ Part = Literal["value", "day", "second"]
 
 DAY = 86400.0
 OWN_UNITS = 100  # levels with a unit of their own; rarer ones share the last and are drawn by their counts
-DISCRETE_LEVELS = 100  # numbers with at most so many values are categories, where each is seen 20 times
+DISCRETE_LEVELS = 100  # numbers with at most so many values are categories, where there are 50 rows for each
 DISCRETE_UNITS = 512  # as long as all of them take no more units than this
 
 
@@ -129,7 +129,7 @@ def _few_valued(schema: Schema, columns: Mapping[str, Values]) -> frozenset[tupl
         ):
             numbers = as_floats(values)
             distinct = len(np.unique(numbers[~np.isnan(numbers)]))
-            if distinct <= min(DISCRETE_LEVELS, max(1, len(numbers) // 20)):
+            if distinct <= min(DISCRETE_LEVELS, max(1, len(numbers) // 50)):
                 counts[column.name, part] = distinct
     return frozenset(counts if sum(counts.values()) <= DISCRETE_UNITS else ())
 

@@ -26,7 +26,8 @@ Columns = dict[str, Values]
 BLOCK = 2048  # rows drawn together, from a random stream of their own
 CANDIDATES = 4  # rows drawn for each row that a condition keeps
 ROUNDS = 32  # of candidates at most, until the weights are worth a block
-LEAST_CHANCE = 1e-6  # conditions rarer than this were never seen together
+RARER = 0.05  # than chance: so rare a meeting of conditions was never seen
+NEVER = "these conditions were never seen together in training."
 
 
 class Generator:
@@ -96,10 +97,30 @@ class Generator:
             if _worth(np.concatenate(logs)) >= BLOCK:
                 break
         weight = np.concatenate(logs)
-        if not np.isfinite(weight.max()) or np.log(np.mean(np.exp(np.minimum(weight, 50.0)))) < np.log(LEAST_CHANCE):
-            raise UsageError("these conditions were never seen together in training (or hardly ever).")
+        if not np.isfinite(weight.max()):
+            raise UsageError(NEVER)
         chosen = _resample(weight, BLOCK, rng)
         return {name: np.concatenate([part[name] for part in parts])[chosen] for name in parts[0]}
+
+    def check(self, wanted: Mapping[str, Wanted], rows: int) -> None:
+        """Refuse several conditions that `rows` training rows never met together.
+
+        That is: less than half a row is expected to meet them, and less than a twentieth of what there would be if
+        the columns had nothing to do with each other (a single rare number is rare, but it is no contradiction).
+
+        Raises:
+            UsageError: they were never seen together.
+        """
+        if len(wanted) < 2:
+            return
+        rng = np.random.default_rng(0)
+        together = self._chance(wanted, rng)
+        apart = [self._chance({name: item}, rng) for name, item in wanted.items()]
+        if together * rows < 0.5 and together < RARER * np.prod(apart):
+            raise UsageError(NEVER)
+
+    def _chance(self, wanted: Mapping[str, Wanted], rng: np.random.Generator) -> float:
+        return float(np.exp(self._candidates(CANDIDATES * BLOCK, wanted, rng, 1.0)[1]).mean())
 
     def completed(
         self, rows: int, each: int, wanted: Mapping[str, Wanted], rng: np.random.Generator, temperature: float

@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from itertools import chain, islice
 from pathlib import Path
 from typing import IO
 
@@ -82,11 +83,13 @@ def generate(
     pictures: list[Picture] = []
     if show:
         job.side()
+    batches = job.rows()
+    first = list(islice(batches, 1))  # what cannot be made is told before anything is written
+    done = 0
     with _target(output, stdout) as file:
         writer = open_rows(file, suffix, job.form, extra) if file else None
-        done = 0
         try:
-            for columns in job.rows():
+            for columns in chain(first, batches):
                 done += job.emit(columns, writer, pictures if show else None)
                 progress("rows", done, job.total)
         finally:
@@ -170,6 +173,7 @@ class _Job:
     def _stream(self, conditions: Sequence[Condition], rows: int, stream: int) -> Iterator[Columns]:
         """`rows` rows that meet the conditions and pass the gate."""
         wanted, made, block = self._wanted(conditions), 0, 0
+        self.generator.check(wanted, len(self.detector.calibration.scores))
         while made < rows:
             rng = np.random.default_rng([self.settings.seed, stream, block])
             columns = self.generator.block(rng, wanted, self.settings.temperature)

@@ -82,8 +82,8 @@ def teach(
 
 
 def generator_steps(n: int) -> int:
-    """Steps for n rows: 1,000 for 200, then as their square root up to 4,000."""
-    return int(np.clip(1000 * (n / 200) ** 0.5, 1000, 4000))
+    """Steps for n rows: 40 times their square root, from 300 to 4,000; more make copies of small tables."""
+    return int(np.clip(40 * n**0.5, 300, 4000))
 
 
 def medoid(points: Floats) -> Floats:

@@ -45,7 +45,7 @@ def _gallery(result: GenerateResult) -> RenderableType:
     typical = result.typical
     for i, one in enumerate(result.pictures, 1):
         first = i == 1 and typical is not None
-        told = Text("a typical training row, as the model sees it" if first else "", style="dim")
+        told = Text("a typical training row" if first else "", style="dim")
         grid.add_row(Text(f"synthetic row {i}", style="bold"), Text(), told)
         grid.add_row(values(one), drawing(one), drawing(typical) if first and typical else Text())
     return grid

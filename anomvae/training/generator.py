@@ -112,6 +112,7 @@ class _Network(nn.Module):
     sees: Tensor
     shows: Tensor
     spreads: Tensor
+    earlier: Tensor
     belongs: Tensor
 
     def __init__(self, marginals: Marginals, rows: Coded, recipe: GeneratorRecipe, rng: torch.Generator) -> None:
@@ -127,7 +128,11 @@ class _Network(nn.Module):
             shapes |= {f"{name}.weight": (inputs, recipe.latent), f"{name}.bias": (recipe.latent,)}
         self.weights = nn.ParameterDict()
         for name, shape in sorted(shapes.items()):
-            bound = 0.0 if name in ("masked.output", "masked.spread", "sigma") else 1 / math.sqrt(max(shape[0], 1))
+            bound = (
+                0.0
+                if name in ("masked.output", "masked.spread", "masked.direct", "sigma")
+                else 1 / math.sqrt(max(shape[0], 1))
+            )
             start = torch.empty(shape).uniform_(-1.0, 1.0, generator=rng) * bound
             self.weights[name.replace(".", "_")] = nn.Parameter(start)
         self._lay_out(marginals, recipe.masked)
@@ -141,6 +146,7 @@ class _Network(nn.Module):
         degree = torch.from_numpy(degrees(masked, len(parts)))
         self.register_buffer("sees", (owner[:, None] < degree[None, :]).float())
         self.register_buffer("shows", (degree[:, None] <= owner[None, :]).float())
+        self.register_buffer("earlier", (owner[:, None] < owner[None, :]).float()[:, : len(owner) if masked else 0])
         self.register_buffer("spreads", (degree[:, None] <= torch.arange(len(parts))[None, :]).float())
         self.numbers = torch.tensor([j for j, part in parts if part.numeric], dtype=torch.long)
         self.number_units = torch.tensor([at[j] for j, part in parts if part.numeric], dtype=torch.long)
@@ -184,6 +190,7 @@ class _Network(nn.Module):
         before = x @ (self.weights["masked_before"] * self.sees)
         masked = functional.silu(z @ self.weights["masked_latent"] + before + self.weights["masked_bias"])
         out = out + masked @ (self.weights["masked_output"] * self.shows)
+        out = out + x @ (self.weights["masked_direct"] * self.earlier)
         return out, spread + masked @ (self.weights["masked_spread"] * self.spreads)
 
     def _negative_log_likelihood(self, out: Tensor, spread: Tensor, x: Tensor, index: Tensor) -> Tensor:
@@ -230,4 +237,5 @@ class _Network(nn.Module):
         }
         out["masked.before"] = out["masked.before"] * self.sees
         out["masked.output"] = out["masked.output"] * self.shows
+        out["masked.direct"] = out["masked.direct"] * self.earlier
         return out | {"masked.spread": out["masked.spread"] * self.spreads}
