@@ -180,12 +180,24 @@ def test_a_one_is_drawn_beside_a_typical_one(ones: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "a typical training row" in done.stdout
     assert "\x1b" not in done.stdout
-    lines = done.stdout.splitlines()[1:9]
+    at = next(i for i, line in enumerate(done.stdout.splitlines()) if "synthetic row 1" in line)
+    lines = done.stdout.splitlines()[at + 1 : at + 9]
     values = [[int(word) for word in line[:23].split()] for line in lines]
     assert [len(row) for row in values] == [8] * 8
     assert all(0 <= value <= 16 for row in values for value in row)
     assert sum(values[i][3] + values[i][4] for i in range(8)) > 120  # a vertical stroke
     assert "█" in done.stdout
+
+
+def test_the_demo_tells_the_whole_story_of_the_digits_and_the_employees() -> None:
+    digits = run("demo", "digits").stdout
+    for told in ("most typical of the 182 ones", "VAE 64-32-[4,4]-4-32-64", "synthetic row 1", "1 synthetic row "):
+        assert told in digits
+    employees = run("demo", "employees")
+    assert "sex == F" in employees.stderr
+    made = [line.split(",") for line in employees.stdout.splitlines() if line.startswith("F,")]
+    assert len(made) == 10
+    assert sum(line[4] == "developer" for line in made) >= 5
 
 
 def test_pictures_are_shades_of_the_cells() -> None:

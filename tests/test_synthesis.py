@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 from anomvae.errors import UsageError
 from anomvae.model.cells import ISO, NumberFormat
-from anomvae.model.conditions import pass_on, wanted_of
 from anomvae.model.decoder import Decoder, decoder_shapes, degrees
 from anomvae.model.dependencies import apply, find_dependencies
 from anomvae.model.gate import lone_hashes, row_hashes
@@ -54,10 +53,7 @@ def made() -> tuple[Generator, dict[str, np.ndarray]]:
 
 
 def drawn(generator: Generator, *conditions: tuple[str, str, str], seed: int = 0) -> dict[str, np.ndarray]:
-    schema = generator.schema
-    levels = {c.name: [*generator.levels(c.name), ""] for c in schema.modelled if c.kind == "categorical"}
-    wanted = pass_on(wanted_of(schema, levels, conditions), generator.dependencies, generator.texts)
-    return generator.block(np.random.default_rng(seed), wanted)
+    return generator.block(np.random.default_rng(seed), generator.wanted(conditions))
 
 
 values = st.one_of(
@@ -300,6 +296,17 @@ def test_the_detector_is_the_same_with_and_without_a_generator() -> None:
         for name, array in alone.detector.scorer.vae.arrays.items():
             assert np.array_equal(array, other.detector.scorer.vae.arrays[name]), name
         assert np.array_equal(alone.detector.calibration.scores, other.detector.calibration.scores)
+
+
+def test_a_detector_samples_what_it_is_given(made: tuple[Generator, dict[str, np.ndarray]]) -> None:
+    learned = learn_numbers(numbers(100, seed=1), steps=30)
+    with pytest.raises(UsageError, match="no generator"):
+        learned.detector.sample(3)
+    learned.detector.generator = made[0]
+    rows = learned.detector.sample(BLOCK + 5, given={"city": "dayton", "quantity": 3}, seed=2)
+    assert {len(values) for values in rows.values()} == {BLOCK + 5}
+    assert set(rows["city"]) == {"dayton"}
+    assert set(rows["quantity"]) == {3.0}
 
 
 def test_hashes_know_a_row_and_only_that_row() -> None:

@@ -1,6 +1,7 @@
 """anomvae demo: the stories of the sample data, with the commands that tell them."""
 
 import contextlib
+import csv
 import shlex
 import shutil
 import sys
@@ -20,10 +21,15 @@ STORIES = {
     ],
     "digits": [
         "fit sample_data/digits.csv --where 'digit == 1' --drop digit --hidden 32 --latent 4 -o ones.anomvae",
+        "generate -m ones.anomvae -n 1 --show",
         "score sample_data/digits.csv -m ones.anomvae --top 5 -o digits.scored.csv",
     ],
     "employees": [
+        "fit sample_data/employees.csv --where 'sex == F' -o women.anomvae",
+        "generate -m women.anomvae -n 5",
         "fit sample_data/employees.csv -o employees.anomvae",
+        "generate -m employees.anomvae --balance sex -o women.csv",
+        "generate -m employees.anomvae -n 5 --where 'sex == F' --where 'job == developer'",
         "score sample_data/employees_new.csv -m employees.anomvae",
     ],
 }
@@ -38,6 +44,8 @@ def command(story: str, as_json: bool, quiet: bool, debug: bool) -> int:
 
     with tempfile.TemporaryDirectory(prefix="anomvae-demo-") as folder, contextlib.chdir(folder):
         shutil.copytree(sample_data(), "sample_data")
+        if story == "digits" and not (as_json or quiet):
+            _draw_typical(Path("sample_data/digits.csv"))
         for line in STORIES[story]:
             show.note(f"$ anomvae {line}", quiet=quiet)
             words = shlex.split(line) + ["--json"] * as_json + ["--quiet"] * quiet
@@ -45,6 +53,23 @@ def command(story: str, as_json: bool, quiet: bool, debug: bool) -> int:
             sys.stdout.flush()
             show.note("", quiet=quiet)
     return 0
+
+
+def _draw_typical(table: Path) -> None:
+    """Draw the 1 that differs least from all others, as the table has it."""
+    from anomvae.report.generate import drawing, values
+    from anomvae.report.terminal import console
+    from anomvae.results import Picture
+
+    with table.open(newline="", encoding="utf-8") as file:
+        rows = [row[:-1] for row in csv.reader(file) if row[-1] == "1"]
+    pixels = [list(map(int, row)) for row in rows]
+    total = [sum(abs(a - b) for other in pixels for a, b in zip(row, other, strict=True)) for row in pixels]
+    typical = total.index(min(total))
+    picture = Picture(side=8, cells=tuple(rows[typical]), shades=tuple(value / 16 for value in pixels[typical]))
+    screen = console()
+    screen.print(f"The most typical of the {len(rows)} ones in {table}:")
+    screen.print(values(picture), drawing(picture), "", sep="\n")
 
 
 def sample_data() -> Path:

@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from anomvae.errors import UsageError
 from anomvae.model.calibration import (
     Calibration,
     Tail,
@@ -23,7 +24,7 @@ from anomvae.model.calibration import (
 from anomvae.model.encoding import Encoded, encode
 from anomvae.model.schema import Schema, Values
 from anomvae.model.scoring import Floats, Scorer, fit_novelty
-from anomvae.model.synthesis import Generator
+from anomvae.model.synthesis import BLOCK, Generator
 from anomvae.results import Calibration as CalibrationReport
 from anomvae.results import ColumnReport, Lineage, ThresholdChange, Training
 from anomvae.settings import Dialect
@@ -135,6 +136,27 @@ class Detector:
             contributions=contributions,
             surprise=surprise,
         )
+
+    def sample(self, n: int, given: Mapping[str, object] | None = None, seed: int = 0) -> dict[str, Values]:
+        """Draw n synthetic rows as typed columns, without a gate; the same seed gives the same rows.
+
+        Args:
+            n: how many.
+            given: columns that are fixed, with their values.
+            seed: of the random streams.
+
+        Raises:
+            UsageError: there is no generator, or what is given cannot be.
+        """
+        if self.generator is None:
+            raise UsageError("this model has no generator; fit it again without --no-generator.")
+        wanted = self.generator.wanted([(name, "==", str(value)) for name, value in (given or {}).items()])
+        self.generator.check(wanted, len(self.calibration.scores))
+        blocks = [self.generator.block(np.random.default_rng([seed, 0, b]), wanted) for b in range(-(-n // BLOCK))]
+        return {
+            column.name: np.concatenate([b[column.name] for b in blocks])[:n]
+            for column in self.generator.schema.modelled
+        }
 
 
 def combine(terms: Terms, recon: Floats, kl: Floats) -> Floats:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anomvae.errors import UsageError
-from anomvae.model.conditions import Wanted, step_of
+from anomvae.model.conditions import Condition, Wanted, pass_on, step_of, wanted_of
 from anomvae.model.decoder import Decoder
 from anomvae.model.dependencies import Dependency, apply, as_floats
 from anomvae.model.drawing import Number, Source, allowed_levels, bounds_of, draw_category, draw_gaps, draw_number
@@ -101,6 +101,15 @@ class Generator:
             raise UsageError(NEVER)
         chosen = _resample(weight, BLOCK, rng)
         return {name: np.concatenate([part[name] for part in parts])[chosen] for name in parts[0]}
+
+    def wanted(self, conditions: Sequence[Condition]) -> dict[str, Wanted]:
+        """Conditions (column, operator, value) as what each drawn column may be.
+
+        Raises:
+            UsageError: an unknown column, or a value that it never had or cannot have.
+        """
+        levels = {name: [*self.levels(name), ""] for name in self.texts}
+        return pass_on(wanted_of(self.schema, levels, conditions), self.dependencies, self.texts)
 
     def check(self, wanted: Mapping[str, Wanted], rows: int) -> None:
         """Refuse several conditions that `rows` training rows never met together.

@@ -19,7 +19,7 @@ from anomvae import disk
 from anomvae.data.synthetic import Form, RowWriter, open_rows
 from anomvae.data.writer import output_suffix
 from anomvae.errors import UsageError
-from anomvae.model.conditions import Condition, Wanted, pass_on, wanted_of
+from anomvae.model.conditions import Condition
 from anomvae.model.detector import Detector
 from anomvae.model.faults import KINDS, Faults
 from anomvae.model.gate import Gate
@@ -172,7 +172,7 @@ class _Job:
 
     def _stream(self, conditions: Sequence[Condition], rows: int, stream: int) -> Iterator[Columns]:
         """`rows` rows that meet the conditions and pass the gate."""
-        wanted, made, block = self._wanted(conditions), 0, 0
+        wanted, made, block = self.generator.wanted(conditions), 0, 0
         self.generator.check(wanted, len(self.detector.calibration.scores))
         while made < rows:
             rng = np.random.default_rng([self.settings.seed, stream, block])
@@ -200,12 +200,6 @@ class _Job:
         self.counts.unlike += int(unlike[:used].sum())
         self.counts.copies += int(copies[:used].sum())
         return good
-
-    def _wanted(self, conditions: Sequence[Condition]) -> dict[str, Wanted]:
-        schema = self.detector.schema
-        levels = {c.name: [*self.generator.levels(c.name), ""] for c in schema.modelled if c.kind == "categorical"}
-        wanted = wanted_of(schema, levels, conditions)
-        return pass_on(wanted, self.generator.dependencies, self.generator.texts)
 
     def _completed(self, given: Given) -> Iterator[Columns]:
         """The file's rows, completed; a refused row is drawn again, and kept at last."""

@@ -16,7 +16,13 @@ def generate_report(result: GenerateResult) -> RenderableType:
     if result.typical:
         parts += [_gallery(result), Text()]
     where = f" where {result.conditions}" if result.conditions else ""
-    parts.append(Text.assemble((f"{result.rows:,} synthetic rows", "bold"), cell(where, 120), f"  seed {result.seed}"))
+    parts.append(
+        Text.assemble(
+            (f"{result.rows:,} synthetic row{'s' * (result.rows != 1)}", "bold"),
+            cell(where, 120),
+            f"  seed {result.seed}",
+        )
+    )
     if result.classes:
         parts.append(cell("added: " + ", ".join(f"{one.name} {one.rows:,}" for one in result.classes), 200))
     if result.gate:

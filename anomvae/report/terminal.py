@@ -46,7 +46,9 @@ def fit_report(result: FitResult) -> RenderableType:
         head.append(f", {result.rows_rejected:,} unreadable rows left out", "yellow")
     parts: list[RenderableType] = [head, _columns(result.columns), *_training(result.training)]
     if result.dependencies:
-        parts.append(cell(f"Follows in every row, kept by generate: {'; '.join(result.dependencies)}", 300))
+        parts.append(
+            Text(plain(f"Follows from other columns, kept by generate: {'; '.join(result.dependencies)}", 300))
+        )
     parts += [*_threshold(result.calibration), *_warnings(result.warnings)]
     saved = Text.assemble(
         "Saved ", cell(result.model, 80, "bold"), f"  sha256 {result.model_id[:12]}  {result.seconds:.1f} s"
