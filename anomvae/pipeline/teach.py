@@ -19,7 +19,7 @@ Floats = NDArray[np.float64]
 
 HIDDEN = (64, 64)
 LATENT = 32  # at most; never more than there are columns
-MASKED = 256
+MASKED = 256  # at most; a quarter of the rows, and no less than 32
 POSTERIORS = 4000  # latent points that the density is fitted to, at least
 COMPONENTS = 10
 MEDOIDS = 1000  # rows among which the most central one is looked for
@@ -55,7 +55,7 @@ def teach(
     recipe = GeneratorRecipe(
         hidden=hidden,
         latent=min(len(marginals.parts), LATENT) if settings.latent == "auto" else settings.latent,
-        masked=0 if plain else MASKED,
+        masked=0 if plain else int(np.clip(n // 4, 32, MASKED)),
         steps=generator_steps(n) if settings.steps == "auto" else settings.steps,
         seed=settings.seed,
         device=device,
