@@ -172,7 +172,7 @@ def test_the_detector_finds_wild_values_and_new_categories(orders_model: Path, t
     main(["score", str(tmp_path / "out.csv"), "-m", str(orders_model), "-o", str(out), "-q"])
     flags_ = [row["_av_flag"] == "true" for row in read(out)]
     found = [flag for flag, row in zip(flags_, made, strict=True) if row["_av_kind"]]
-    assert np.mean(found) > 0.95
+    assert np.mean(found) > 0.9
 
 
 def test_a_one_is_drawn_beside_a_typical_one(ones: Path) -> None:

@@ -114,8 +114,9 @@ class Generator:
     def check(self, wanted: Mapping[str, Wanted], rows: int) -> None:
         """Refuse several conditions that `rows` training rows never met together.
 
-        That is: less than half a row is expected to meet them, and less than a twentieth of what there would be if
-        the columns had nothing to do with each other (a single rare number is rare, but it is no contradiction).
+        That is: fewer than three rows are expected to meet them (so that none is no surprise), and less than a
+        twentieth of what there would be if the columns had nothing to do with each other: a single rare number is
+        rare, but it is no contradiction.
 
         Raises:
             UsageError: they were never seen together.
@@ -125,7 +126,7 @@ class Generator:
         rng = np.random.default_rng(0)
         together = self._chance(wanted, rng)
         apart = [self._chance({name: item}, rng) for name, item in wanted.items()]
-        if together * rows < 0.5 and together < RARER * np.prod(apart):
+        if together * rows < 3 and together < RARER * np.prod(apart):
             raise UsageError(NEVER)
 
     def _chance(self, wanted: Mapping[str, Wanted], rng: np.random.Generator) -> float:
