@@ -82,8 +82,8 @@ def teach(
 
 
 def generator_steps(n: int) -> int:
-    """Steps for n rows: 40 times their square root, from 300 to 4,000; more make copies of small tables."""
-    return int(np.clip(40 * n**0.5, 300, 4000))
+    """Steps for n rows: 40 times their square root, from 300 to 3,000; more make copies of small tables."""
+    return int(np.clip(40 * n**0.5, 300, 3000))
 
 
 def medoid(points: Floats) -> Floats:
