@@ -5,12 +5,14 @@ from pathlib import Path
 
 import msgspec
 
-from anomvae.results import RECORDS
+from anomvae import deliveries, results
 
 
 def schemas() -> str:
     """The schemas as JSON text."""
-    _, components = msgspec.json.schema_components(RECORDS, ref_template="#/$defs/{name}")
+    _, components = msgspec.json.schema_components(
+        (*results.RECORDS, *deliveries.RECORDS), ref_template="#/$defs/{name}"
+    )
     return json.dumps({"$defs": components}, indent=1, sort_keys=True) + "\n"
 
 

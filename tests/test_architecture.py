@@ -15,13 +15,27 @@ FLOORS = {  # room: rooms that it may import (its own folder apart)
     "disk": {"errors"},
     "settings": {"errors"},
     "results": set(),
+    "deliveries": {"results"},
     "model": {"errors", "settings", "results"},
     "training": {"errors", "settings", "results", "model"},
     "data": {"errors", "settings", "results", "disk", "model"},
-    "storage": {"errors", "settings", "results", "disk", "model"},
-    "pipeline": {"errors", "settings", "results", "disk", "model", "training", "data", "storage", "anomvae"},
-    "report": {"results"},
-    "cli": {"errors", "settings", "results", "pipeline", "storage", "report", "anomvae"},
+    "storage": {"errors", "settings", "results", "deliveries", "disk", "model"},
+    "inbox": {"errors"},
+    "pipeline": {
+        "errors",
+        "settings",
+        "results",
+        "deliveries",
+        "disk",
+        "model",
+        "training",
+        "data",
+        "storage",
+        "inbox",
+        "anomvae",
+    },
+    "report": {"results", "deliveries"},
+    "cli": {"errors", "settings", "results", "deliveries", "pipeline", "storage", "inbox", "report", "anomvae"},
     "__init__": {"errors", "model", "pipeline", "storage"},
     "__main__": {"cli"},
 }
@@ -30,7 +44,10 @@ DOORS = {  # library: rooms or files that may import it
     "pandas": {"data"},
     "pyarrow": {"data"},
     "safetensors": {"storage/model_file.py"},
-    "rich": {"report/terminal.py", "cli"},
+    "rich": {"report", "cli"},
+    "sqlite3": {"storage/database.py"},
+    "watchdog": {"inbox/events.py"},
+    "fcntl": {"disk", "inbox/probe.py"},
     "click": {"cli"},
     "scipy": {"model"},
     "numpy": {"model", "training", "pipeline", "storage"},
@@ -84,7 +101,7 @@ def test_only_the_disk_room_makes_things_last(path: Path) -> None:
     if path.stem != "disk":
         calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)]
         used = {call.attr for call in calls if isinstance(call.value, ast.Name) and call.value.id == "os"}
-        assert not used & {"fsync", "rename", "replace", "link"}
+        assert not used & {"fsync", "rename", "replace", "link", "unlink", "remove", "ftruncate"}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
@@ -117,7 +134,7 @@ def test_help_and_version_load_neither_numpy_nor_pandas(flag: str) -> None:
 
 def test_score_and_inspect_never_load_torch(orders_model: Path) -> None:
     table = PACKAGE.parent / "sample_data" / "incoming" / "2026-11-10.csv"
-    heavy = {"torch", "sklearn", "pandas", "scipy.stats"}
+    heavy = {"torch", "sklearn", "pandas", "scipy.stats", "watchdog"}
     assert not heavy & loaded("score", str(table), "-m", str(orders_model))
     assert not heavy & loaded("inspect", str(orders_model))
 

@@ -18,7 +18,10 @@ from anomvae.errors import AnomvaeError
 
 COMMANDS = {
     "fit": "Learn normal rows, calibrate, save a model.",
-    "score": "Score files once; exit 1 when something critical is in them.",
+    "score": "Score files, or what is new in a folder; exit 1 when something critical is in them.",
+    "watch": "Score files as they arrive in a folder, each exactly once.",
+    "status": "Health and history of a watched folder; exit 1 when something is wrong.",
+    "retry": "Judge a quarantined file again.",
     "inspect": "Show what is in a model file.",
     "demo": "The whole story on the sample data.",
 }
