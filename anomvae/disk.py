@@ -120,8 +120,8 @@ def sync_folder(folder: Path) -> None:
 
 
 def _sync(descriptor: int, path: Path | str) -> None:
-    hook("sync", path, descriptor)
     try:
+        hook("sync", path, descriptor)
         os.fsync(descriptor)
     except OSError as error:
         raise UnsyncedError(f"{path}: could not be brought to the disk ({error.strerror}); start again.") from error
@@ -140,15 +140,17 @@ def remove(path: Path) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """A private folder, its parents as the user's own habits make them."""
+    """A private folder that lasts, its parents as the user's own habits make them."""
     if not path.is_dir():
         hook("mkdir", path)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.mkdir(mode=0o700, exist_ok=True)
+        sync_folder(path.parent)
 
 
 def write_at(path: Path, position: int, pieces: Iterator[bytes]) -> int:
     """Write pieces at a position of a file (made when missing), cut what stood behind, sync; returns the end."""
+    new = not path.exists()
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     door = _Door(descriptor, "r+")
     door.name = str(path)
@@ -159,7 +161,10 @@ def write_at(path: Path, position: int, pieces: Iterator[bytes]) -> int:
         for piece in pieces:
             file.write(piece)
         sync(file)
-        return file.tell()
+        end = file.tell()
+    if new:
+        sync_folder(path.parent)
+    return end
 
 
 def lock(descriptor: int) -> bool:

@@ -152,12 +152,12 @@ class Store:
         self._sweep()
         self.log_bytes = int(self.ledger.meta("alerts_bytes") or 0)
         size = self.log.stat().st_size if self.log.exists() else 0
-        if size > self.log_bytes:
-            disk.write_at(self.log, self.log_bytes, iter(()))
-        elif size < self.log_bytes:
+        if size > self.log_bytes or not self.log.exists():
+            disk.write_at(self.log, min(size, self.log_bytes), iter(()))
+        if size < self.log_bytes:
+            self.warnings.append("alerts.jsonl is shorter than it was (rotated?); it goes on from where it ends")
             self.log_bytes = size
             self.ledger.set_meta("alerts_bytes", str(size))
-        self.log.touch(mode=0o600)
         if mark := self._read_mark():
             if not self.ledger.has(mark.delivery_id):
                 self.ledger.suspect(mark.path)
