@@ -96,8 +96,8 @@ class PowerCut(Kill):
             for name, inode in names.items():
                 if name != ".inflight":
                     self._write(self.shadow / folder / name, self.bytes.get(inode, b""))
-        for path in self.out.glob("ledger.sqlite*"):
-            self._write(self.shadow / path.name, path.read_bytes())
+        for ledger in self.out.glob("ledger.sqlite*"):
+            self._write(self.shadow / ledger.name, ledger.read_bytes())
 
     @staticmethod
     def _write(path: Path, data: bytes) -> None:

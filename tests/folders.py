@@ -1,12 +1,14 @@
 """Folders for the tests of `watch` and `score FOLDER`: files to drop, processes to run, and what the sink holds."""
 
 import csv
+import io
 import json
 import os
 import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,10 +35,10 @@ def sink(out: Path) -> Sink:
     results = {path.name: path.read_bytes() for path in (out / "results").iterdir() if path.suffix == ".csv"}
     rows: Counter[tuple[str, str]] = Counter()
     for name, data in results.items():
-        for row in csv.DictReader(data.decode().splitlines()):
+        for row in csv.DictReader(io.StringIO(data.decode(), newline="")):
             rows[name, row["_av_line"]] += 1
     log: Counter[tuple[str, int]] = Counter()
-    for line in (out / "alerts.jsonl").read_text().splitlines():
+    for line in (out / "alerts.jsonl").read_bytes().splitlines():
         alert = json.loads(line)
         log[alert["delivery_id"], alert["line"]] += 1
     db = sqlite3.connect(f"file:{out / 'ledger.sqlite'}?mode=ro", uri=True)
@@ -99,22 +101,29 @@ def environment(fault: dict[str, Any] | None = None, **more: str) -> dict[str, s
     return env
 
 
-def watch(
-    folder: Path, out: Path, model: Path, *more: str, fault: dict[str, Any] | None = None, **options: Any
-) -> "subprocess.Popen[str]":
-    """The real command, in a process of its own, telling JSON lines."""
-    command = [sys.executable, "-m", "anomvae", "watch", str(folder), "-o", str(out), "-m", str(model), *FAST]
-    pipe = subprocess.PIPE
-    return subprocess.Popen(
-        [*command, "--json", *more], stdout=pipe, stderr=pipe, text=True, env=environment(fault), **options
-    )
+class Watch(subprocess.Popen[bytes]):
+    """The real command, in a process of its own, telling JSON lines into files, since nobody reads a pipe here."""
 
+    def __init__(self, folder: Path, out: Path, model: Path, *more: str, fault: Any = None, **options: Any) -> None:
+        command = [sys.executable, "-m", "anomvae", "watch", str(folder), "-o", str(out), "-m", str(model), *FAST]
+        self._said = [tempfile.TemporaryFile(), tempfile.TemporaryFile()]  # noqa: SIM115 (closed when ended)
+        streams = dict(zip(("stdout", "stderr"), self._said, strict=True))
+        super().__init__([*command, "--json", *more], env=environment(fault), **streams, **options)
 
-def end(process: "subprocess.Popen[str]", number: int = signal.SIGTERM, seconds: float = 15) -> tuple[int, str, str]:
-    """Signal a process and take what it has said."""
-    process.send_signal(number)
-    out, err = process.communicate(timeout=seconds)
-    return process.returncode, out, err
+    def ended(self, seconds: float = 60) -> tuple[int, str, str]:
+        """Wait for the end: exit code, stdout, stderr."""
+        self.wait(seconds)
+        told = []
+        for file in self._said:
+            file.seek(0)
+            told.append(file.read().decode())
+            file.close()
+        return self.returncode, *told
+
+    def end(self, number: int = signal.SIGTERM) -> tuple[int, str, str]:
+        """Signal the process and wait."""
+        self.send_signal(number)
+        return self.ended()
 
 
 def lines(text: str, kind: str) -> list[dict[str, Any]]:

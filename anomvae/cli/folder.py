@@ -94,6 +94,8 @@ def run_folder(plan: Plan) -> Ended:
         stack.enter_context(ends.signals(run))
         number = store.ledger.begin_run(plan.mode, _now(), os.getpid(), anomvae.__version__, model.detector.model_id)
         _skip_existing(store, run, plan)
+        if plan.mode == "watch":
+            inbox.listen()
         beat(run)
         plan.ready()
         health.notify("READY=1")
@@ -213,7 +215,6 @@ def _claim(store: Any, folder: Path) -> None:
     here = str(folder.resolve())
     owner = store.ledger.meta("folder")
     if owner not in (None, here) and Path(owner).is_dir():
-        store.close()
         raise UsageError(f"{store.out}: holds the results of {owner}; name another output folder with -o.")
     if owner != here:
         store.ledger.set_meta("folder", here)

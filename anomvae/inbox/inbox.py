@@ -73,6 +73,11 @@ class Inbox:
         self.events.stop()
         self.scanner.close()
 
+    def listen(self) -> None:
+        """Have the file system's events wake the next look."""
+        self.events.check(self.clock(), suspicious=self._missed >= 2)
+        self._missed = 0 if self._missed >= 2 else self._missed
+
     def open(self, path: bytes) -> int:
         """A descriptor of one of the files, for reading."""
         return self.scanner.open(path)
@@ -99,8 +104,7 @@ class Inbox:
     def forever(self) -> Iterator[Arrival | None]:
         """Files as they settle, until `stop` is set. Yields None as a sign of life while it waits."""
         while not self.stop:
-            self.events.check(self.clock(), suspicious=self._missed >= 2)
-            self._missed = 0 if self._missed >= 2 else self._missed
+            self.listen()
             self._scan()
             yield from self._drain()
             yield None
