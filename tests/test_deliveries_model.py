@@ -21,8 +21,7 @@ from tests.folders import score, sink, table
 
 HEAD, BODY = table(400, 0, wild=False).split(b"\n", 1)
 ROWS = BODY.splitlines(keepends=True)
-names = st.sampled_from(["a.csv", "b.csv", "c.csv"])
-parts = st.integers(1, 6)
+names = st.sampled_from(["a.csv", "b.csv"])
 
 
 class Deliveries(RuleBasedStateMachine):
@@ -38,6 +37,7 @@ class Deliveries(RuleBasedStateMachine):
         self.judged: dict[tuple[str, str], tuple[str, int, int]] = {}  # (file, sha) -> state, rows before, rows
         self.last: dict[str, bytes] = {}  # file -> its newest scored content
         self.at = 0
+        self._write("a.csv", "", 3)
 
     def teardown(self) -> None:
         if hasattr(self, "base"):
@@ -47,42 +47,43 @@ class Deliveries(RuleBasedStateMachine):
         self.at += count
         return b"".join(ROWS[self.at - count : self.at])
 
-    @rule(name=names, count=parts)
-    def write(self, name: str, count: int) -> None:
+    @rule(
+        way=st.sampled_from(["write", "append", "append", "edit", "spoil", "rename", "copy", "delete", "equal_times"]),
+        name=names,
+        other=names,
+        count=st.integers(1, 6),
+    )
+    def change(self, way: str, name: str, other: str, count: int) -> None:
+        getattr(self, f"_{way}")(name, other, count)
+
+    def _write(self, name: str, other: str, count: int) -> None:
         (self.folder / name).write_bytes(HEAD + b"\n" + self.fresh(count))
 
-    @rule(name=names, count=parts)
-    def append(self, name: str, count: int) -> None:
+    def _append(self, name: str, other: str, count: int) -> None:
         if (self.folder / name).exists():
             with (self.folder / name).open("ab") as file:
                 file.write(self.fresh(count))
 
-    @rule(name=names)
-    def edit(self, name: str) -> None:
+    def _edit(self, name: str, other: str, count: int) -> None:
         if (self.folder / name).exists():
             data = (self.folder / name).read_bytes()
             (self.folder / name).write_bytes(data.replace(b"true", b"TRUE", 1))
 
-    @rule(name=names)
-    def spoil(self, name: str) -> None:
+    def _spoil(self, name: str, other: str, count: int) -> None:
         (self.folder / name).write_bytes(b"%PDF-" + str(self.at).encode() + b"\n")
 
-    @rule(name=names, other=names)
-    def rename(self, name: str, other: str) -> None:
+    def _rename(self, name: str, other: str, count: int) -> None:
         if (self.folder / name).exists():
             (self.folder / name).rename(self.folder / other)
 
-    @rule(name=names, other=names)
-    def copy(self, name: str, other: str) -> None:
+    def _copy(self, name: str, other: str, count: int) -> None:
         if (self.folder / name).exists() and name != other:
             shutil.copy2(self.folder / name, self.folder / other)
 
-    @rule(name=names)
-    def delete(self, name: str) -> None:
+    def _delete(self, name: str, other: str, count: int) -> None:
         (self.folder / name).unlink(missing_ok=True)
 
-    @rule(name=names)
-    def equal_times(self, name: str) -> None:
+    def _equal_times(self, name: str, other: str, count: int) -> None:
         if (self.folder / name).exists():
             os.utime(self.folder / name, ns=(7, 7))
 
@@ -144,6 +145,6 @@ class Deliveries(RuleBasedStateMachine):
 def test_any_sequence_of_events_ends_as_the_model_says(tmp_path_factory: pytest.TempPathFactory) -> None:
     Deliveries.model = bad_inputs.model(tmp_path_factory.mktemp("model"))
     options = settings(
-        max_examples=30, stateful_step_count=14, deadline=None, suppress_health_check=list(HealthCheck), database=None
+        max_examples=30, stateful_step_count=16, deadline=None, suppress_health_check=list(HealthCheck), database=None
     )
     run_state_machine_as_test(Deliveries, settings=options)  # type: ignore[no-untyped-call]
