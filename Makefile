@@ -4,7 +4,7 @@ BIN := .venv/bin
 export OPENBLAS_NUM_THREADS ?= 1
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test check bench schemas clean
+.PHONY: demo test check bench bench-watch soak schemas clean
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -24,6 +24,12 @@ check: .venv/installed
 
 bench: .venv/installed
 	$(BIN)/python benchmarks/bench.py
+
+bench-watch: .venv/installed
+	$(BIN)/python -m benchmarks.watch
+
+soak: .venv/installed
+	$(BIN)/python -m tests.soak
 
 schemas: .venv/installed
 	$(BIN)/python docs/make_schemas.py
