@@ -6,6 +6,7 @@ import os
 import random
 import shutil
 import signal
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -144,6 +145,9 @@ def test_a_timeout_ends_cleanly_and_the_next_run_goes_on(folder: Path, out: Path
     expected = reference(folder, model, tmp_path)
     assert score(folder, out, model, "--timeout", "0.2s") in (0, 1)
     assert len(sink(out).results) < 30
+    db = sqlite3.connect(out / "ledger.sqlite")
+    assert db.execute("SELECT count(*) FROM suspect").fetchone() == (0,)  # given up is not crashed
+    db.close()
     score(folder, out, model)
     assert_same(sink(out), expected)
 

@@ -78,6 +78,8 @@ def run_folder(plan: Plan) -> Ended:
         from anomvae.storage.store import Store
 
         model = Reloading(plan.model, model_file.load, plan.say)
+        if plan.mode == "watch" and model_file.writable_by_others(Path(plan.model)):
+            plan.say(f"warning: {plan.model} or its folder can be written by other users, who could replace the model")
         if plan.watch.after == "move":
             check(plan.folder, plan.out)
         store = Store(plan.out)

@@ -128,7 +128,8 @@ class Scanner:
         with os.scandir(descriptor) as entries:
             for entry in entries:
                 name = os.fsencode(entry.name)
-                names.add(name)
+                if self.marker is not None and name.endswith(self.marker):
+                    names.add(name)
                 try:
                     state = entry.stat(follow_symlinks=False)
                 except FileNotFoundError:

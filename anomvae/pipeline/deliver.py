@@ -28,6 +28,10 @@ class ChangedError(Exception):
     """The file changed while it was read; what was read is thrown away."""
 
 
+class DroppedError(Exception):
+    """The file in work was given up, because the run has to end; it will be judged by the next one."""
+
+
 class Job(msgspec.Struct, frozen=True, kw_only=True):
     """What to do with one open file; plain data, so that another process can do it."""
 

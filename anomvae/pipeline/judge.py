@@ -20,7 +20,7 @@ from anomvae.inbox.scanner import stat_of
 from anomvae.inbox.settler import UNENDED, Arrival
 from anomvae.model.detector import Detector
 from anomvae.pipeline import excerpt
-from anomvae.pipeline.deliver import ChangedError, Job, Scored, fingerprint, work
+from anomvae.pipeline.deliver import ChangedError, DroppedError, Job, Scored, fingerprint, work
 from anomvae.pipeline.isolate import DiedError, isolated
 from anomvae.settings import ScoreSettings, WatchSettings
 from anomvae.storage.ledger import Entry
@@ -154,7 +154,7 @@ class Judge:
             scored = self._scored(file, job, detector, arrival.path)
         except DataError as error:
             return self._refuse(file, arrival, job, detector, error)
-        except (AnomvaeError, ChangedError):
+        except (AnomvaeError, ChangedError, DroppedError):
             raise
         except DiedError:
             return Later("its scorer died, will be tried again", self.settle)

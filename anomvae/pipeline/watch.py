@@ -5,6 +5,7 @@ and `tick` runs between any two steps of it, so that a heartbeat tells the truth
 machine fails, `watch` waits and tries again, `score` ends; no file is blamed.
 """
 
+import heapq
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ from anomvae.errors import EnvironmentFault, UnsyncedError
 from anomvae.inbox.inbox import CHANGED, Inbox
 from anomvae.inbox.scanner import Stat
 from anomvae.inbox.settler import Arrival
-from anomvae.pipeline.deliver import ChangedError
+from anomvae.pipeline.deliver import ChangedError, DroppedError
 from anomvae.pipeline.judge import Judge, Known, Later, Model, Outcome
 from anomvae.pipeline.moves import Moves
 from anomvae.pipeline.score import alpha_of
@@ -30,10 +31,6 @@ LONGEST_PAUSE = 60.0  # seconds between two attempts when the machine fails
 BATCH = 200  # states of known files remembered in one transaction
 RATES, RECENT = 120, 12
 COUNTED = ("rows", "scored", "rejected", "flagged", "critical")
-
-
-class DroppedError(Exception):
-    """The file in work was given up, because the run has to end; it will be judged by the next one."""
 
 
 class Run:
@@ -105,14 +102,9 @@ class Run:
         try:
             for arrival in arrivals:
                 self.tick()
-                if arrival is None:
-                    self._idle()
-                else:
-                    self._one(arrival)
+                self._one(arrival)
         except DroppedError:
             self.store.renew()
-        finally:
-            self.inflight = ""
         self._remember()
 
     def skip_existing(self) -> int:
@@ -132,26 +124,35 @@ class Run:
     def waiting(self, most: int = 50) -> tuple[Waits, ...]:
         """Files that are not judged yet, those that wait longest first."""
         now = self.clock()
-        items = sorted(self.inbox.settler.waiting.items(), key=lambda item: item[1].seen)[:most]
+        items = heapq.nsmallest(most, self.inbox.settler.waiting.items(), key=lambda item: item[1].seen)
         return tuple(Waits(file=shown(p), reason=w.reason, seconds=round(now - w.seen, 1)) for p, w in items)
 
     def alpha(self) -> float:
         """The false-alarm rate of this run."""
         return alpha_of(self.model.current(), self.settings)
 
-    def _one(self, arrival: Arrival) -> None:
-        self.inflight = shown(arrival.path)
+    def _one(self, arrival: Arrival | None) -> None:
+        """Judge a file, or look after the house while none is there."""
         try:
-            self._note(arrival, self._judge.judge(arrival))
-            self._pause, self.paused = 1.0, ""
+            if arrival is None:
+                self._idle()
+            else:
+                self._work(arrival)
         except UnsyncedError:
             raise
         except EnvironmentFault as fault:
             self._suffer(arrival, fault)
+
+    def _work(self, arrival: Arrival) -> None:
+        self.inflight = shown(arrival.path)
+        try:
+            self._note(arrival, self._judge.judge(arrival))
+            self._pause, self.paused = 1.0, ""
         except ChangedError:
             self._put_off(arrival, Later(CHANGED, self.inbox.settler.settle))
-        self.inflight = ""
-        self.last_work = self.clock()
+        finally:
+            self.inflight = ""
+            self.last_work = self.clock()
 
     def _note(self, arrival: Arrival, outcome: Outcome) -> None:
         """Keep count of what a file became."""
@@ -190,7 +191,7 @@ class Run:
         if fact.move:
             self._moves.one(arrival.path, fact.delivery_id, fact.sha256, quarantined=isinstance(fact, Quarantined))
 
-    def _suffer(self, arrival: Arrival, fault: EnvironmentFault) -> None:
+    def _suffer(self, arrival: Arrival | None, fault: EnvironmentFault) -> None:
         """Our own fault: nothing is blamed on the file. Wait, and try it again."""
         if not self.patient:
             raise fault
@@ -201,7 +202,8 @@ class Run:
         self.paused = fault.code
         until = self.clock() + self._pause
         self._pause = min(2 * self._pause, LONGEST_PAUSE)
-        self.inbox.hold(arrival.path, fault.code, 0.0)
+        if arrival is not None:
+            self.inbox.hold(arrival.path, fault.code, 0.0)
         while self.clock() < until and not self.inbox.stop:
             self.tick()
             time.sleep(0.2)

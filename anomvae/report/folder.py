@@ -13,7 +13,7 @@ from anomvae.report.terminal import VERDICT, cell
 from anomvae.results import FileResult, ScoreResult, Waits
 
 SPARKS = "▁▂▃▄▅▆▇█"
-FIXED = 11  # lines of the screen beside its tables
+FIXED = 12  # lines of the screen beside its tables
 
 
 def delivery_line(said: FileResult | Quarantined, at: str) -> Text:
@@ -44,10 +44,11 @@ def screen(health: HealthResult, notes: tuple[str, ...], height: int) -> Rendera
     head = Text.assemble(
         ("anomvae  ", "bold"), plain(health.folder, 40), " → ", plain(health.out, 40), "  ", (health.state, style)
     )
-    parts: list[RenderableType] = [head, Text(_model(health), style="dim"), _counts(health.counters, health.alpha)]
-    parts += [_sparkline(health), _deliveries(recent) if recent else Text("nothing has arrived yet", style="dim")]
+    parts: list[RenderableType] = [_cut(head), cell(_model(health), 200, "dim")]
+    parts += map(_cut, _counts(health.counters, health.alpha))
+    parts += [_cut(_sparkline(health)), _deliveries(recent) if recent else Text("nothing has arrived yet", style="dim")]
     parts += [_waits(waiting, health)]
-    parts += [Text.assemble(("! ", "bold yellow"), plain(problem, 160)) for problem in health.problems]
+    parts += [_cut(Text.assemble(("! ", "bold yellow"), plain(problem, 160))) for problem in health.problems]
     parts += [cell(note, 200, "dim") for note in notes]
     return Group(*parts)
 
@@ -59,14 +60,20 @@ def _model(health: HealthResult) -> str:
     return f"model {name} {health.model_id[:12]}  alpha {health.alpha:g}  watcher {watcher}  up {up}"
 
 
-def _counts(done: Counters, alpha: float) -> Text:
-    rate = f" ({100 * done.flagged / done.scored:.2f} %, normal {100 * alpha:g} %)" if done.scored else ""
-    text = Text.assemble((f"{done.files:,}", "bold"), " files  ", (f"{done.rows:,}", "bold"), " rows  ")
-    text.append(f"{done.flagged:,} flagged{rate}  ")
-    text.append(f"{done.critical:,} critical  ", VERDICT["anomalous"] if done.critical else "")
-    text.append(f"{done.quarantined:,} quarantined  ", "yellow" if done.quarantined else "")
-    text.append(f"{done.rejected:,} unreadable rows", "yellow" if done.rejected else "")
+def _cut(text: Text) -> Text:
+    """One line, whatever the width."""
+    text.no_wrap, text.overflow = True, "ellipsis"
     return text
+
+
+def _counts(done: Counters, alpha: float) -> tuple[Text, Text]:
+    rate = f" ({100 * done.flagged / done.scored:.2f} %, normal {100 * alpha:g} %)" if done.scored else ""
+    first = Text.assemble((f"{done.files:,}", "bold"), " files  ", (f"{done.rows:,}", "bold"), " rows  ")
+    first.append(f"{done.flagged:,} flagged{rate}  ")
+    first.append(f"{done.critical:,} critical", VERDICT["anomalous"] if done.critical else "")
+    second = Text(f"{done.quarantined:,} quarantined  ", "yellow" if done.quarantined else "dim")
+    second.append(f"{done.rejected:,} unreadable rows  ", "yellow" if done.rejected else "dim")
+    return first, second.append(f"{done.duplicates:,} repeats", "dim")
 
 
 def _sparkline(health: HealthResult) -> Text:
@@ -102,7 +109,7 @@ def _waits(waiting: tuple[Waits, ...], health: HealthResult) -> RenderableType:
         return Text("waiting for files", style="dim")
     lines: list[RenderableType] = []
     if health.inflight:
-        lines.append(Text.assemble("scoring  ", cell(health.inflight, 80, "bold")))
+        lines.append(_cut(Text.assemble("scoring  ", cell(health.inflight, 80, "bold"))))
     lines += [cell(f"waits    {one.file}  {one.reason}, {one.seconds:.0f} s", 160, "dim") for one in waiting]
     if health.backlog:
         lines.append(Text(f"{health.backlog:,} files in the queue, the oldest for {health.oldest_wait_seconds:.0f} s"))
@@ -153,7 +160,7 @@ def status_report(result: StatusResult) -> RenderableType:
         flagged=result.flagged,
         critical=result.critical,
     )
-    parts.append(_counts(total, health.alpha if health else 0.01))
+    parts += _counts(total, health.alpha if health else 0.01)
     parts += [_deliveries(tuple(reversed(result.recent)))] if result.recent else []
     parts += [cell(f"waits: {one.file} ({one.reason}, {one.seconds:.0f} s)", 160) for one in _waiting(health)]
     for one in result.in_quarantine:
