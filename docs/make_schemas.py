@@ -5,12 +5,13 @@ from pathlib import Path
 
 import msgspec
 
+from anomvae.comparison import QualityResult
 from anomvae.results import RECORDS
 
 
 def schemas() -> str:
     """The schemas as JSON text."""
-    _, components = msgspec.json.schema_components(RECORDS, ref_template="#/$defs/{name}")
+    _, components = msgspec.json.schema_components((*RECORDS, QualityResult), ref_template="#/$defs/{name}")
     return json.dumps({"$defs": components}, indent=1, sort_keys=True) + "\n"
 
 
