@@ -34,6 +34,7 @@ DOORS = {  # library: rooms or files that may import it
     "safetensors": {"storage/model_file.py"},
     "rich": {"report/terminal.py", "report/quality.py", "cli"},
     "jinja2": {"report/page.py"},
+    "markupsafe": {"report/page.py"},
     "click": {"cli"},
     "scipy": {"model"},
     "numpy": {"model", "training", "data/frames.py", "pipeline", "storage", "assessment"},
