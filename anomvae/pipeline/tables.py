@@ -7,6 +7,7 @@ make of them.
 from collections.abc import Sequence
 
 import msgspec
+import numpy as np
 
 from anomvae.errors import DataError
 from anomvae.model.detector import Detector
@@ -15,6 +16,8 @@ from anomvae.pipeline.gather import Gathered, gather, training_files
 from anomvae.pipeline.select import Condition
 from anomvae.pipeline.select import parse as condition
 from anomvae.settings import Dialect, FitSettings
+
+BOOLEAN = {1.0: "true", 0.0: "false"}
 
 
 class Typed(msgspec.Struct, frozen=True):
@@ -83,6 +86,8 @@ def _typed(schema: Schema, table: Gathered) -> Typed:
 def _cells(schema: Schema, column: Column, table: Gathered) -> tuple[Values, list[str]]:
     at = table.names.index(column.name)
     values, errors = parse(column, [row[at] for row in table.rows], schema.numbers)
+    if column.kind == "boolean":  # two categories, as in a data frame
+        values = np.array([BOOLEAN.get(value, "") for value in values.tolist()], dtype=object)
     first = next(iter(errors.values()), None)
     told = (
         f"column '{column.name}': {len(errors):,} cells count as missing; the first: {first.message}" if first else ""

@@ -203,7 +203,9 @@ def _drawing(column: ColumnShape) -> dict[str, Any]:
         ]
     else:
         out["picture"] = page.histogram(column.real, column.synthetic)
-        out["ends"] = [page.short(column.edges[i], date=column.kind == "date") for i in (0, -1)]
+        whole = column.edges[0] % 1 == 0.5 and column.edges[1] - column.edges[0] == 1  # a bar a whole number
+        ends = column.edges[0] + 0.5 * whole, column.edges[-1] - 0.5 * whole
+        out["ends"] = [page.short(end, date=column.kind == "date") for end in ends]
     return out
 
 
@@ -215,7 +217,7 @@ def _heat(pairs: tuple[PairTrend, ...], names: list[str]) -> Any:
         if pair.first in place and pair.second in place:
             row, column = sorted((place[pair.first], place[pair.second]), reverse=True)
             cells.append((row, column, heat_class(pair.similarity), _told(pair)))
-    return page.heat_map(names, cells, max(10, min(30, 620 // max(len(names), 1)))) if cells else None
+    return page.heat_map(names, cells, max(10, min(36, 620 // max(len(names), 1)))) if cells else None
 
 
 def heat_class(similarity: float) -> int:
