@@ -80,10 +80,16 @@ def quality(
     sides = _from_frames(given) if all(map(frames.is_frame, given)) else _from_files(given, detector)
     if label is not None and label not in sides.real:
         raise UsageError(f"label '{label}' is not a column of every table ({', '.join(list(sides.real)[:8])} ...).")
-    from threadpoolctl import threadpool_limits  # comes with scikit-learn
-
-    with threadpool_limits(1):  # trees on small tables: more threads only wait for each other, for minutes
+    with _one_thread():
         return _judged(sides, label, seed)
+
+
+def _one_thread() -> Any:
+    """Trees on small tables: more threads only wait for each other, on a busy machine for minutes."""
+    import sklearn.ensemble  # noqa: F401 (only a library that is loaded can be limited)
+    from threadpoolctl import threadpool_limits
+
+    return threadpool_limits(1)
 
 
 def _judged(sides: Sides, label: str | None, seed: int) -> QualityResult:
