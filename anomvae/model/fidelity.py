@@ -222,21 +222,27 @@ def nearer(training: Columns, held_out: Columns, synthetic: Columns, most: int, 
 
 
 def _points(tables: Sequence[Columns]) -> list[Floats]:
-    """Tables as points: numbers in standard deviations of the first table, two different categories one apart."""
+    """Tables as points: numbers in units of their range, two different categories one apart (after Gower 1971).
+
+    The range is that of the first two tables together: by that of the training rows alone, what is constant in them
+    would weigh against the held-out ones.
+    """
     parts = [_units([table[name] for table in tables]) for name in tables[0]]
     return [np.hstack([part[i] for part in parts]) for i in range(len(tables))]
 
 
 def _units(columns: Sequence[Values]) -> list[Floats]:
-    if columns[0].dtype == object:
-        ranked = [level for level, _ in Counter(columns[0].tolist()).most_common(UNITS - 1)]
+    known = np.concatenate(columns[:2])
+    if known.dtype == object:
+        ranked = [level for level, _ in Counter(known.tolist()).most_common(UNITS - 1)]
         levels = {level: i for i, level in enumerate(ranked)}
         one_hot = np.eye(len(levels) + 1) / np.sqrt(2)
         return [one_hot[[levels.get(value, len(levels)) for value in values.tolist()]] for values in columns]
     numbers = [values.astype(np.float64) for values in columns]
-    first = numbers[0][~np.isnan(numbers[0])]
-    center, spread = (float(first.mean()), float(first.std())) if len(first) else (0.0, 0.0)
-    scaled = [np.nan_to_num((values - center) / (spread or 1.0)) for values in numbers]
+    present = np.concatenate(numbers[:2])
+    present = present[~np.isnan(present)]
+    low, spread = (float(present.min()), float(np.ptp(present))) if len(present) else (0.0, 0.0)
+    scaled = [np.nan_to_num((values - low) / (spread or 1.0), nan=0.5) for values in numbers]
     return [np.column_stack([x, np.isnan(v)]) for x, v in zip(scaled, numbers, strict=True)]
 
 
