@@ -42,9 +42,9 @@ def short(value: float, date: bool = False) -> str:
     """A number for the end of an axis, or the day of a date in seconds."""
     if date:
         return datetime.fromtimestamp(value, UTC).strftime("%Y-%m-%d")
-    if value == round(value) and abs(value) < 1e7:
+    if 1e4 <= abs(value) < 1e7:
         return f"{value:,.0f}"
-    return f"{value:,.0f}" if 1e4 <= abs(value) < 1e7 else f"{value:.3g}"
+    return f"{value:.0f}" if abs(value) < 1e4 and (value == round(value) or abs(value) >= 100) else f"{value:.3g}"
 
 
 def histogram(real: Sequence[float], synthetic: Sequence[float]) -> Markup:
@@ -108,4 +108,4 @@ def heat_map(names: Sequence[str], cells: Sequence[tuple[int, int, int, str]], s
     ]
     width, height = len(names) * size + 15 * letters, len(names) * size
     frame = Markup('<svg class="heat" viewBox="0 0 {} {}" style="max-width:{}px;min-width:{}px" role="img">{}</svg>')
-    return frame.format(width, height, width, min(width, 300), Markup("").join([*squares, *labels]))
+    return frame.format(width, height, width, round(0.8 * width), Markup("").join([*squares, *labels]))
