@@ -7,16 +7,20 @@ import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
+import click
 import msgspec
 import numpy as np
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
 import anomvae
+from anomvae.cli.judge import check, judge, judged
 from anomvae.comparison import ColumnShape, QualityResult
 from anomvae.errors import DataError, UsageError
 from anomvae.model import fidelity
@@ -140,13 +144,18 @@ def test_paths_give_what_frames_give(tmp_path: Path) -> None:
     )
 
 
-def test_a_models_dialect_and_selection_hold_for_the_tables(orders_model: Path) -> None:
+def test_a_models_schema_and_selection_hold_for_the_real_rows(orders_model: Path) -> None:
     detector = model_file.load(orders_model)
-    sample = Path(__file__).parent.parent / "sample_data" / "orders"
-    days = sorted(sample.iterdir())
-    result = anomvae.quality(days[:6], days[6], days[7], detector=detector)
+    days = sorted((Path(__file__).parent.parent / "sample_data" / "orders").iterdir())
+    result = anomvae.quality(days[:2], days[2], days[3], detector=detector)
     assert {column.column for column in result.columns} == set(detector.columns)
     assert result.overall > 0.8 and result.c2st is not None
+    assert detector.about is not None
+    lineage = msgspec.structs.replace(detector.about.lineage, selection="country == DE")
+    detector.about = msgspec.structs.replace(detector.about, lineage=lineage)
+    german = pd.concat([pd.read_csv(day) for day in days[:2]])["country"].eq("DE").sum()
+    chosen = anomvae.quality(days[:2], days[2], detector=detector)
+    assert chosen.rows_real == german and chosen.rows_synthetic == result.rows_synthetic
 
 
 @pytest.mark.parametrize(
@@ -197,6 +206,43 @@ def printed(result: QualityResult) -> str:
     out = io.StringIO()
     Console(file=out, width=110, markup=False, emoji=False, highlight=False).print(quality_report(result))
     return out.getvalue()
+
+
+@click.command()
+@click.option("-o", "--output")
+@judged
+def writing(output: str | None, **asked: Any) -> None:
+    """A command that has just written rows."""
+    check(output, **asked)
+    judge(None, str(output), **asked, seed=0, silent=False)
+
+
+def test_a_command_judges_what_it_wrote(tmp_path: Path) -> None:
+    names = {"real": TRAIN, "synthetic": FRESH, "held": HELD}
+    for name, table in names.items():
+        table.to_csv(tmp_path / f"{name}.csv", index=False)
+    real, synthetic, held = (str(tmp_path / f"{name}.csv") for name in names)
+    page = tmp_path / "page.html"
+    words = ["-o", synthetic, "--against", real, "--holdout", held, "--label", "team", "--report", str(page)]
+    done = CliRunner().invoke(writing, words)
+    assert done.exit_code == 0, done.output
+    assert "use for prediction" in done.stdout and f"wrote {page}" in done.stderr
+    assert page.read_text(encoding="utf-8") == quality_page(anomvae.quality(real, synthetic, held, label="team"))
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["-o", "a.csv", "--report", "p.html"], "--report needs --against"),
+        (["-o", "a.csv", "--holdout", "h.csv"], "--holdout needs --against"),
+        (["-o", "a.csv", "--against", "r.csv", "--label", "x"], "--label needs --holdout"),
+        (["--against", "r.csv"], "-o NAME.csv"),
+        (["-o", "a.jsonl", "--against", "r.csv"], "-o NAME.csv"),
+    ],
+)
+def test_what_cannot_be_judged_is_refused_before_any_work(words: list[str], told: str) -> None:
+    error = CliRunner().invoke(writing, words).exception
+    assert isinstance(error, UsageError) and told in str(error)
 
 
 class Tags(HTMLParser):
