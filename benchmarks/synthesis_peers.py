@@ -8,7 +8,8 @@ SDV (TVAE, CTGAN, Gaussian copula) is not open source: nothing of it is part of 
     PEERS/bin/python -m benchmarks.synthesis_peers sdmetrics WORK      # SDMetrics' own quality of all of them
     .venv/bin/python -m benchmarks.synthesis_peers measure WORK        # anomvae.quality of the peers' tables
 
-`make` and `sdmetrics` go on where they were stopped. Seed 0 of every table comes first.
+`make bench-synthesis` then needs none of this; run `benchmarks.synthesis WORK` once more to put SDMetrics' figures of
+anomvae's tables into the page. `make` and `sdmetrics` go on where they were stopped. Seed 0 of every table comes first.
 """
 
 import csv

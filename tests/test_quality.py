@@ -22,6 +22,7 @@ from rich.console import Console
 import anomvae
 from anomvae.cli.judge import check, judge, judged
 from anomvae.comparison import ColumnShape, QualityResult
+from anomvae.data import frames
 from anomvae.errors import DataError, UsageError
 from anomvae.model import fidelity
 from anomvae.report.page import render, short
@@ -171,6 +172,31 @@ def test_what_cannot_be_compared_is_one_clear_line(tables: tuple[object, ...], l
     with pytest.raises(UsageError, match=re.escape(told)) as caught:
         anomvae.quality(*tables, label=label)
     assert "\n" not in str(caught.value)
+
+
+def test_every_dtype_of_a_frame_is_a_number_a_date_or_a_category() -> None:
+    frame = pd.DataFrame(
+        {
+            "whole": pd.array([1, None, 3], dtype="Int64"),
+            "text": pd.array(["a", None, "b"], dtype="string"),
+            "flag": pd.array([True, None, False], dtype="boolean"),
+            "level": pd.Categorical(["x", None, "y"]),
+            "zoned": pd.to_datetime(["1970-01-02", None, "1970-01-03"], utc=True),
+            "mixed": ["1", 2, None],
+        }
+    )
+    columns, kinds = frames.typed(frame)
+    assert list(kinds.values()) == ["numeric", *["categorical"] * 3, "datetime", "categorical"]
+    assert np.array_equal(columns["whole"].astype(float), [1.0, np.nan, 3.0], equal_nan=True)
+    assert np.array_equal(columns["zoned"].astype(float), [86400.0, np.nan, 172800.0], equal_nan=True)
+    assert [columns[name].tolist() for name in ("text", "flag", "level", "mixed")] == [
+        ["a", "", "b"], ["true", "", "false"], ["x", "", "y"], ["1", "2", ""],
+    ]  # fmt: skip
+
+
+def test_two_columns_of_one_name_are_refused() -> None:
+    with pytest.raises(DataError, match="stands twice"):
+        anomvae.quality(pd.concat([TRAIN, TRAIN], axis=1), FRESH)
 
 
 def test_an_empty_table_is_refused(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from anomvae.errors import DataError
 from anomvae.model.schema import Values
 
 
@@ -16,7 +17,15 @@ def is_frame(table: Any) -> bool:
 
 
 def typed(frame: Any) -> tuple[dict[str, Values], dict[str, str]]:
-    """Columns by name, and the kind of each: `numeric`, `datetime` (seconds since 1970) or `categorical`."""
+    """Columns by name, and the kind of each: `numeric`, `datetime` (seconds since 1970) or `categorical`.
+
+    Raises:
+        DataError: `duplicate_columns`, two columns have one name.
+    """
+    names = [str(name) for name in frame.columns]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise DataError("duplicate_columns", f"column '{twice}' stands twice in the data frame", column=twice)
     columns: dict[str, Values] = {}
     kinds: dict[str, str] = {}
     for name in frame.columns:
@@ -32,6 +41,10 @@ def _column(series: Any) -> tuple[Values, str]:
     if kind == "M":
         moments = series.to_numpy(dtype="datetime64[us]").astype(np.int64)
         return np.where(missing, np.nan, moments / 1e6), "datetime"
-    texts = np.array([str(value) for value in series.tolist()], dtype=object)
+    texts = np.array([_text(value) for value in series.tolist()], dtype=object)
     texts[missing] = ""
     return texts, "categorical"
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)  # booleans as files have them
