@@ -145,7 +145,7 @@ def table(found: Means) -> str:
             if (name, maker) in found:
                 one = found[name, maker]
                 cells = [
-                    name if maker == "anomvae" else "",
+                    name,
                     f"**{maker}**" if maker == "anomvae" else maker,
                     f"{one['seeds']:.0f}",
                     *(f"{one[field]:.3f}" for field in ("c2st", "quality", "sdmetrics", "tstr")),
