@@ -10,18 +10,20 @@ from typing import TYPE_CHECKING, Any
 from anomvae.errors import AnomvaeError
 
 if TYPE_CHECKING:
+    from anomvae.assessment import quality
     from anomvae.model.detector import Detector
     from anomvae.pipeline.fit import fit
     from anomvae.pipeline.score import score
     from anomvae.storage.model_file import load
 
 __version__ = "0.1.0"
-__all__ = ["AnomvaeError", "Detector", "__version__", "fit", "load", "score"]
+__all__ = ["AnomvaeError", "Detector", "__version__", "fit", "load", "quality", "score"]
 
 _HOMES = {
     "Detector": "anomvae.model.detector",
     "fit": "anomvae.pipeline.fit",
     "load": "anomvae.storage.model_file",
+    "quality": "anomvae.assessment",
     "score": "anomvae.pipeline.score",
 }
 

@@ -6,13 +6,13 @@ from pathlib import Path
 import msgspec
 
 from anomvae import deliveries, results
+from anomvae.comparison import QualityResult
 
 
 def schemas() -> str:
     """The schemas as JSON text."""
-    _, components = msgspec.json.schema_components(
-        (*results.RECORDS, *deliveries.RECORDS), ref_template="#/$defs/{name}"
-    )
+    records = (*results.RECORDS, *deliveries.RECORDS, QualityResult)
+    _, components = msgspec.json.schema_components(records, ref_template="#/$defs/{name}")
     return json.dumps({"$defs": components}, indent=1, sort_keys=True) + "\n"
 
 
