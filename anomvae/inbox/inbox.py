@@ -4,7 +4,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -61,7 +61,7 @@ class Inbox:
         self.events = Events(folder, self.wake, recursive=rules.recursive, native=native)
         self.ready: deque[Arrival] = deque()
         self.skipped: dict[str, int] = {}
-        self.present: Mapping[bytes, Stat] = {}
+        self.present: frozenset[bytes] = frozenset()
         self.last_scan = clock()
         self.reachable = True
         self.replaced: Callable[[], None] = lambda: None
@@ -153,7 +153,7 @@ class Inbox:
             self.events.stop()
             self.replaced()
         self.ready = deque(self.settler.look(started, scan))
-        self.skipped, self.reachable, self.present = dict(scan.skipped), scan.complete, scan.files
+        self.skipped, self.reachable, self.present = dict(scan.skipped), scan.complete, frozenset(scan.files)
         # a timed look that finds new files while events run and told nothing: twice, and they are not trusted
         told_nothing = not woken and self.settler.first_seen and self.events.mode == "native"
         self._missed = self._missed + 1 if told_nothing else 0

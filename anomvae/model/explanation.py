@@ -18,6 +18,7 @@ from anomvae.results import Reason
 REASONS = 3
 LEAST_SHARE = 0.05
 ASKED_ROWS = 400
+SMALL_BLOCK = 32  # a file has few flagged rows, each of which asks once a column
 ASKED_CELLS = 8192  # rows times columns judged at once; bounds memory
 
 
@@ -91,7 +92,7 @@ def repairs(detector: Detector, rows: Encoded, surprise: Floats) -> tuple[Floats
     scorer, columns = detector.scorer, len(detector.columns)
     hidden = _stacked([_hide(scorer, rows, j) for j in range(columns)])
     means, left = np.zeros((len(hidden), scorer.encoding.width)), np.zeros((len(hidden), columns))
-    for at, outputs, _ in scorer.vae.blocks(np.hstack([hidden.x, hidden.hidden])):
+    for at, outputs, _ in scorer.vae.blocks(np.hstack([hidden.x, hidden.hidden]), SMALL_BLOCK):
         means[at] = outputs.mean(axis=0)
         contributions = scorer.by_column(scorer.judge(hidden.take(at), outputs)).mean(axis=0)
         left[at] = column_surprise(detector.terms.columns, contributions)
