@@ -2,7 +2,7 @@
 
     python -m tests.soak [name ...] [--seed N]
 
-Names: storm, flood, backlog, huge, hostile, terms, starts, hour. `hour` takes an hour and runs only when named.
+Names: storm, flood, backlog, huge, hostile, terms, starts, strings, hour. `hour` takes an hour and runs only when named.
 """
 
 import argparse
@@ -15,12 +15,15 @@ import sys
 import tempfile
 import threading
 import time
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
+from anomvae.report.cell import HARMFUL
 from tests import bad_inputs
 from tests.folders import Watch, assert_same, environment, score, sink, table
 from tests.test_crashes import deliver, storm
+from tests.test_folder_report import everything
 
 MEASURE = """
 import resource, subprocess, sys
@@ -159,6 +162,31 @@ def soak_starts(base: Path, model: Path, seed: int) -> str:
         running.kill()
         running.wait()
     return "20 starts at once, 10 times: one runs, 19 end with 75; after SIGKILL the next start succeeds"
+
+
+def soak_strings(base: Path, model: Path, seed: int) -> str:
+    """10,000 strings of any characters through every view of a folder."""
+    rng = random.Random(seed)
+    for i in range(10_000):
+        text = "".join(chr(_character(rng)) for _ in range(rng.randrange(1, 30)))
+        for shown in everything(text):
+            bad = [char for char in shown if unicodedata.category(char) in HARMFUL and char != "\n"]
+            assert not bad, (i, text)
+    return "10,000 hostile strings in every view: nothing reaches the terminal as a command"
+
+
+def _character(rng: random.Random) -> int:
+    """Controls, marks and brackets often; anything now and then, surrogates too."""
+    pools = (
+        (0, 0x20),
+        (0x7F, 0xA0),
+        (0x300, 0x370),
+        (0x2028, 0x2070),
+        (0xD800, 0xE000),
+        (0x5B, 0x5E),
+        (0x20, 0x110000),
+    )
+    return rng.randrange(*rng.choice(pools))
 
 
 def soak_hour(base: Path, model: Path, seed: int) -> str:
