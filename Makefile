@@ -4,7 +4,7 @@ BIN := .venv/bin
 export OPENBLAS_NUM_THREADS ?= 1
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test check bench schemas clean
+.PHONY: demo test check bench bench-watch bench-synthesis soak schemas clean
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -24,6 +24,19 @@ check: .venv/installed
 
 bench: .venv/installed
 	$(BIN)/python benchmarks/bench.py
+
+bench-watch: .venv/installed
+	$(BIN)/python -m benchmarks.watch
+
+soak: .venv/installed
+	$(BIN)/python -m tests.soak
+
+.venv/bench: .venv/installed
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,bench]'
+	touch $@
+
+bench-synthesis: .venv/bench
+	$(BIN)/python -m benchmarks.synthesis
 
 schemas: .venv/installed
 	$(BIN)/python docs/make_schemas.py

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from anomvae.errors import AnomvaeError
 
 if TYPE_CHECKING:
+    from anomvae.assessment import quality
     from anomvae.model.detector import Detector
     from anomvae.pipeline.fit import fit
     from anomvae.pipeline.generate import generate
@@ -17,13 +18,14 @@ if TYPE_CHECKING:
     from anomvae.storage.model_file import load
 
 __version__ = "0.1.0"
-__all__ = ["AnomvaeError", "Detector", "__version__", "fit", "generate", "load", "score"]
+__all__ = ["AnomvaeError", "Detector", "__version__", "fit", "generate", "load", "quality", "score"]
 
 _HOMES = {
     "Detector": "anomvae.model.detector",
     "fit": "anomvae.pipeline.fit",
     "generate": "anomvae.pipeline.generate",
     "load": "anomvae.storage.model_file",
+    "quality": "anomvae.assessment",
     "score": "anomvae.pipeline.score",
 }
 

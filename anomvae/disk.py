@@ -1,15 +1,45 @@
 """The one door to the disk for what must last: a file is whole or it is not there.
 
-Nothing else in the package may call fsync or rename (tests/test_architecture.py).
+Nothing else in the package may call fsync, rename, unlink, truncate or flock (tests/test_architecture.py).
+Every call that changes the disk first passes `hook`, where the tests kill the process, fill the disk, or
+write down what a power cut would leave. A failed call becomes an EnvironmentFault: the machine's fault, never
+the data's; a failed fsync becomes an UnsyncedError, after which nothing may be trusted but a new start.
 """
 
+import fcntl
+import hashlib
+import io
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
-from anomvae.errors import EnvironmentFault
+from anomvae.errors import EnvironmentFault, UnsyncedError
+
+# Called as hook(verb, path, *details) before each change; replaced by tests only.
+hook: Callable[..., None] = lambda verb, path, *details: None  # noqa: E731 (a name for a test to replace)
+
+BUFFER = 1 << 16
+CHUNK = 1 << 20
+
+
+class _Door(io.FileIO):
+    """A file whose every write passes the hook."""
+
+    def write(self, data: Any) -> int:
+        """Write bytes; returns how many."""
+        hook("write", self.name, self.fileno(), data)
+        return super().write(data)
+
+
+@contextmanager
+def faults(what: str) -> Iterator[None]:
+    """System errors inside the block become EnvironmentFaults that begin with `what`."""
+    try:
+        yield
+    except OSError as error:
+        raise EnvironmentFault.of(error, what) from error
 
 
 @contextmanager
@@ -23,36 +53,171 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
         EnvironmentFault: the folder cannot be written, or the disk is full.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with faults(f"{path}: cannot be written"):
+        file = create(temporary, _mode(path))
     try:
-        descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, _mode(path))
-    except OSError as error:
-        raise EnvironmentFault(f"{path}: cannot be written ({error.strerror}).") from error
-    try:
-        with os.fdopen(descriptor, "w+b") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)  # noqa: PTH105 (this is the door)
-        _sync_folder(path.parent)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise EnvironmentFault(f"{path}: not written ({error.strerror}); nothing was changed.") from error
+        with faults(f"{path}: not written; nothing was changed"):
+            with file:
+                yield file
+                sync(file)
+            rename(temporary, path)
+            sync_folder(path.parent)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
 
 
-def _mode(path: Path) -> int:
-    """A replaced file keeps its permissions; a new one is private."""
-    try:
-        return path.stat().st_mode & 0o777
-    except OSError:
-        return 0o600
+def publish(path: Path, data: bytes) -> None:
+    """Replace a file at once but without waiting for the disk: for news that the next write overtakes.
+
+    Raises:
+        OSError: it could not be written; the old news stay.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.unlink(missing_ok=True)
+    with create(temporary) as file:
+        file.write(data)
+    rename(temporary, path)
 
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def create(path: Path, mode: int = 0o600) -> io.BufferedRandom:
+    """Open a new private file for writing; it must not be there, not even as a link.
+
+    Raises:
+        OSError: it is there, or cannot be made.
+    """
+    hook("create", path)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+    file = _Door(descriptor, "r+")
+    file.name = str(path)
+    return io.BufferedRandom(file, BUFFER)
+
+
+def create_all(path: Path, data: bytes) -> None:
+    """A new file with these bytes, on the disk under a name that is not yet."""
+    with create(path) as file:
+        file.write(data)
+        sync(file)
+
+
+def sync(file: IO[bytes]) -> None:
+    """Bytes written so far are on the disk when this returns.
+
+    Raises:
+        UnsyncedError: the disk could not take them.
+    """
+    file.flush()
+    _sync(file.fileno(), file.name)
+
+
+def sync_folder(folder: Path) -> None:
+    """Names made, changed or removed in a folder are on the disk when this returns."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.fsync(descriptor)
+        _sync(descriptor, folder)
     finally:
         os.close(descriptor)
+
+
+def _sync(descriptor: int, path: Path | str) -> None:
+    try:
+        hook("sync", path, descriptor)
+        os.fsync(descriptor)
+    except OSError as error:
+        raise UnsyncedError(f"{path}: could not be brought to the disk ({error.strerror}); start again.") from error
+
+
+def rename(source: Path, target: Path) -> None:
+    """Give a file another name, over whatever has it; it lasts after `sync_folder`."""
+    hook("rename", target, source)
+    os.replace(source, target)  # noqa: PTH105 (this is the door)
+
+
+def remove(path: Path) -> None:
+    """Remove a file of our own, if it is there."""
+    hook("remove", path)
+    path.unlink(missing_ok=True)
+
+
+def make_folder(path: Path) -> None:
+    """A private folder that lasts, its parents as the user's own habits make them."""
+    if not path.is_dir():
+        hook("mkdir", path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir(mode=0o700, exist_ok=True)
+        sync_folder(path.parent)
+
+
+def write_at(path: Path, position: int, pieces: Iterator[bytes]) -> int:
+    """Write pieces at a position of a file (made when missing), cut what stood behind, sync; returns the end."""
+    new = not path.exists()
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    door = _Door(descriptor, "r+")
+    door.name = str(path)
+    with io.BufferedRandom(door, BUFFER) as file:
+        hook("truncate", path, descriptor, position)
+        file.truncate(position)
+        file.seek(position)
+        for piece in pieces:
+            file.write(piece)
+        sync(file)
+        end = file.tell()
+    if new:
+        sync_folder(path.parent)
+    return end
+
+
+def lock(descriptor: int) -> bool:
+    """Take the kernel's exclusive lock on an open file or folder; false where another process has it.
+
+    The kernel drops it when the process ends, however it ends.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def move(folder: int, name: bytes, target: Path) -> bool:
+    """Move whatever file has this name in an open folder at this moment; false where none has.
+
+    A rename, so nothing can be lost: where it took another file than was meant, the caller sees that at the
+    target and puts it back.
+
+    Raises:
+        OSError: the target is on another file system, or the folder cannot be written.
+    """
+    hook("move", target, name)
+    try:
+        os.rename(name, target, src_dir_fd=folder)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def put_back(source: Path, folder: int, name: bytes) -> bool:
+    """Undo `move`, unless the name is taken by now; then the file stays where it is."""
+    hook("put back", source, name)
+    try:
+        os.link(source, name, dst_dir_fd=folder, follow_symlinks=False)
+    except FileExistsError:
+        return False
+    remove(source)
+    return True
+
+
+def sha256(path: Path) -> str:
+    """Hash of a file's bytes, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _mode(path: Path) -> int:
+    """A replaced file keeps its permissions; a new one is private."""
+    with suppress(OSError):
+        return path.stat().st_mode & 0o777
+    return 0o600

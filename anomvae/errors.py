@@ -4,12 +4,15 @@ AnomvaeError (70: a bug when it is raised bare)
 ├── UsageError        2   a flag, a configuration key, a combination that makes no sense
 ├── DataError         3   a file is unreadable or breaks the schema; carries a reason code and a place
 ├── ModelError        4   a model file is missing, corrupt, or of an unknown format
+├── HeldError         75  another instance works on this folder
 └── EnvironmentFault  74  the disk is full, an I/O error: nobody's data is to blame
+    └── UnsyncedError     an fsync failed: what was written may be gone, the process must end
 
 Messages are one line: what happened, where, what to do. Inner rooms raise the cause; the pipeline adds
 the file with `DataError.within`; the command line prints.
 """
 
+import errno
 from typing import ClassVar, Self
 
 
@@ -74,15 +77,46 @@ class ModelError(AnomvaeError):
     code = "model"
 
 
+class HeldError(AnomvaeError):
+    """Another instance works on this input or output folder."""
+
+    exit_code = 75
+    code = "held"
+
+
 class EnvironmentFault(AnomvaeError):  # noqa: N818 (a fault of the machine, not of the call)
     """The machine failed, not the data: disk full, I/O error, permission on our own files."""
 
     exit_code = 74
     code = "environment"
 
+    @classmethod
+    def of(cls, error: OSError, what: str) -> "EnvironmentFault":
+        """A failed call to the system, as a fault whose `code` says which kind it is."""
+        fault = cls(f"{what} ({error.strerror or error}).")
+        fault.code = FAULTS.get(error.errno or 0, "environment")
+        return fault
+
+
+class UnsyncedError(EnvironmentFault):
+    """An fsync failed. The kernel may have dropped the data and call it clean, so going on is not safe.
+
+    See "Can Applications Recover from fsync Failures?", USENIX ATC 2020.
+    """
+
+
+FAULTS = {
+    errno.ENOSPC: "disk_full",
+    errno.EDQUOT: "disk_full",
+    errno.EIO: "io_error",
+    errno.EMFILE: "too_many_open_files",
+    errno.ENFILE: "too_many_open_files",
+    errno.ENOMEM: "out_of_memory",
+    errno.EROFS: "read_only",
+}
 
 # Which code wins where several ended differently.
-PRECEDENCE = (70, 74, 4, 3, 1, 5, 0)
+PRECEDENCE = (70, 74, 75, 4, 3, 1, 5, 0)
 
 
 def worst(codes: list[int]) -> int:

@@ -1,4 +1,4 @@
-"""The nouns that every command returns: frozen records, JSON by name, nothing computed here.
+"""The nouns that every command returns: frozen records, JSON by name, hardly anything computed here.
 
 Every record that reaches the user as JSON carries `"schema": "anomvae.<kind>/1"`. The JSON Schemas in
 docs/schemas.json are made from these classes.
@@ -131,8 +131,12 @@ class Reason(Record, frozen=True, kw_only=True):
 
 
 class RowResult(Record, frozen=True, kw_only=True, tag_field="schema", tag="anomvae.row/1"):
-    """One flagged row. `estimated` marks a p-value from the tail fit, beyond what counting supports."""
+    """One flagged row. `estimated` marks a p-value from the tail fit, beyond what counting supports.
 
+    `delivery_id` is set in the alert log of a watched folder; with `line` it names the row for good.
+    """
+
+    delivery_id: str = ""
     file: str
     line: int
     score: float
@@ -164,9 +168,12 @@ class ColumnBlame(Record, frozen=True, kw_only=True):
 class FileResult(Record, frozen=True, kw_only=True, tag_field="schema", tag="anomvae.file/1"):
     """One delivery: rows in = scored + rejected, always.
 
-    `p_file` is the chance of this many flags in a normal file (one-sided beta-binomial).
+    `p_file` is the chance of this many flags in a normal file (one-sided beta-binomial). Of a watched folder also:
+    `delivery_id`, and `continues` where only the new rows of a grown file were scored.
     """
 
+    delivery_id: str = ""
+    continues: bool = False
     file: str
     sha256: str
     model_id: str
@@ -198,9 +205,26 @@ class ErrorResult(Record, frozen=True, kw_only=True, tag_field="schema", tag="an
     column: str | None = None
 
 
-class ScoreResult(Record, frozen=True, kw_only=True, tag_field="schema", tag="anomvae.score/1"):
-    """A finished scoring run over files: totals, the files, and the ones that were refused."""
+class Waits(Record, frozen=True, kw_only=True):
+    """A file that is not judged yet, why, and for how many seconds it has been waiting."""
 
+    file: str
+    reason: str
+    seconds: float
+
+
+class ScoreResult(Record, frozen=True, kw_only=True, tag_field="schema", tag="anomvae.score/1"):
+    """A finished scoring run over files: totals, the files, and the ones that were refused.
+
+    Of a folder also: `folder`, `out`, what is `left` for the next run, `known` deliveries that came again, and
+    `omitted` files: of many only the 200 most worth a look are listed, the totals count all.
+    """
+
+    folder: str = ""
+    out: str = ""
+    left: tuple[Waits, ...] = ()
+    known: int = 0
+    omitted: int = 0
     model: str
     model_id: str
     alpha: float
@@ -229,46 +253,4 @@ class InspectResult(Record, frozen=True, kw_only=True, tag_field="schema", tag="
     threshold_history: tuple[ThresholdChange, ...]
 
 
-class Picture(Record, frozen=True, kw_only=True):
-    """A row as a square image: `cells` as written, row by row, and their `shades` from 0 to 1."""
-
-    side: int
-    cells: tuple[str, ...]
-    shades: tuple[float, ...]
-
-
-class Added(Record, frozen=True, kw_only=True):
-    """Rows made of one class, or rows spoilt by one kind of fault."""
-
-    name: str
-    rows: int
-
-
-class GenerateResult(Record, frozen=True, kw_only=True, tag_field="schema", tag="anomvae.generate/1"):
-    """Synthetic rows: how many, under which conditions, and what the gate refused on the way.
-
-    `unlike` rows were refused because the detector finds them unlike training, `copies` because they repeat a
-    training row; every refused row was replaced. `kept` rows fix so many cells (`like`) that no replacement
-    passed; they are written all the same. `classes` are the rows made for each class (`balance`).
-    """
-
-    model: str
-    model_id: str
-    rows: int
-    conditions: str
-    seed: int
-    temperature: float
-    gate: bool
-    drawn: int
-    unlike: int
-    copies: int
-    kept: int
-    classes: tuple[Added, ...]
-    anomalies: tuple[Added, ...]
-    typical: Picture | None
-    pictures: tuple[Picture, ...]
-    output: str
-    seconds: float
-
-
-RECORDS = (FitResult, ScoreResult, FileResult, RowResult, InspectResult, GenerateResult, ErrorResult)
+RECORDS = (FitResult, ScoreResult, FileResult, RowResult, InspectResult, ErrorResult)

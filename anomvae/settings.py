@@ -106,6 +106,35 @@ class GenerateSettings(Settings, frozen=True, kw_only=True, forbid_unknown_field
     seed: Annotated[int, Meta(ge=0)] = 0
 
 
+class WatchSettings(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[watch]`: what counts as a delivery in a folder, and when it is complete. Shared by `score FOLDER`."""
+
+    pattern: Annotated[tuple[str, ...], Meta(min_length=1)] = ("*.csv", "*.csv.gz", "*.parquet")
+    recursive: bool = False
+    settle: str = "2s"
+    rescan: str = "10s"
+    existing: Literal["score", "skip"] = "score"
+    after: Literal["keep", "move"] = "keep"
+    ready: str | None = None
+    format: Literal["csv", "jsonl", "parquet"] = "csv"
+    observer: Literal["auto", "native", "poll"] = "auto"
+    idle_exit: str | None = None
+    ui: Literal["auto", "live", "plain"] = "auto"
+
+    def marker(self) -> str | None:
+        """The suffix that a producer gives a file's marker, from `--ready marker:SUFFIX`.
+
+        Raises:
+            UsageError: it has another form.
+        """
+        if self.ready is None:
+            return None
+        kind, _, suffix = self.ready.partition(":")
+        if kind != "marker" or not suffix or "/" in suffix:
+            raise UsageError(f"--ready '{self.ready}' is not marker:SUFFIX, for example marker:.done.")
+        return suffix
+
+
 S = TypeVar("S", bound=Settings)
 T = TypeVar("T")
 
@@ -116,11 +145,13 @@ class Config(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     version: Literal[1] = 1
     model: str | None = None
     train: tuple[str, ...] = ()
+    folder: str | None = None
     out: str | None = None
     schema: SchemaSettings = SchemaSettings()
     fit: FitSettings = FitSettings()
     score: ScoreSettings = ScoreSettings()
     generate: GenerateSettings = GenerateSettings()
+    watch: WatchSettings = WatchSettings()
 
 
 def read_config(path: Path) -> Config:

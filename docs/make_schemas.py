@@ -5,12 +5,13 @@ from pathlib import Path
 
 import msgspec
 
-from anomvae.results import RECORDS
+from anomvae import comparison, deliveries, results
 
 
 def schemas() -> str:
     """The schemas as JSON text."""
-    _, components = msgspec.json.schema_components(RECORDS, ref_template="#/$defs/{name}")
+    records = (*results.RECORDS, *deliveries.RECORDS, *comparison.RECORDS)
+    _, components = msgspec.json.schema_components(records, ref_template="#/$defs/{name}")
     return json.dumps({"$defs": components}, indent=1, sort_keys=True) + "\n"
 
 

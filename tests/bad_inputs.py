@@ -8,6 +8,7 @@ import io
 import json
 import zipfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -66,6 +67,15 @@ def archive() -> bytes:
     with zipfile.ZipFile(out, "w") as file:
         file.writestr("a.csv", GOOD)
     return out.getvalue()
+
+
+def model(folder: Path) -> Path:
+    """A small model of the good table, of few steps."""
+    from anomvae.cli import main
+
+    (folder / "train.csv").write_text(text(300, seed=0))
+    assert main(["fit", str(folder / "train.csv"), "-o", str(folder / "m.anomvae"), "--steps", "30", "-q"]) == 0
+    return folder / "m.anomvae"
 
 
 class Case(NamedTuple):

@@ -15,10 +15,7 @@ from tests.bad_inputs import CASES, GOOD, Case
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("model")
-    (folder / "train.csv").write_text(bad_inputs.text(300, seed=0))
-    assert main(["fit", str(folder / "train.csv"), "-o", str(folder / "m.anomvae"), "--steps", "30", "-q"]) == 0
-    return folder / "m.anomvae"
+    return bad_inputs.model(tmp_path_factory.mktemp("model"))
 
 
 def scored(path: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, dict[str, object]]:

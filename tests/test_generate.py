@@ -11,9 +11,9 @@ import pytest
 
 import anomvae
 from anomvae.cli import main
+from anomvae.comparison import GenerateResult, Picture
 from anomvae.model.gate import Gate
 from anomvae.pipeline.generate import generate
-from anomvae.results import GenerateResult, Picture
 from anomvae.settings import FitSettings, GenerateSettings, SchemaSettings
 from anomvae.storage import model_file
 from tests.conftest import SAMPLE

@@ -18,7 +18,10 @@ from anomvae.errors import AnomvaeError
 
 COMMANDS = {
     "fit": "Learn normal rows, calibrate, save a model.",
-    "score": "Score files once; exit 1 when something critical is in them.",
+    "score": "Score files, or what is new in a folder; exit 1 when something critical is in them.",
+    "watch": "Score files as they arrive in a folder, each exactly once.",
+    "status": "Health and history of a watched folder; exit 1 when something is wrong.",
+    "retry": "Judge a quarantined file again.",
     "generate": "Make synthetic rows: never a copy of a training row.",
     "inspect": "Show what is in a model file.",
     "demo": "The whole story on the sample data.",
@@ -60,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:  # noqa: PLR0911 (one way ou
     arguments = list(sys.argv[1:] if argv is None else argv)
     _forgiving_streams()
     with contextlib.suppress(ValueError, AttributeError):  # a thread, or a system without the signal
-        signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
+        signal.signal(signal.SIGTERM, _terminate)
     try:
         code: Any = root.main(args=arguments, prog_name="anomvae", standalone_mode=False)
         sys.stdout.flush()
@@ -71,6 +74,10 @@ def main(argv: Sequence[str] | None = None) -> int:  # noqa: PLR0911 (one way ou
         return _fail(arguments, "usage", error.format_message(), 2)
     except AnomvaeError as error:
         return _fail(arguments, error.code, str(error), error.exit_code, error)
+    except _TerminatedError:
+        if arguments[:1] == ["watch"]:  # it was asked to end before it had begun
+            return 0
+        return _fail(arguments, "interrupted", "interrupted; nothing was left half-written", 130)
     except (KeyboardInterrupt, click.Abort):
         return _fail(arguments, "interrupted", "interrupted; nothing was left half-written", 130)
     except BrokenPipeError:
@@ -81,6 +88,14 @@ def main(argv: Sequence[str] | None = None) -> int:  # noqa: PLR0911 (one way ou
     except Exception as error:
         told = f"a bug in anomvae: {type(error).__name__}: {error}. Please report it; --debug shows where."
         return _fail(arguments, "internal", told, 70, error)
+
+
+class _TerminatedError(BaseException):
+    """SIGTERM, as an exception."""
+
+
+def _terminate(number: int, frame: Any) -> None:
+    raise _TerminatedError
 
 
 def _forgiving_streams() -> None:

@@ -57,9 +57,9 @@ def command(story: str, as_json: bool, quiet: bool, debug: bool) -> int:
 
 def _draw_typical(table: Path) -> None:
     """Draw the 1 that differs least from all others, as the table has it."""
+    from anomvae.comparison import Picture
     from anomvae.report.generate import drawing, values
     from anomvae.report.terminal import console
-    from anomvae.results import Picture
 
     with table.open(newline="", encoding="utf-8") as file:
         rows = [row[:-1] for row in csv.reader(file) if row[-1] == "1"]

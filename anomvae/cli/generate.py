@@ -4,8 +4,9 @@ import sys
 from typing import Any
 
 import click
+import msgspec
 
-from anomvae.cli import options, show
+from anomvae.cli import judge, options, show
 from anomvae.errors import UsageError
 
 
@@ -23,6 +24,7 @@ from anomvae.errors import UsageError
 @click.option("--truth", is_flag=True, default=None, help="Columns _av_kind and _av_column say what was spoilt.")
 @click.option("--show", "draw", is_flag=True, help="Draw image-like rows beside a typical one (rows only with -o).")
 @click.option("--seed", type=int, help="Same model and seed: the same rows. [default: 0]")
+@judge.judged
 @options.modelled
 @options.configured
 @options.everywhere
@@ -31,6 +33,10 @@ def command(
     output: str | None,
     kinds: str | None,
     draw: bool,
+    report: str | None,
+    against: tuple[str, ...],
+    holdout: tuple[str, ...],
+    label: str | None,
     model: str | None,
     config: str | None,
     as_json: bool,
@@ -48,6 +54,7 @@ def command(
     target = output if draw or as_json else output or "-"
     if target == "-" and (as_json or draw):
         raise UsageError("stdout takes the rows or this report; name a file with -o.")
+    judge.check(target, report, against, holdout, label)
     detector = options.open_model(model, chosen, quiet)
     to_stdout = target == "-"
     with show.progress(quiet=quiet or as_json) as advance:
@@ -61,5 +68,10 @@ def command(
             show=draw,
             progress=advance,
         )
+    if against:
+        silent = quiet or as_json
+        seed = settings.seed
+        compared = judge.judge(detector, str(target), report, against, holdout, label, seed=seed, silent=silent)
+        result = msgspec.structs.replace(result, quality=compared)
     show.result(result, generate_report, as_json=as_json, quiet=quiet, stderr=to_stdout)
     return 0

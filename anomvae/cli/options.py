@@ -35,6 +35,71 @@ def modelled(command: F) -> F:
     return click.option("-m", "--model", help="Model file. [default: model.anomvae]")(command)
 
 
+def scoring(command: F) -> F:
+    """Options of `score` and `watch`: what is written and told, and what makes the exit code 1."""
+    for option in reversed(
+        (
+            click.option("-o", "--output", help="Where results go (see above)."),
+            click.option("--emit", type=click.Choice(["all", "flagged"]), help="Which rows to write. [default: all]"),
+            click.option("--top", type=int, help="Worst rows to show a file. [default: 10]"),
+            click.option("--alpha", type=float, help="False-alarm rate of this run. [default: the model's]"),
+            click.option(
+                "--fail-on",
+                type=click.Choice(["never", "any", "critical", "file"]),
+                help="What makes the exit code 1: a flagged row, a critical row or an anomalous file, or the file "
+                "alone. [default: critical]",
+            ),
+            click.option(
+                "--on-schema",
+                type=click.Choice(["strict", "warn"]),
+                help="Extra columns: refuse or warn. [default: warn]",
+            ),
+            click.option(
+                "--bad-rows",
+                type=click.Choice(["reject", "quarantine"]),
+                help="Unreadable rows: leave out, or refuse the file. [default: reject]",
+            ),
+            click.option(
+                "--spreadsheet-safe", is_flag=True, default=None, help="Guard text cells that a spreadsheet would run."
+            ),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def folders(command: F) -> F:
+    """Options of `watch` and of `score FOLDER`: what counts as a delivery, and when it is complete."""
+    for option in reversed(
+        (
+            click.option(
+                "--pattern", multiple=True, metavar="GLOB", help="Names that count. [default: *.csv *.csv.gz *.parquet]"
+            ),
+            click.option("--recursive", is_flag=True, default=None, help="Look into folders inside, too."),
+            click.option("--settle", metavar="2s", help="A file is complete when still for so long. [default: 2s]"),
+            click.option("--rescan", metavar="10s", help="Look into the folder at least so often. [default: 10s]"),
+            click.option(
+                "--existing",
+                type=click.Choice(["score", "skip"]),
+                help="Files that are there at the first start with this output folder. [default: score]",
+            ),
+            click.option(
+                "--after",
+                type=click.Choice(["keep", "move"]),
+                help="Leave judged files where they are, or move them to the output folder. [default: keep]",
+            ),
+            click.option(
+                "--ready", metavar="marker:.done", help="A file is complete when NAME.done is there, and only then."
+            ),
+            click.option(
+                "--format", type=click.Choice(["csv", "jsonl", "parquet"]), help="Format of results. [default: csv]"
+            ),
+        )
+    ):
+        command = option(command)
+    return command
+
+
 def load_config(path: str | None) -> Config:
     """The configuration named, or ./anomvae.toml, or an empty one."""
     if path is not None:
@@ -46,6 +111,11 @@ def given(settings: S, values: dict[str, Any]) -> S:
     """Settings with the flags that were really given (not None, not empty) laid over them."""
     flags = {name: value for name, value in values.items() if value is not None and value != ()}
     return changed(settings, flags, "command line")
+
+
+def some(settings: S, values: dict[str, Any], kind: type[S]) -> S:
+    """As `given`, of flags for several tables, those of one."""
+    return given(settings, {name: value for name, value in values.items() if name in kind.__struct_fields__})
 
 
 def open_model(name: str | None, config: Config, quiet: bool) -> Any:

@@ -7,29 +7,19 @@ from typing import Any
 import click
 
 from anomvae.cli import options, show
+from anomvae.cli.exits import found
 from anomvae.errors import UsageError, worst
-from anomvae.results import FileResult, ScoreResult
+from anomvae.results import ScoreResult
+from anomvae.settings import Config, ScoreSettings
+
+FOLDER_ONLY = ("pattern", "recursive", "settle", "rescan", "existing", "after", "ready", "format")
 
 
 @click.command("score")
-@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
-@click.option("-o", "--output", help="Scored rows: a .csv, .jsonl or .parquet file, a folder for several inputs, or -.")
-@click.option("--emit", type=click.Choice(["all", "flagged"]), help="Which rows to write. [default: all]")
-@click.option("--top", type=int, help="Worst rows to show a file. [default: 10]")
-@click.option("--alpha", type=float, help="False-alarm rate of this run. [default: the model's]")
-@click.option(
-    "--fail-on",
-    type=click.Choice(["never", "any", "critical", "file"]),
-    help="What makes the exit code 1: a flagged row, a critical row or an anomalous file, or the file alone. "
-    "[default: critical]",
-)
-@click.option(
-    "--on-schema", type=click.Choice(["strict", "warn"]), help="Extra columns: refuse or warn. [default: warn]"
-)
-@click.option(
-    "--bad-rows", type=click.Choice(["reject", "quarantine"]), help="Unreadable rows: leave out, or refuse the file."
-)
-@click.option("--spreadsheet-safe", is_flag=True, default=None, help="Guard text cells that a spreadsheet would run.")
+@click.argument("inputs", nargs=-1, metavar="INPUT...")
+@options.scoring
+@options.folders
+@click.option("--timeout", metavar="10m", help="Of a folder: end after so long and leave the rest for the next run.")
 @options.modelled
 @options.configured
 @options.everywhere
@@ -43,12 +33,40 @@ def command(
     debug: bool,
     **flags: Any,
 ) -> int:
-    """Score files (CSV, .csv.gz, Parquet) or standard input (-), once."""
+    """Score files (CSV, .csv.gz, Parquet), standard input (-), or what is new in a folder.
+
+    Files: -o is a .csv, .jsonl or .parquet file, a folder for several inputs, or - for stdout; without it, only the
+    report is made. A FOLDER: made for cron. Only deliveries that are not in the ledger of the output folder
+    (-o, default anomvae-out) are scored, each exactly once, whatever was interrupted before.
+    """
+    chosen = options.load_config(config)
+    names = inputs or ((chosen.folder,) if chosen.folder else ())
+    if not names:
+        raise UsageError("nothing to score is named; give files, a folder or -.")
+    if len(names) == 1 and Path(names[0]).is_dir():
+        from anomvae.cli.score_folder import score_folder
+
+        return score_folder(names[0], output, model, chosen, flags, as_json=as_json, quiet=quiet)
+    told = [name for name in (*FOLDER_ONLY, "timeout") if flags[name] not in (None, ())]
+    if told:
+        raise UsageError(f"--{told[0].replace('_', '-')} goes with a folder, not with files.")
+    return _score_files(names, output, model, chosen, flags, as_json=as_json, quiet=quiet)
+
+
+def _score_files(
+    inputs: tuple[str, ...],
+    output: str | None,
+    model: str | None,
+    chosen: Config,
+    flags: dict[str, Any],
+    *,
+    as_json: bool,
+    quiet: bool,
+) -> int:
     from anomvae.pipeline.score import score
     from anomvae.report.terminal import score_report
 
-    chosen = options.load_config(config)
-    settings = options.given(chosen.score, flags)
+    settings = options.some(chosen.score, flags, ScoreSettings)
     _check(inputs, output)
     detector = options.open_model(model, chosen, quiet)
     to_stdout = output == "-"
@@ -75,7 +93,7 @@ def _check(inputs: tuple[str, ...], output: str | None) -> None:
     target = Path(output) if output and output != "-" else None
     for path in (Path(name) for name in inputs if name != "-"):
         if path.is_dir():
-            raise UsageError(f"{path} is a folder; name its files.")
+            raise UsageError(f"{path} is a folder; score it alone, or name its files.")
         if target and target.exists() and path.exists() and path.samefile(target):
             raise UsageError(f"{target}: the output would replace the input.")
     if inputs.count("-") > 1:
@@ -87,14 +105,3 @@ def exit_code(result: ScoreResult, fail_on: str) -> int:
     codes = [3] if result.refused else []
     codes += [1] if any(found(one, fail_on) for one in result.files) else []
     return worst(codes)
-
-
-def found(file: FileResult, fail_on: str) -> bool:
-    """Whether a file has what `--fail-on` names."""
-    anomalous = file.verdict == "anomalous"
-    return {
-        "never": False,
-        "any": file.flagged > 0 or anomalous,
-        "critical": file.critical > 0 or anomalous,
-        "file": anomalous,
-    }[fail_on]

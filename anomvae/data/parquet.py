@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterator
 from datetime import date, datetime
-from typing import Any
+from typing import Any, BinaryIO
 
 from anomvae.data import header
 from anomvae.data.records import Line
@@ -14,12 +14,12 @@ from anomvae.errors import DataError
 class Table:
     """A Parquet file, read in batches; the line of a row is its number + 1, as under a header."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, file: BinaryIO | None = None) -> None:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        self._name = name
-        self._stream = open_input(name)
+        self._owned = file is None
+        self._stream = file or open_input(name)
         try:
             self._file = pq.ParquetFile(self._stream)
         except (pa.ArrowException, OSError, ValueError) as error:
@@ -30,13 +30,7 @@ class Table:
 
     @property
     def sha256(self) -> str:
-        """Hash of the file's bytes."""
-        if not self._digest:
-            digest = hashlib.sha256()
-            with open_input(self._name) as file:
-                while chunk := file.read(CHUNK):
-                    digest.update(chunk)
-            self._digest = digest.hexdigest()
+        """Hash of the file's bytes, once all rows were taken."""
         return self._digest
 
     def rows(self) -> Iterator[Line]:
@@ -55,8 +49,17 @@ class Table:
                     yield Line(list(fields), self.count + 1)
         except (pa.ArrowException, OSError) as error:
             raise DataError("bad_parquet", f"is damaged ({_first(error)})", line=self.count + 2) from error
-        finally:
+        self._digest = _hashed(self._stream)
+        if self._owned:
             self._stream.close()
+
+
+def _hashed(file: BinaryIO) -> str:
+    file.seek(0)
+    digest = hashlib.sha256()
+    while chunk := file.read(CHUNK):
+        digest.update(chunk)
+    return digest.hexdigest()
 
 
 def _text(value: Any) -> str:

@@ -6,19 +6,20 @@ batch. Types come from the model's schema, never from the file.
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
+from typing import BinaryIO
 
 import msgspec
 
 from anomvae.data import header, parquet
 from anomvae.data.records import Line, Records
-from anomvae.data.source import Source
+from anomvae.data.source import Base, Source
 from anomvae.errors import DataError
 from anomvae.settings import Dialect
 
 BATCH_ROWS = 4096
 BATCH_CELLS = 1 << 20
 PEEK = 200
-REMEMBERED = 1000
+REMEMBERED = 10_000
 
 
 class Reject(msgspec.Struct, frozen=True):
@@ -43,21 +44,24 @@ class Table:
     Args:
         name: a path (.csv, .csv.gz, .parquet, anything else is CSV) or `-`.
         dialect: how text becomes cells.
+        file: the input, opened by the caller and left open; None to open `name`.
+        base: of a grown file, read only the rows after this part (the header is still read).
 
     Attributes:
         names: the header, once opened.
-        rejects: rejected records, the first thousand; `rejected` counts all of them.
+        rejects: rejected records, the first ten thousand; `rejected` counts all of them.
         warnings: what was noticed and let pass.
     """
 
-    def __init__(self, name: str, dialect: Dialect) -> None:
-        self.name, self.dialect = name, dialect
-        self.source = Source(name, dialect.encoding)
+    def __init__(self, name: str, dialect: Dialect, file: BinaryIO | None = None, base: Base | None = None) -> None:
+        self.name, self.dialect, self._file, self._base = name, dialect, file, base
+        self.source = Source(name, dialect.encoding, file)
         self.rejects: list[Reject] = []
         self.rejected = 0
         self.rows = 0
         self.header_line = 1
-        self._parquet = parquet.Table(name) if name.endswith(".parquet") else None
+        self._offset = dialect.skip_lines
+        self._parquet = parquet.Table(name, file) if name.endswith(".parquet") else None
         self.names: list[str] = self._parquet.names if self._parquet else self._open()
 
     @property
@@ -69,6 +73,17 @@ class Table:
     def sha256(self) -> str:
         """Hash of the file's bytes, once all batches were taken."""
         return self._parquet.sha256 if self._parquet else self.source.sha256
+
+    @property
+    def lines(self) -> int:
+        """Physical lines read so far, from the start of the file."""
+        return 0 if self._parquet else self._records.number + self._offset
+
+    @property
+    def continues(self) -> bool:
+        """Whether a grown version of this file can be read from here on, once all batches were taken."""
+        plain = not self._parquet and not self.name.endswith(".gz")
+        return plain and self.source.ends_line and self.source.mark in (None, "utf-8-sig")
 
     def reject(self, line: int, code: str, message: str, column: str | None = None) -> None:
         """Count a record as unreadable."""
@@ -110,13 +125,15 @@ class Table:
         return header.clean(first.fields)
 
     def _rows(self) -> Iterator[Line]:
-        peeked = list(islice(self._records, PEEK))
+        peeked: list[Line] = list(islice(self._records, PEEK))
         trailing = self._trailing(peeked)
         width = len(self.names)
+        if self._base:
+            peeked, self._records, self._offset = [], self._after(self._base), self._base.lines
         for lines in (peeked, self._records):
             for line in lines:
                 self.rows += 1
-                number = line.number + self.dialect.skip_lines
+                number = line.number + self._offset
                 fields = line.fields[:-1] if trailing and line.fields[-1:] == [""] else line.fields
                 if line.error is not None:
                     self.reject(number, line.error.code, line.error.message)
@@ -127,6 +144,13 @@ class Table:
                     self.reject(number, "repeated_header", "the header again")
                 else:
                     yield Line(fields, number)
+
+    def _after(self, base: Base) -> Records:
+        warnings = self.source.warnings
+        encoding = "utf-8" if self.source.mark else self.dialect.encoding
+        self.source = Source(self.name, encoding, self._file, base)
+        self.source.warnings += warnings
+        return Records(self.source.lines(), self.dialect.delimiter)
 
     def _trailing(self, peeked: list[Line]) -> bool:
         """Whether every row ends in a delimiter that the header lacks.

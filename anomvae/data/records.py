@@ -31,6 +31,9 @@ class Records(Iterator[Line]):
         lines: physical lines with their ends.
         delimiter: one character.
 
+    Attributes:
+        number: physical lines taken so far.
+
     Raises:
         DataError: where the text can no longer be split into rows with certainty.
     """
@@ -40,12 +43,12 @@ class Records(Iterator[Line]):
         self.delimiter = delimiter
         self._physical: list[str] = []
         self._size = 0
-        self._number = 0
+        self.number = 0
         self._reader = csv.reader(self._fed(lines), delimiter=delimiter, strict=True)
 
     def _fed(self, lines: Iterator[str]) -> Iterator[str]:
         for line in lines:
-            self._number += 1
+            self.number += 1
             self._physical.append(line)
             self._size += len(line)
             if self._size > MAX_RECORD:
@@ -56,7 +59,7 @@ class Records(Iterator[Line]):
 
     @property
     def _start(self) -> int:
-        return self._number - len(self._physical) + 1
+        return self.number - len(self._physical) + 1
 
     def __next__(self) -> Line:
         """The next record that is not a blank line."""

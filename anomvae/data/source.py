@@ -10,8 +10,11 @@ import re
 import sys
 import zlib
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
+
+import msgspec
 
 from anomvae.errors import DataError, EnvironmentFault
 
@@ -40,23 +43,41 @@ MARKS = (
 )
 
 
+class Base(msgspec.Struct, frozen=True):
+    """Where a grown file goes on: bytes and physical lines before it, and the hash of those bytes so far."""
+
+    size: int
+    lines: int
+    digest: Any
+
+
 class Source:
     """One input, read once: a path, or `-` for standard input.
 
     Args:
-        name: the path, or `-`.
+        name: the path, or `-`; its ending tells of compression.
         encoding: of text without a byte-order mark.
+        file: the input, opened by the caller and left open; None to open `name`.
+        base: go on after this part of `file`, which was read before.
 
     Attributes:
         warnings: what was noticed and let pass.
+        mark: the encoding that a byte-order mark tells, if there is one.
         sha256: of the bytes read so far; of the file once `lines` has ended.
+        ends_line: whether the last byte read was a line feed.
     """
 
-    def __init__(self, name: str, encoding: str = "utf-8") -> None:
+    def __init__(
+        self, name: str, encoding: str = "utf-8", file: BinaryIO | None = None, base: Base | None = None
+    ) -> None:
         self.name, self.encoding = name, encoding
         self.warnings: list[str] = []
-        self._digest = hashlib.sha256()
+        self.mark: str | None = None
+        self.ends_line = False
+        self._file, self._base = file, base
+        self._digest = base.digest.copy() if base else hashlib.sha256()
         self._raw = 0
+        self._wide = False
 
     @property
     def sha256(self) -> str:
@@ -65,18 +86,24 @@ class Source:
 
     def lines(self) -> Iterator[str]:
         """Physical lines with their ends; CR, LF and CRLF end a line, nothing else does."""
-        chunks = self._checked(self._inflated(self._bytes()))
-        return _split(self._decoded(chunks))
+        chunks = self._bytes() if self._base else self._inflated(self._bytes())
+        return _split(self._decoded(self._checked(chunks)))
 
     def _bytes(self) -> Iterator[bytes]:
         try:
-            with open_input(self.name) as file:
+            with self._opened() as file:
                 while chunk := file.read(CHUNK):
                     self._digest.update(chunk)
                     self._raw += len(chunk)
                     yield chunk
         except OSError as error:
             raise EnvironmentFault(f"{self.name}: reading failed ({error.strerror}).") from error
+
+    def _opened(self) -> AbstractContextManager[BinaryIO]:
+        if self._file is None:
+            return open_input(self.name)
+        self._file.seek(self._base.size if self._base else 0)
+        return nullcontext(self._file)
 
     def _inflated(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
         first = next(chunks, b"")
@@ -120,13 +147,15 @@ class Source:
             first += more
         if not first:
             raise DataError("empty_file", "is empty")
-        self._sniff(first)
+        if not self._base:
+            self._sniff(first)
         held = b""
         for chunk in _chain(first, chunks):
             if b"\0" * 16 in held[-16:] + chunk and not self._wide:
                 raise DataError("nul_tail", "holds a block of NUL bytes: it was cut off or never fully written")
             yield held
             held = chunk
+        self.ends_line = held.endswith(b"\n")
         if held.endswith(b"\x1a") and not self._wide:
             held = held[:-1]
             self.warnings.append("ctrl_z: a final Ctrl-Z was ignored")

@@ -12,6 +12,7 @@ era that only a date far outside training leaves. Numbers with few different val
 from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Literal
 
 import msgspec
@@ -54,25 +55,29 @@ class Feature(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         return 1 if self.numeric else len(self.levels) + bool(self.rare)
 
 
-class Encoding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Encoding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
     """The fitted features, in column order."""
 
     features: tuple[Feature, ...]
 
-    @property
+    @cached_property
     def width(self) -> int:
         """Units on the value path."""
         return sum(feature.units + feature.gaps for feature in self.features)
 
-    @property
+    @cached_property
     def columns(self) -> tuple[str, ...]:
         """The original columns, in order, each once."""
         return tuple(dict.fromkeys(feature.column for feature in self.features))
 
-    def offsets(self) -> list[int]:
+    def offsets(self) -> tuple[int, ...]:
         """First unit of every feature on the value path."""
+        return self._offsets
+
+    @cached_property
+    def _offsets(self) -> tuple[int, ...]:
         widths = [feature.units + feature.gaps for feature in self.features]
-        return [0, *np.cumsum(widths)[:-1].tolist()]
+        return (0, *np.cumsum(widths)[:-1].tolist())
 
     def owner(self) -> NDArray[np.intp]:
         """Index into `columns` of every feature, shape (features,)."""

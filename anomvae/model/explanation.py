@@ -18,6 +18,7 @@ from anomvae.results import Reason
 REASONS = 3
 LEAST_SHARE = 0.05
 ASKED_ROWS = 400
+SMALL_BLOCK = 32  # a file has few flagged rows, each of which asks once a column
 ASKED_CELLS = 8192  # rows times columns judged at once; bounds memory
 
 
@@ -40,52 +41,65 @@ def fit_intervals(scorer: Scorer, rows: Encoded, folds: NDArray[np.intp]) -> Flo
     return out
 
 
-def reasons(detector: Detector, rows: Encoded, texts: Sequence[Sequence[str]]) -> list[tuple[Reason, ...]]:
+def reasons(
+    detector: Detector, rows: Encoded, surprise: Floats, texts: Sequence[Sequence[str]]
+) -> list[tuple[Reason, ...]]:
     """The columns to blame for each row, the first the most.
 
     Args:
         detector: the fitted model.
         rows: n encoded rows.
+        surprise: (n, columns): theirs, from `Detector.score_encoded`.
         texts: the rows' cells as the user wrote them, n rows of the modelled columns.
     """
-    gains = repair_gains(detector, rows)
-    shares = gains / np.maximum(gains.sum(axis=1, keepdims=True), 1e-12)
-    order = np.argsort(-gains, axis=1, kind="stable")[:, :REASONS]
-    chosen = [
-        [int(j) for k, j in enumerate(row) if k == 0 or shares[i, j] >= LEAST_SHARE] for i, row in enumerate(order)
-    ]
-    out: list[list[Reason]] = [[] for _ in chosen]
-    for rank in range(REASONS):
-        index = np.array([i for i, row in enumerate(chosen) if rank < len(row)], dtype=np.intp)
-        if len(index):
-            columns = np.array([chosen[i][rank] for i in index], dtype=np.intp)
-            expected = _expected(detector, rows.take(index), columns)
-            for i, j, guess in zip(index, columns, expected, strict=True):
-                out[i].append(_reason(detector.columns[j], float(shares[i, j]), texts[i][j], guess))
-    return [tuple(row) for row in out]
-
-
-def repair_gains(detector: Detector, rows: Encoded) -> Floats:
-    """How many nats of a row's surprise go when a column is hidden (n, columns).
-
-    The column whose hiding leaves the least surprise in the others is the culprit: a wrong amount makes the
-    price beside it look wrong too, but only without the amount does the rest of the row fit together.
-    """
-    columns = len(detector.columns)
-    out = np.zeros((len(rows), columns))
-    step = max(ASKED_CELLS // columns, 1)
+    step = max(ASKED_CELLS // len(detector.columns), 1)
+    out: list[tuple[Reason, ...]] = []
     for start in range(0, len(rows), step):
-        some = rows.take(slice(start, start + step))
-        whole = _surprise(detector, some).sum(axis=1)
-        hidden = _stacked([_hide(detector.scorer, some, j) for j in range(columns)])
-        left = _surprise(detector, hidden).reshape(columns, len(some), columns)
-        left[np.arange(columns), :, np.arange(columns)] = 0.0
-        out[start : start + step] = np.maximum(whole - left.sum(axis=2), 0.0).T
+        part = slice(start, start + step)
+        out += _reasons(detector, rows.take(part), surprise[part], texts[part])
     return out
 
 
-def _surprise(detector: Detector, rows: Encoded) -> Floats:
-    return column_surprise(detector.terms.columns, detector.scorer.deviances(rows).columns.mean(axis=0))
+def _reasons(
+    detector: Detector, rows: Encoded, surprise: Floats, texts: Sequence[Sequence[str]]
+) -> list[tuple[Reason, ...]]:
+    """Hide every column of every row at once; what is left tells the culprit, the outputs what was expected."""
+    gains, outputs = repairs(detector, rows, surprise)
+    shares = gains / np.maximum(gains.sum(axis=1, keepdims=True), 1e-12)
+    order = np.argsort(-gains, axis=1, kind="stable")[:, :REASONS]
+    out = []
+    for i, ranked in enumerate(order.tolist()):
+        chosen = [j for rank, j in enumerate(ranked) if rank == 0 or shares[i, j] >= LEAST_SHARE]
+        guesses = [_guess(detector, j, outputs[j, i]) for j in chosen]
+        out.append(
+            tuple(
+                _reason(detector.columns[j], float(shares[i, j]), texts[i][j], guess)
+                for j, guess in zip(chosen, guesses, strict=True)
+            )
+        )
+    return out
+
+
+def repairs(detector: Detector, rows: Encoded, surprise: Floats) -> tuple[Floats, Floats]:
+    """How many nats of a row's surprise go when a column is hidden (n, columns), and the outputs then.
+
+    The column whose hiding leaves the least surprise in the others is the culprit: a wrong amount makes the
+    price beside it look wrong too, but only without the amount does the rest of the row fit together.
+
+    Returns:
+        The gains, and the members' mean outputs (columns, n, width).
+    """
+    scorer, columns = detector.scorer, len(detector.columns)
+    hidden = _stacked([_hide(scorer, rows, j) for j in range(columns)])
+    means, left = np.zeros((len(hidden), scorer.encoding.width)), np.zeros((len(hidden), columns))
+    for at, outputs, _ in scorer.vae.blocks(np.hstack([hidden.x, hidden.hidden]), SMALL_BLOCK):
+        means[at] = outputs.mean(axis=0)
+        contributions = scorer.by_column(scorer.judge(hidden.take(at), outputs)).mean(axis=0)
+        left[at] = column_surprise(detector.terms.columns, contributions)
+    others = left.reshape(columns, len(rows), columns)
+    others[np.arange(columns), :, np.arange(columns)] = 0.0
+    gains = np.maximum(surprise.sum(axis=1) - others.sum(axis=2), 0.0).T
+    return gains, means.reshape(columns, len(rows), -1)
 
 
 def _stacked(parts: list[Encoded]) -> Encoded:
@@ -98,17 +112,6 @@ def _reason(column: str, share: float, value: str, guess: tuple[str, str, str]) 
     text = f"{column} {shown}" + (f", expected {expected}" if expected else "")
     text += f" ({low} to {high})" if low else ""
     return Reason(column=column, share=round(share, 4), value=value, expected=expected, low=low, high=high, text=text)
-
-
-def _expected(detector: Detector, rows: Encoded, columns: NDArray[np.intp]) -> list[tuple[str, str, str]]:
-    """Expected value and interval of one hidden column a row, as text."""
-    guesses: list[tuple[str, str, str]] = [("", "", "")] * len(rows)
-    for column in np.unique(columns):
-        index = np.flatnonzero(columns == column)
-        outputs = _outputs(detector.scorer, _hide(detector.scorer, rows.take(index), column)).mean(axis=0)
-        for i, row in zip(index, outputs, strict=True):
-            guesses[i] = _guess(detector, int(column), row)
-    return guesses
 
 
 def _guess(detector: Detector, column: int, outputs: Floats) -> tuple[str, str, str]:

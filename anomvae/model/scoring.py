@@ -62,11 +62,12 @@ class Scorer:
         shape = (self.vae.members, len(rows))
         out, kl = np.zeros((*shape, len(self.encoding.features))), np.zeros(shape)
         for at, outputs, block_kl in self.vae.blocks(np.hstack([rows.x, rows.hidden])):
-            out[:, at] = self._block(rows.take(at), outputs)
+            out[:, at] = self.judge(rows.take(at), outputs)
             kl[:, at] = block_kl
         return out, kl
 
-    def _block(self, rows: Encoded, outputs: Floats) -> Floats:
+    def judge(self, rows: Encoded, outputs: Floats) -> Floats:
+        """Deviance of every feature (members, n, features), given the outputs (members, n, width) for these rows."""
         members, n = outputs.shape[:2]
         dev = np.zeros((members, n, len(self.encoding.features)))
         sigma = self.vae.arrays["sigma"][:, None, self._numbers].astype(np.float64)

@@ -62,16 +62,20 @@ class VAE:
         """Outputs of the value path (members, n, outputs): means of numbers, logits of the rest."""
         return self._linear("output", self._through("decoder", z))
 
-    def blocks(self, x: NDArray[np.float64]) -> Iterator[tuple[slice, Floats, Floats]]:
+    def blocks(self, x: NDArray[np.float64], size: int = BLOCK) -> Iterator[tuple[slice, Floats, Floats]]:
         """Run rows (n, inputs) block by block.
+
+        Args:
+            x: the rows.
+            size: rows of a block; one question is always asked with one size, so that its answer keeps its bits.
 
         Yields:
             The rows' slice, their outputs (members, rows, outputs) and their KL (members, rows).
         """
-        for start in range(0, len(x), BLOCK):
-            rows = slice(start, min(start + BLOCK, len(x)))
+        for start in range(0, len(x), size):
+            rows = slice(start, min(start + size, len(x)))
             count = rows.stop - start
-            block = np.zeros((self.inputs, BLOCK), dtype=np.float64)
+            block = np.zeros((self.inputs, size), dtype=np.float64)
             block[:, :count] = x[rows].T
             mu, logvar = self.posterior(block)
             outputs = self.decode(mu)[:, :, :count].transpose(0, 2, 1)

@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 
 from anomvae import disk
+from anomvae.comparison import Added, GenerateResult, Picture
 from anomvae.data.synthetic import Form, RowWriter, open_rows
 from anomvae.data.writer import output_suffix
 from anomvae.errors import UsageError
@@ -27,7 +28,6 @@ from anomvae.model.schema import Values
 from anomvae.model.synthesis import BLOCK, Generator
 from anomvae.pipeline.like import Given, read_given, wishes
 from anomvae.pipeline.select import parse, spoken
-from anomvae.results import Added, GenerateResult, Picture
 from anomvae.settings import Dialect, GenerateSettings
 
 Columns = dict[str, Values]

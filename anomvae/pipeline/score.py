@@ -6,13 +6,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, BinaryIO
 
 import numpy as np
 
 from anomvae import disk
 from anomvae.data import header
 from anomvae.data.reader import Table, TextBatch, columns_of
+from anomvae.data.source import Base
 from anomvae.data.writer import ScoredRow, Writer, open_writer, output_suffix
 from anomvae.errors import AnomvaeError, DataError, UsageError
 from anomvae.model.calibration import critical_severity, file_p_value, verdict
@@ -26,6 +27,7 @@ from anomvae.results import (
     FileResult,
     Reason,
     RejectedRow,
+    RowResult,
     ScoreResult,
 )
 from anomvae.settings import Dialect, ScoreSettings
@@ -72,7 +74,7 @@ def score(
     return ScoreResult(
         model=model,
         model_id=detector.model_id,
-        alpha=_alpha(detector, settings),
+        alpha=alpha_of(detector, settings),
         rows=sum(one.rows for one in done),
         scored=sum(one.scored for one in done),
         rejected=sum(one.rejected for one in done),
@@ -105,7 +107,7 @@ def score_file(
     Raises:
         DataError: the file is refused; nothing was written.
     """
-    run = _Run(file, detector, settings, progress)
+    run = Scoring(file, detector, settings, progress)
     if target is None:
         return run.into(None)
     if target != "-":
@@ -120,13 +122,34 @@ def score_file(
     return result
 
 
-class _Run:
-    """One file on its way through a detector."""
+class Scoring:
+    """One file on its way through a detector.
 
-    def __init__(self, file: str, detector: Detector, settings: ScoreSettings, progress: Progress) -> None:
+    Args:
+        file: the path, or `-`.
+        detector: the fitted model.
+        settings: what to write and tell.
+        progress: called with the file and rows so far.
+        opened: the file, opened by the caller; None to open it by name.
+        base: of a grown file, score only the rows after this part.
+        flagged: called with every flagged row; which rows are critical is known only at the end.
+    """
+
+    def __init__(
+        self,
+        file: str,
+        detector: Detector,
+        settings: ScoreSettings,
+        progress: Progress,
+        *,
+        opened: BinaryIO | None = None,
+        base: Base | None = None,
+        flagged: Callable[[RowResult], None] = lambda row: None,
+    ) -> None:
         self.file, self.detector, self.settings, self.progress = file, detector, settings, progress
-        self.alpha = _alpha(detector, settings)
+        self.alpha = alpha_of(detector, settings)
         self.tally = Tally(_shown(file), settings.top)
+        self._opened, self._base, self._flagged = opened, base, flagged
 
     def into(self, out: IO[bytes] | None, target: str = "", suffix: str = "") -> FileResult:
         """Score every batch; rows go to `out`, if there is one.
@@ -136,7 +159,7 @@ class _Run:
         """
         started = time.monotonic()
         about = self.detector.about
-        self.table = Table(self.file, about.dialect if about else Dialect())
+        self.table = Table(self.file, about.dialect if about else Dialect(), self._opened, self._base)
         self.positions = _positions(self.table, self.detector, self.settings)
         writer = open_writer(out, suffix, self.table.names, self._text_positions()) if out else None
         for batch in self.table.batches():
@@ -150,6 +173,11 @@ class _Run:
             writer.close()
         return self._result((target,) if out else (), round(time.monotonic() - started, 3))
 
+    @property
+    def critical(self) -> float:
+        """The severity tenth from which flagged rows are critical."""
+        return critical_severity(self.tally.by_severity)
+
     def _score(self, batch: TextBatch, writer: Writer | None) -> None:
         batch, columns = typed(batch, self.table, self.positions, self.detector)
         if not batch.rows:
@@ -161,9 +189,11 @@ class _Run:
         self.tally.notice(self.detector, encoded, columns)
         flagged = np.flatnonzero(flags)
         texts = [[batch.rows[i][at] for at in self.positions] for i in flagged]
-        told = reasons(self.detector, encoded.take(flagged), texts)
+        told = reasons(self.detector, encoded.take(flagged), scores.surprise[flagged], texts)
         for i, why in zip(flagged.tolist(), told, strict=True):
-            self.tally.remember(row_result(self.tally.file, batch.lines[i], scores, i, why))
+            row = row_result(self.tally.file, batch.lines[i], scores, i, why)
+            self.tally.remember(row)
+            self._flagged(row)
         if writer:
             blamed = dict(zip(flagged.tolist(), told, strict=True))
             chosen = range(len(batch.rows)) if self.settings.emit == "all" else flagged.tolist()
@@ -179,7 +209,7 @@ class _Run:
 
     def _result(self, outputs: tuple[str, ...], seconds: float) -> FileResult:
         table, tally = self.table, self.tally
-        critical = critical_severity(tally.by_severity)
+        critical = self.critical
         p_file = file_p_value(tally.scored, tally.flagged, self.alpha, self.detector.calibration.effective)
         return FileResult(
             file=tally.file,
@@ -252,7 +282,8 @@ def _scored_row(batch: TextBatch, scores: Scores, i: int, flag: bool, why: tuple
     )
 
 
-def _alpha(detector: Detector, settings: ScoreSettings) -> float:
+def alpha_of(detector: Detector, settings: ScoreSettings) -> float:
+    """The false-alarm rate of a run: the settings' own, or the model's."""
     return detector.calibration.alpha if settings.alpha is None else settings.alpha
 
 

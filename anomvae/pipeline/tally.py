@@ -55,13 +55,15 @@ class Tally:
 
     def notice(self, detector: Detector, encoded: Encoded, columns: dict[str, Values]) -> None:
         """Count values never seen, and gaps by column."""
+        gaps, news = encoded.gap.sum(axis=0), (encoded.gap & encoded.novel).sum(axis=0)
+        unseen = np.asarray((encoded.novel & ~encoded.gap).any(axis=0))
         for j, feature in enumerate(detector.scorer.encoding.features):
             if feature.part not in ("value", "era"):
                 continue
-            self.missing[feature.column] += int(encoded.gap[:, j].sum())
-            self.surprising[feature.column] += int((encoded.gap & encoded.novel)[:, j].sum())
+            self.missing[feature.column] += int(gaps[j])
+            self.surprising[feature.column] += int(news[j])
             self.imprecise[feature.column] += imprecise(columns[feature.column])
-            if columns[feature.column].dtype == object and len(self.unseen) < 1000:
+            if unseen[j] and columns[feature.column].dtype == object and len(self.unseen) < 1000:
                 for i in np.flatnonzero(encoded.novel[:, j] & ~encoded.gap[:, j]):
                     self.unseen[feature.column, str(columns[feature.column][i])] += 1
 

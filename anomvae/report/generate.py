@@ -4,8 +4,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from anomvae.comparison import GenerateResult, Picture
 from anomvae.report.terminal import cell
-from anomvae.results import GenerateResult, Picture
 
 SHADES = " ░▒▓█"
 

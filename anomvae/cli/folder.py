@@ -1,0 +1,283 @@
+"""A run over a folder, for `watch` and `score FOLDER`: locks, signals, and what is told while it goes on."""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+import anomvae
+from anomvae.cli import show
+from anomvae.cli.exits import found
+from anomvae.deliveries import Counters, HealthResult, Quarantined, StoppedResult
+from anomvae.errors import UsageError, worst
+from anomvae.results import FileResult, Waits
+from anomvae.settings import ScoreSettings, WatchSettings, seconds
+from anomvae.storage import health
+
+if TYPE_CHECKING:
+    from anomvae.inbox.inbox import Inbox
+    from anomvae.pipeline.watch import Run
+
+GRACE = 8.0  # seconds that a file in work gets to finish after SIGTERM
+Said = FileResult | Quarantined | str
+
+
+class Plan(msgspec.Struct, kw_only=True):
+    """What one run over a folder was asked for."""
+
+    mode: str
+    folder: Path
+    out: Path
+    model: str
+    settings: ScoreSettings
+    watch: WatchSettings
+    say: Callable[[Said], None]
+    show: Callable[[HealthResult], None] | None = None
+    publish: Callable[[HealthResult], None] = lambda told: None
+    ready: Callable[[], None] = lambda: None
+    timeout: float | None = None
+
+
+class Ended(msgspec.Struct):
+    """How a run ended: what it did, the exit code, why it ended, and what it left."""
+
+    counters: Counters
+    code: int
+    why: str
+    left: tuple[Waits, ...]
+    seconds: float
+    model_id: str
+    alpha: float
+
+
+def run_folder(plan: Plan) -> Ended:
+    """Carry out one run, from the locks to the last sign of life.
+
+    Raises:
+        HeldError: another instance works on the folder.
+        AnomvaeError: the run could not begin, or could not go on.
+    """
+    os.umask(0o077)
+    check_folders(plan.folder, plan.out)
+    idle = seconds(plan.watch.idle_exit) if plan.watch.idle_exit else None
+    with ExitStack() as stack:
+        inbox = stack.enter_context(_inbox(plan))
+        _hold(stack, plan, inbox)
+        from anomvae.pipeline.beat import Beat
+        from anomvae.pipeline.model import Reloading
+        from anomvae.pipeline.moves import check
+        from anomvae.pipeline.watch import Run
+        from anomvae.storage import model_file
+        from anomvae.storage.store import Store
+
+        model = Reloading(plan.model, model_file.load, plan.say)
+        if plan.mode == "watch" and model_file.writable_by_others(Path(plan.model)):
+            plan.say(f"warning: {plan.model} or its folder can be written by other users, who could replace the model")
+        if plan.watch.after == "move":
+            check(plan.folder, plan.out)
+        store = Store(plan.out)
+        stack.callback(store.close)
+        for warning in store.warnings:
+            plan.say(f"warning: {warning}")
+        _claim(store, plan.folder)
+        ends = _Ends(plan, idle)
+        beat = Beat(plan.folder, plan.out, plan.mode, model, datetime.now(UTC), show=plan.show, check=ends.check)
+        run = Run(
+            inbox, store, model, plan.settings, plan.watch, patient=plan.mode == "watch", tell=ends.tell, beat=beat
+        )
+        inbox.settler.known = run.known
+        stack.enter_context(ends.signals(run))
+        number = store.ledger.begin_run(plan.mode, _now(), os.getpid(), anomvae.__version__, model.detector.model_id)
+        _skip_existing(store, run, plan)
+        if plan.mode == "watch":
+            inbox.listen()
+        beat(run)
+        plan.ready()
+        health.notify("READY=1")
+        try:
+            run.go(inbox.forever() if plan.mode == "watch" else inbox.once())
+        finally:
+            health.notify("STOPPING=1")
+            plan.publish(beat.publish(run, "stopped"))
+        store.ledger.end_run(number, _now())
+        left = run.waiting(1000)
+        return Ended(
+            run.counters, ends.code(), ends.why, left, round(run.clock() - run.started, 2),
+            model.detector.model_id, run.alpha(),
+        )  # fmt: skip
+
+
+def stopped(ended: Ended) -> StoppedResult:
+    """The last line of a run."""
+    return StoppedResult(why=ended.why, seconds=ended.seconds, left=len(ended.left), counters=ended.counters)
+
+
+class _Ends:
+    """What may end a run, and which exit code it has earned."""
+
+    def __init__(self, plan: Plan, idle: float | None) -> None:
+        self.plan, self.idle = plan, idle
+        self.why = "nothing more to do"
+        self.codes = [0]
+        self._signal = 0
+
+    def tell(self, said: Said) -> None:
+        if isinstance(said, Quarantined):
+            self.codes.append(3)
+        elif isinstance(said, FileResult) and found(said, self.plan.settings.fail_on):
+            self.codes.append(1)
+        self.plan.say(said)
+
+    def check(self, run: "Run") -> None:
+        if self._signal and run.drop_at is None:
+            run.drop_at = run.clock() + GRACE
+        if self.plan.timeout is not None and run.clock() - run.started >= self.plan.timeout and run.drop_at is None:
+            self.why, run.drop_at, run.inbox.stop = "--timeout", run.clock(), True
+        if self.idle is not None and run.clock() - run.last_work >= self.idle and not _pending(run.inbox):
+            self.why, run.inbox.stop = "--idle-exit", True
+
+    def code(self) -> int:
+        if self._signal:
+            return 130 if self._signal == signal.SIGINT or self.plan.mode == "score" else 0
+        return worst(self.codes)
+
+    @contextmanager
+    def signals(self, run: "Run") -> Iterator[None]:
+        """SIGTERM, SIGINT and SIGHUP end the run, a second one at once; SIGUSR1 looks into the folder now."""
+
+        def end(number: int, frame: Any) -> None:
+            if self._signal:
+                os._exit(130)
+            self._signal, self.why = number, signal.Signals(number).name
+            run.inbox.stop = True
+
+        def look(number: int, frame: Any) -> None:
+            run.inbox.rescan = True
+
+        wanted = {signal.SIGTERM: end, signal.SIGINT: end, signal.SIGHUP: end, signal.SIGUSR1: look}
+        before = {}
+        with suppress(ValueError):  # not the main thread: then nobody signals it
+            for number, handler in wanted.items():
+                if signal.getsignal(number) is not signal.SIG_IGN:
+                    before[number] = signal.signal(number, handler)
+        try:
+            yield
+        finally:
+            for number, old in before.items():
+                signal.signal(number, old)
+
+
+def _pending(inbox: "Inbox") -> bool:
+    return any(waiting.reason != "unreadable" for waiting in inbox.settler.waiting.values())
+
+
+@contextmanager
+def _inbox(plan: Plan) -> Iterator["Inbox"]:
+    from anomvae.inbox.inbox import Inbox, Rules
+
+    native = {"auto": None, "native": True, "poll": False}[plan.watch.observer]
+    rules = Rules(
+        patterns=plan.watch.pattern,
+        settle=seconds(plan.watch.settle),
+        rescan=seconds(plan.watch.rescan),
+        recursive=plan.watch.recursive,
+        marker=plan.watch.marker(),
+        native=native,
+    )
+    try:
+        inbox = Inbox(plan.folder, rules, lambda path, stat: False, time.monotonic)
+    except OSError as error:
+        raise UsageError(f"{plan.folder}: this folder cannot be opened ({error.strerror}).") from error
+    try:
+        yield inbox
+    finally:
+        inbox.close()
+
+
+def _hold(stack: ExitStack, plan: Plan, inbox: "Inbox") -> None:
+    """Two locks: nobody else reads this input folder, nobody else writes this output folder."""
+
+    def hold_input() -> None:
+        health.hold(inbox.scanner.descriptor, str(plan.folder))
+
+    hold_input()
+    inbox.replaced = hold_input
+    stack.callback(os.close, health.hold_output(plan.out, _now()))
+
+
+def _claim(store: Any, folder: Path) -> None:
+    """One output folder belongs to one input folder: paths in the ledger are relative to it."""
+    here = str(folder.resolve())
+    owner = store.ledger.meta("folder")
+    if owner not in (None, here) and Path(owner).is_dir():
+        raise UsageError(f"{store.out}: holds the results of {owner}; name another output folder with -o.")
+    if owner != here:
+        store.ledger.set_meta("folder", here)
+
+
+def _skip_existing(store: Any, run: "Run", plan: Plan) -> None:
+    """`--existing skip` holds for a new output folder only: later, what arrived while nobody looked must be scored."""
+    if store.ledger.meta("existing") is None:
+        if plan.watch.existing == "skip" and not store.ledger.ids():
+            plan.say(f"{run.skip_existing():,} files that are there already are left alone (--existing skip)")
+        store.ledger.set_meta("existing", plan.watch.existing)
+
+
+def check_folders(folder: Path, out: Path) -> None:
+    """Refuse folders that would feed on each other, and an output on a network file system.
+
+    Raises:
+        UsageError: as above, or the input is no folder.
+    """
+    from anomvae.inbox.probe import file_system, on_network
+
+    if not folder.is_dir():
+        raise UsageError(f"{folder}: is not a folder.")
+    source, target = folder.resolve(), out.resolve()
+    if source == target or source in target.parents or target in source.parents:
+        raise UsageError(f"{out}: the output folder and {folder} must not lie in each other; name another with -o.")
+    existing = next(place for place in (target, *target.parents) if place.exists())
+    if on_network(existing):
+        kind = file_system(existing)
+        raise UsageError(f"{out}: is on a network file system ({kind}), where a ledger is not safe; use a local disk.")
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+class Plain:
+    """Says one line a delivery: text, or JSON; quiet: only what somebody should look at, on stderr."""
+
+    def __init__(self, settings: ScoreSettings, *, as_json: bool, quiet: bool) -> None:
+        self.settings, self.as_json, self.quiet = settings, as_json, quiet
+
+    def __call__(self, said: Said) -> None:
+        """Say it."""
+        if isinstance(said, str):
+            show.note(f"anomvae: {said}", quiet=False)
+        elif self.as_json:
+            self.json(said)
+        elif not self.quiet:
+            self._print(said, stderr=False)
+        elif isinstance(said, Quarantined) or found(said, self.settings.fail_on):
+            self._print(said, stderr=True)
+
+    def json(self, record: Any) -> None:
+        """One object on one line, at once."""
+        sys.stdout.write(msgspec.json.encode(record).decode() + "\n")
+        sys.stdout.flush()
+
+    def _print(self, said: FileResult | Quarantined, *, stderr: bool) -> None:
+        from anomvae.report.folder import delivery_line
+        from anomvae.report.terminal import console
+
+        line = delivery_line(said, datetime.now(UTC).strftime("%H:%M:%S"))
+        console(stderr=stderr).print(line, soft_wrap=True)

@@ -1,0 +1,25 @@
+"""anomvae retry."""
+
+from pathlib import Path
+
+import click
+
+from anomvae.cli import options, show
+from anomvae.deliveries import RetryResult
+
+
+@click.command("retry")
+@click.argument("out")
+@click.argument("ids", nargs=-1, required=True, metavar="ID...")
+@options.everywhere
+def command(out: str, ids: tuple[str, ...], as_json: bool, quiet: bool, debug: bool) -> int:
+    """Have quarantined deliveries judged again, by a `watch` that is running or by the next run.
+
+    OUT is the output folder, ID a delivery's id or its first characters; `anomvae status OUT` lists them.
+    """
+    from anomvae.pipeline.retry import retry
+    from anomvae.report.folder import retry_report
+
+    result = RetryResult(out=out, retried=tuple(retry(Path(out), ids)))
+    show.result(result, retry_report, as_json=as_json, quiet=quiet)
+    return 0

@@ -1,0 +1,170 @@
+"""The nouns of a watched folder: what became of each delivery, and how the run over them is doing.
+
+Manifests and quarantine reasons are files beside the results; the ledger can be rebuilt from them.
+"""
+
+import base64
+
+from anomvae.results import FileResult, Record, Verdict, Waits
+
+
+class Manifest(Record, frozen=True, kw_only=True, tag_field="schema", tag="anomvae.manifest/1"):
+    """Beside every result of a watched folder: all that the ledger knows of it, so that it can be rebuilt.
+
+    `file` is the path below the input folder, printable; `path_base64` its bytes. `generation` counts the different
+    contents under this path. A grown file has a `parent_id`, and `base_rows` rows before its first. `continues`: a
+    grown version may continue this one after `lines` physical lines. `alerts_sha256`: of its lines in alerts.jsonl.
+    """
+
+    sequence: int
+    delivery_id: str
+    file: str
+    path_base64: str
+    generation: int
+    sha256: str
+    size: int
+    parent_id: str | None
+    base_rows: int
+    continues: bool
+    lines: int
+    result_name: str
+    result_sha256: str
+    alerts_sha256: str
+    move: bool
+    model_id: str
+    version: str
+    committed_utc: str
+    result: FileResult
+
+    def path(self) -> bytes:
+        """The path below the input folder, as bytes."""
+        return base64.b64decode(self.path_base64)
+
+
+class Quarantined(Record, frozen=True, kw_only=True, tag_field="schema", tag="anomvae.quarantined/1"):
+    """A delivery that is no table of this schema: why, where, and how to have it judged again."""
+
+    sequence: int
+    delivery_id: str
+    file: str
+    path_base64: str
+    generation: int
+    sha256: str
+    size: int
+    reason_code: str
+    message: str
+    line: int | None
+    column: str | None
+    offset: int | None
+    excerpt: str
+    retry: str
+    move: bool
+    model_id: str
+    version: str
+    committed_utc: str
+
+    def path(self) -> bytes:
+        """The path below the input folder, as bytes."""
+        return base64.b64decode(self.path_base64)
+
+
+class Line(Record, frozen=True, kw_only=True):
+    """One finished delivery in a list of them."""
+
+    delivery_id: str
+    at: str
+    file: str
+    verdict: Verdict
+    rows: int
+    flagged: int
+    critical: int
+    told: str
+
+
+class Counters(Record, frozen=True, kw_only=True):
+    """What a run has done since it started."""
+
+    files: int = 0
+    quarantined: int = 0
+    duplicates: int = 0
+    vanished: int = 0
+    rows: int = 0
+    scored: int = 0
+    rejected: int = 0
+    flagged: int = 0
+    critical: int = 0
+
+
+class HealthResult(Record, frozen=True, kw_only=True, tag_field="schema", tag="anomvae.health/1"):
+    """How a run over a folder is doing; `health.json` holds the latest.
+
+    `state` is `running`, `paused` (our own fault: `paused` says which) or `stopped`. `watcher` is `native`, `poll`,
+    `degraded` or `off`. `clock` is the monotonic clock of this `boot`. `problems` is empty when all is well. `rates`
+    are the flag rates of the newest files.
+    """
+
+    folder: str
+    out: str
+    mode: str
+    state: str
+    pid: int
+    host: str
+    boot: str
+    clock: float
+    started_utc: str
+    at_utc: str
+    model: str
+    model_id: str
+    alpha: float
+    watcher: str
+    restarts: int
+    last_scan_seconds: float
+    backlog: int
+    oldest_wait_seconds: float
+    inflight: str
+    paused: str
+    problems: tuple[str, ...]
+    counters: Counters
+    waiting: tuple[Waits, ...]
+    skipped: dict[str, int]
+    recent: tuple[Line, ...]
+    rates: tuple[float, ...]
+
+
+class StoppedResult(Record, frozen=True, kw_only=True, tag_field="schema", tag="anomvae.stopped/1"):
+    """A run over a folder has ended, and why."""
+
+    why: str
+    seconds: float
+    left: int
+    counters: Counters
+
+
+class StatusResult(Record, frozen=True, kw_only=True, tag_field="schema", tag="anomvae.status/1"):
+    """Health and history of an output folder, from its health file and its ledger."""
+
+    out: str
+    healthy: bool
+    problems: tuple[str, ...]
+    health: HealthResult | None
+    age_seconds: float | None
+    files: int
+    rows: int
+    scored: int
+    rejected: int
+    flagged: int
+    critical: int
+    anomalous: int
+    quarantined: int
+    recent: tuple[Line, ...]
+    in_quarantine: tuple[Line, ...]
+
+
+class RetryResult(Record, frozen=True, kw_only=True, tag_field="schema", tag="anomvae.retry/1"):
+    """Deliveries that will be judged again by the next run."""
+
+    out: str
+    retried: tuple[str, ...]
+
+
+RECORDS = (Manifest, Quarantined, HealthResult, StoppedResult, StatusResult, RetryResult)

@@ -1,0 +1,1 @@
+"""A folder to an iterator of settled files. Knows paths and time, nothing of tables or models."""

@@ -1,0 +1,123 @@
+"""When a file is complete: observations and a clock in, settled files out. Pure; it opens nothing itself.
+
+A file is settled when its size, times and inode were the same in two looks at least `settle` seconds apart by
+the monotonic clock, nobody has it open for writing, and its last line ends; a file without a final line end
+waits five times longer, since many exporters omit it. Where writers cannot be seen, it waits three times as long.
+"""
+
+import heapq
+from collections.abc import Callable
+
+import msgspec
+
+from anomvae.inbox.probe import Probe
+from anomvae.inbox.scanner import Scan, Stat
+
+BLIND = 3  # times longer where writers cannot be seen
+UNENDED = 5  # times longer, beyond settling, where the last line has no end
+REPROBE = 0.5  # seconds until a writer is looked for again
+REOPEN = 10.0  # seconds until a file that may not be read is tried again
+MOST_READY = 10_000
+
+
+class Arrival(msgspec.Struct, frozen=True):
+    """A settled file: its path's bytes, its state, and how long it has been still, in seconds."""
+
+    path: bytes
+    stat: Stat
+    quiet: float
+
+
+class Waiting(msgspec.Struct):
+    """A file that is not settled, or not done: since when it is still, why it waits, when to look again."""
+
+    stat: Stat
+    since: float
+    seen: float
+    reason: str = "settling"
+    due: float = 0.0
+
+
+class Settler:
+    """Decides which files are complete.
+
+    Args:
+        settle: seconds of stillness.
+        known: whether this state of a path was judged already.
+        probe: asks one file about its writers and its end; None where it cannot be opened now.
+        trusted: files are complete as soon as they are seen (a producer's marker says so).
+    """
+
+    def __init__(
+        self,
+        settle: float,
+        known: Callable[[bytes, Stat], bool],
+        probe: Callable[[bytes], Probe | None],
+        *,
+        trusted: bool = False,
+    ) -> None:
+        self.settle, self.trusted = settle, trusted
+        self.known, self._probe = known, probe
+        self.waiting: dict[bytes, Waiting] = {}
+        self.vanished = 0
+        self.first_seen = 0
+
+    def look(self, now: float, scan: Scan) -> list[Arrival]:
+        """Take one scan; returns the settled files, the oldest (by mtime, then name) first."""
+        self.first_seen = 0
+        for path, stat in scan.files.items():
+            self._notice(now, path, stat)
+        if scan.complete:
+            for path in [path for path in self.waiting if path not in scan.files]:
+                gone = self.waiting.pop(path)
+                self.vanished += now - gone.since >= self.settle
+        due = ((w.stat.mtime_ns, path) for path, w in self.waiting.items() if w.due <= now and path in scan.files)
+        ready = []
+        for _, path in heapq.nsmallest(MOST_READY, due):
+            if self._settled(now, path):
+                ready.append(Arrival(path, self.waiting[path].stat, now - self.waiting[path].since))
+        return ready
+
+    def next_due(self) -> float | None:
+        """When the next file may be settled; None where nothing waits."""
+        return min((waiting.due for waiting in self.waiting.values()), default=None)
+
+    def done(self, path: bytes) -> None:
+        """A file was judged, or is of no more concern."""
+        self.waiting.pop(path, None)
+
+    def hold(self, path: bytes, reason: str, until: float) -> None:
+        """Look at a file again at a given time, not before; a change of the file starts afresh."""
+        if path in self.waiting:
+            self.waiting[path].reason, self.waiting[path].due = reason, until
+
+    def _notice(self, now: float, path: bytes, stat: Stat) -> None:
+        waiting = self.waiting.get(path)
+        if waiting is not None and waiting.stat == stat:
+            return
+        if self.known(path, stat):
+            self.waiting.pop(path, None)
+            return
+        self.first_seen += waiting is None
+        due = now if self.trusted else now + self.settle
+        seen = now if waiting is None else waiting.seen
+        self.waiting[path] = Waiting(stat, since=now, seen=seen, due=due)
+
+    def _settled(self, now: float, path: bytes) -> bool:
+        waiting = self.waiting[path]
+        if self.trusted:
+            return True
+        answer = self._probe(path)
+        if answer is None:
+            waiting.reason, waiting.due = "unreadable", now + max(self.settle, REOPEN)
+            return False
+        if answer.written:
+            waiting.reason, waiting.due = "open by a writer", now + REPROBE
+            return False
+        needed = self.settle * (BLIND if answer.written is None else 1)
+        needed += 0.0 if answer.ended else UNENDED * self.settle
+        if now - waiting.since < needed:
+            waiting.reason = "settling" if answer.ended else "its last line has no end"
+            waiting.due = waiting.since + needed
+            return False
+        return True

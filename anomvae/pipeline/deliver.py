@@ -1,0 +1,156 @@
+"""One delivery: an open file in, scored rows and alerts under temporary names out. `watch` and `score FOLDER` share it.
+
+The file is read twice, first for its hash, then for its rows, and both hashes must agree: whatever a writer does in
+between, rows never come from a mixture. Between the two stands the ledger: a content that was judged is not read
+again, and of a grown file whose old part is the same bytes only the new rows are.
+"""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import msgspec
+
+from anomvae import disk
+from anomvae.data.source import Base
+from anomvae.errors import DataError
+from anomvae.model.detector import Detector
+from anomvae.pipeline.score import Scoring
+from anomvae.results import FileResult, RowResult
+from anomvae.settings import ScoreSettings
+
+CHUNK = 1 << 20
+ALL = 1 << 62
+
+
+class ChangedError(Exception):
+    """The file changed while it was read; what was read is thrown away."""
+
+
+class DroppedError(Exception):
+    """The file in work was given up, because the run has to end; it will be judged by the next one."""
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """What to do with one open file; plain data, so that another process can do it."""
+
+    name: str
+    delivery_id: str
+    sha256: str
+    settings: ScoreSettings
+    suffix: str
+    result: str
+    alerts: str
+    target: str
+    base_size: int = 0
+    base_lines: int = 0
+
+
+class Scored(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of it: `alerts_sha256` is of the lines at `Job.alerts`, empty where no row is flagged."""
+
+    result: FileResult
+    result_sha256: str
+    alerts_sha256: str
+    lines: int
+    continues: bool
+
+
+class Fingerprint(msgspec.Struct, frozen=True):
+    """Hash of a whole content, and the hash state after its first `base_size` bytes."""
+
+    sha256: str
+    base: Any
+
+
+def fingerprint(file: BinaryIO, base_size: int, tick: Callable[[], None]) -> Fingerprint:
+    """Hash an open file from its start; `base` is None where it is shorter than `base_size`."""
+    digest = hashlib.sha256()
+    file.seek(0)
+    whole = _feed(digest, file, base_size, tick) == base_size
+    base = digest.copy() if whole else None
+    _feed(digest, file, ALL, tick)
+    return Fingerprint(digest.hexdigest(), base)
+
+
+def _feed(digest: Any, file: BinaryIO, size: int, tick: Callable[[], None]) -> int:
+    """Hash the next `size` bytes of a file; returns how many there were."""
+    left = size
+    while left and (chunk := file.read(min(CHUNK, left))):
+        digest.update(chunk)
+        left -= len(chunk)
+        tick()
+    return size - left
+
+
+def work(file: BinaryIO, job: Job, detector: Detector, tick: Callable[[], None]) -> Scored:
+    """Score an open file into `job.result` and `job.alerts`.
+
+    Raises:
+        DataError: the file is refused.
+        ChangedError: its content is no longer the one of `job.sha256`.
+        EnvironmentFault: a result could not be written.
+    """
+    base = _base(file, job, tick) if job.base_size else None
+    spool = Path(job.alerts + ".rows")
+    encode = msgspec.json.Encoder().encode
+    with disk.faults("the result could not be written"), disk.create(spool) as rows:
+
+        def spooled(row: RowResult) -> None:
+            rows.write(encode(row) + b"\n")
+
+        scoring = Scoring(
+            job.name,
+            detector,
+            job.settings,
+            lambda name, count: tick(),
+            opened=file,
+            base=base,
+            flagged=spooled,
+        )
+        try:
+            with disk.create(Path(job.result)) as out:
+                result = scoring.into(out, job.target, job.suffix)
+                disk.sync(out)
+        except DataError:
+            _same(file, job, tick)
+            raise
+        if scoring.table.sha256 != job.sha256:
+            raise ChangedError(job.name)
+        rows.seek(0)
+        alerts = _alerts(rows, Path(job.alerts), job.delivery_id, scoring.critical) if result.flagged else ""
+    disk.remove(spool)
+    return Scored(
+        result=msgspec.structs.replace(result, delivery_id=job.delivery_id, continues=base is not None),
+        result_sha256=disk.sha256(Path(job.result)),
+        alerts_sha256=alerts,
+        lines=scoring.table.lines,
+        continues=scoring.table.continues,
+    )
+
+
+def _base(file: BinaryIO, job: Job, tick: Callable[[], None]) -> Base:
+    digest = hashlib.sha256()
+    file.seek(0)
+    _feed(digest, file, job.base_size, tick)
+    return Base(job.base_size, job.base_lines, digest)
+
+
+def _same(file: BinaryIO, job: Job, tick: Callable[[], None]) -> None:
+    """A file is refused only for what it is, not for what it was while it changed."""
+    if fingerprint(file, 0, tick).sha256 != job.sha256:
+        raise ChangedError(job.name)
+
+
+def _alerts(rows: Any, path: Path, delivery_id: str, critical: float) -> str:
+    """Flagged rows as lines of the alert log, now that critical ones are known; returns their hash."""
+    decoder, encoder, digest = msgspec.json.Decoder(RowResult), msgspec.json.Encoder(), hashlib.sha256()
+    with disk.create(path) as out:
+        for line in rows:
+            row = decoder.decode(line)
+            told = msgspec.structs.replace(row, delivery_id=delivery_id, critical=round(row.severity * 10) >= critical)
+            data = encoder.encode(told) + b"\n"
+            digest.update(data)
+            out.write(data)
+    return digest.hexdigest()

@@ -1,0 +1,101 @@
+"""status: the health file and the ledger of an output folder, as one record."""
+
+import os
+import socket
+import time
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from anomvae.deliveries import HealthResult, Line, StatusResult
+from anomvae.pipeline.beat import boot_id
+from anomvae.storage import health
+from anomvae.storage.ledger import Ledger
+
+LISTED = 10
+
+
+def status(out: Path) -> StatusResult:
+    """Look at an output folder from outside, while a run may be writing it.
+
+    Raises:
+        UsageError: it holds no ledger.
+    """
+    ledger = Ledger(out / "ledger.sqlite", read_only=True)
+    try:
+        told, run, totals = health.read(out), ledger.last_run(), ledger.totals()
+        recent = tuple(_line(row) for row in ledger.newest("committed", LISTED))
+        refused = tuple(_line(row) for row in ledger.newest("quarantined", LISTED))
+    finally:
+        ledger.close()
+    age = _age(told) if told else None
+    problems = _problems(told, age, run)
+    return StatusResult(
+        out=str(out),
+        healthy=not problems,
+        problems=problems,
+        health=told,
+        age_seconds=age,
+        files=totals["files"],
+        rows=totals["total"],
+        scored=totals["scored"],
+        rejected=totals["rejected"],
+        flagged=totals["flagged"],
+        critical=totals["critical"],
+        anomalous=totals["anomalous"],
+        quarantined=totals["quarantined"],
+        recent=recent,
+        in_quarantine=refused,
+    )
+
+
+def _problems(told: HealthResult | None, age: float | None, run: dict[str, Any] | None) -> tuple[str, ...]:
+    if told is None or age is None:
+        return ("no run has told its health yet",)
+    if told.state == "stopped":
+        return (
+            ()
+            if run is None or run["clean"]
+            else ("the last run did not end by itself; the next one will redo its file",)
+        )
+    found = list(told.problems)
+    if not _alive(told):
+        found.insert(0, f"the {told.mode} run (pid {told.pid}) has died; start it again, nothing is lost")
+    elif age > 2 * health.BEAT:
+        found.insert(0, f"the {told.mode} run (pid {told.pid}) has given no sign of life for {age:.0f} s")
+    return tuple(found)
+
+
+def _alive(told: HealthResult) -> bool:
+    """Whether the process still runs; where it cannot be asked, its age alone decides."""
+    if told.host != socket.gethostname() or told.boot != boot_id():
+        return told.host != socket.gethostname()
+    with suppress(PermissionError):
+        try:
+            os.kill(told.pid, 0)
+        except ProcessLookupError:
+            return False
+    return True
+
+
+def _age(told: HealthResult) -> float:
+    """Seconds since the last sign of life, by the monotonic clock where it is the same machine and start."""
+    if told.boot and told.boot == boot_id():
+        return round(max(time.monotonic() - told.clock, 0.0), 1)
+    return round(max((datetime.now(UTC) - datetime.fromisoformat(told.at_utc)).total_seconds(), 0.0), 1)
+
+
+def _line(row: dict[str, Any]) -> Line:
+    path = bytes(row["path"]).decode("utf-8", "backslashreplace")
+    quarantined = row["state"] == "quarantined"
+    return Line(
+        delivery_id=row["delivery_id"],
+        at=row["committed_utc"],
+        file=path,
+        verdict="failed" if quarantined else row["verdict"],
+        rows=row["rows_total"] or 0,
+        flagged=row["rows_flagged"] or 0,
+        critical=row["rows_critical"] or 0,
+        told=f"{row['message']} [{row['reason_code']}]" if quarantined else (row["top"] or ""),
+    )

@@ -1,0 +1,95 @@
+"""Tables that are to be compared: read by the strict reader, typed alike, whatever each of them holds.
+
+With a model its dialect, its schema and its selection of rows hold; without one the columns are what the real rows
+make of them.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+
+from anomvae.errors import DataError
+from anomvae.model.conditions import Condition
+from anomvae.model.detector import Detector
+from anomvae.model.schema import Column, Schema, Values, infer, parse
+from anomvae.pipeline.gather import Gathered, gather, training_files
+from anomvae.pipeline.select import parse as condition
+from anomvae.settings import Dialect, FitSettings
+
+BOOLEAN = {1.0: "true", 0.0: "false"}
+
+
+class Typed(msgspec.Struct, frozen=True):
+    """Typed columns by name, what each of them is, and what was noticed on the way."""
+
+    columns: dict[str, Values]
+    kinds: dict[str, str]
+    warnings: tuple[str, ...]
+
+
+def read_tables(
+    real: Sequence[str], synthetic: Sequence[str], held_out: Sequence[str] = (), detector: Detector | None = None
+) -> list[Typed]:
+    """Real, synthetic and (where named) held-out rows, each from CSV or Parquet files or folders of them.
+
+    Args:
+        real: training rows.
+        synthetic: rows to judge.
+        held_out: real rows that the generator never saw.
+        detector: the model that made the synthetic rows; its `--where` selects the real rows too.
+
+    Raises:
+        DataError: a file is refused, or has no rows.
+        UsageError: a column of the selection is not in a file.
+    """
+    about = detector.about if detector else None
+    dialect = about.dialect if about else Dialect()
+    wanted = _selection(about.lineage.selection) if about else ()
+    gathered = [_gathered(real, dialect, wanted), _gathered(synthetic, dialect, ())]
+    gathered += [_gathered(held_out, dialect, wanted)] if held_out else []
+    schema = detector.schema if detector else _inferred(gathered[0], dialect)
+    return [_typed(schema, table) for table in gathered]
+
+
+def _selection(spoken: str) -> tuple[Condition, ...]:
+    return tuple(condition(text) for text in spoken.split(" and ")) if spoken else ()
+
+
+def _gathered(files: Sequence[str], dialect: Dialect, wanted: Sequence[Condition]) -> Gathered:
+    paths = training_files(files)
+    table = gather(paths, FitSettings(**msgspec.structs.asdict(dialect)), wanted)
+    if not table.rows:
+        raise DataError("too_few_rows", "no rows to compare").within(paths[0])
+    return table
+
+
+def _inferred(table: Gathered, dialect: Dialect) -> Schema:
+    schema = Schema(columns=(), decimal=dialect.decimal, thousands=dialect.thousands)
+    columns = [
+        infer(name, [row[j] for row in table.rows], schema.numbers) for j, name in enumerate(table.names) if name
+    ]
+    return msgspec.structs.replace(schema, columns=tuple(columns))
+
+
+def _typed(schema: Schema, table: Gathered) -> Typed:
+    """The modelled columns that the table has; cells that cannot be read count as missing, and are told."""
+    present = [column for column in schema.modelled if column.name in table.names]
+    columns: dict[str, Values] = {}
+    warnings = list(table.warnings)
+    for column in present:
+        columns[column.name], told = _cells(schema, column, table)
+        warnings += told
+    return Typed(columns, {column.name: column.kind for column in present}, tuple(warnings))
+
+
+def _cells(schema: Schema, column: Column, table: Gathered) -> tuple[Values, list[str]]:
+    at = table.names.index(column.name)
+    values, errors = parse(column, [row[at] for row in table.rows], schema.numbers)
+    if column.kind == "boolean":  # two categories, as in a data frame
+        values = np.array([BOOLEAN.get(value, "") for value in values.tolist()], dtype=object)
+    first = next(iter(errors.values()), None)
+    told = (
+        f"column '{column.name}': {len(errors):,} cells count as missing; the first: {first.message}" if first else ""
+    )
+    return values, [told] if told else []

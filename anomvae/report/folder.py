@@ -1,0 +1,180 @@
+"""Runs over a folder as rich renderables: a line a delivery, the live screen, the status of an output folder."""
+
+from datetime import datetime
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from anomvae.deliveries import Counters, HealthResult, Line, Quarantined, RetryResult, StatusResult, StoppedResult
+from anomvae.report.cell import plain
+from anomvae.report.terminal import VERDICT, cell
+from anomvae.results import FileResult, ScoreResult, Waits
+
+SPARKS = "▁▂▃▄▅▆▇█"
+FIXED = 12  # lines of the screen beside its tables
+
+
+def delivery_line(said: FileResult | Quarantined, at: str) -> Text:
+    """One finished delivery on one line."""
+    if isinstance(said, Quarantined):
+        place = f":{said.line}" if said.line is not None else ""
+        head = Text.assemble(f"{at}  ", ("quarantined", VERDICT["failed"]), f"  {plain(said.file + place, 120)}  ")
+        return head.append(plain(f"{said.message} [{said.reason_code}]", 300))
+    line = Text.assemble(f"{at}  ", (f"{said.verdict:11}", VERDICT[said.verdict]), f"  {plain(said.file, 120)}  ")
+    line.append(f"{said.scored:,} {'new rows' if said.continues else 'rows'}, {said.flagged:,} flagged")
+    if said.critical:
+        line.append(f", {said.critical:,} critical", VERDICT["anomalous"])
+    if said.rejected:
+        line.append(f", {said.rejected:,} unreadable", "yellow")
+    if said.worst:
+        first = said.worst[0]
+        reason = first.reasons[0].text if first.reasons else ""
+        line.append(plain(f"  worst: line {first.line}, {reason}", 160), "dim")
+    return line
+
+
+def screen(health: HealthResult, notes: tuple[str, ...], height: int) -> RenderableType:
+    """The live screen of `watch`, at most `height` lines."""
+    room = max(height - FIXED - len(notes) - len(health.problems), 4)
+    waiting = health.waiting[: min(max(room // 4, 1), 5)]
+    recent = health.recent[-max(room - len(waiting), 3) :]
+    style = {"running": "bold green", "paused": "bold yellow"}.get(health.state, "bold")
+    head = Text.assemble(
+        ("anomvae  ", "bold"), plain(health.folder, 40), " → ", plain(health.out, 40), "  ", (health.state, style)
+    )
+    parts: list[RenderableType] = [_cut(head), cell(_model(health), 200, "dim")]
+    parts += map(_cut, _counts(health.counters, health.alpha))
+    parts += [_cut(_sparkline(health)), _deliveries(recent) if recent else Text("nothing has arrived yet", style="dim")]
+    parts += [_waits(waiting, health)]
+    parts += [_cut(Text.assemble(("! ", "bold yellow"), plain(problem, 160))) for problem in health.problems]
+    parts += [cell(note, 200, "dim") for note in notes]
+    return Group(*parts)
+
+
+def _model(health: HealthResult) -> str:
+    up = datetime.fromisoformat(health.at_utc) - datetime.fromisoformat(health.started_utc)
+    watcher = health.watcher + (f" (started again {health.restarts} times)" if health.restarts else "")
+    name = plain(health.model, 40)
+    return f"model {name} {health.model_id[:12]}  alpha {health.alpha:g}  watcher {watcher}  up {up}"
+
+
+def _cut(text: Text) -> Text:
+    """One line, whatever the width."""
+    text.no_wrap, text.overflow = True, "ellipsis"
+    return text
+
+
+def _counts(done: Counters, alpha: float) -> tuple[Text, Text]:
+    rate = f" ({100 * done.flagged / done.scored:.2f} %, normal {100 * alpha:g} %)" if done.scored else ""
+    first = Text.assemble((f"{done.files:,}", "bold"), " files  ", (f"{done.rows:,}", "bold"), " rows  ")
+    first.append(f"{done.flagged:,} flagged{rate}  ")
+    first.append(f"{done.critical:,} critical", VERDICT["anomalous"] if done.critical else "")
+    second = Text(f"{done.quarantined:,} quarantined  ", "yellow" if done.quarantined else "dim")
+    second.append(f"{done.rejected:,} unreadable rows  ", "yellow" if done.rejected else "dim")
+    return first, second.append(f"{done.duplicates:,} repeats", "dim")
+
+
+def _sparkline(health: HealthResult) -> Text:
+    """The newest files' flag rates; a file over three times alpha reaches the top."""
+    if not health.rates:
+        return Text("flag rate  no file yet", style="dim")
+    top = max(3 * health.alpha, *health.rates)
+    text = Text("flag rate  ", style="dim")
+    for rate in health.rates[-60:]:
+        level = min(int(rate / top * len(SPARKS)), len(SPARKS) - 1)
+        text.append(SPARKS[level], "red" if rate > 3 * health.alpha else "green")
+    return text.append(f"  top {100 * top:.1f} %", "dim")
+
+
+def _deliveries(lines: tuple[Line, ...]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, expand=True)
+    for name, width in (("at (UTC)", 8), ("verdict", 9)):
+        table.add_column(name, no_wrap=True, min_width=width)
+    table.add_column("file", no_wrap=True, overflow="ellipsis", ratio=2)
+    for name in ("rows", "flagged", "critical"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("first reason", no_wrap=True, overflow="ellipsis", ratio=3)
+    for line in lines:
+        style = VERDICT[line.verdict]
+        counts = [Text(f"{n:,}") for n in (line.rows, line.flagged, line.critical)]
+        told = cell(line.told, 120, "" if line.verdict == "ok" else style)
+        table.add_row(Text(line.at[11:19]), Text(line.verdict, style=style), cell(line.file, 80), *counts, told)
+    return table
+
+
+def _waits(waiting: tuple[Waits, ...], health: HealthResult) -> RenderableType:
+    if not waiting and not health.inflight:
+        return Text("waiting for files", style="dim")
+    lines: list[RenderableType] = []
+    if health.inflight:
+        lines.append(_cut(Text.assemble("scoring  ", cell(health.inflight, 80, "bold"))))
+    lines += [cell(f"waits    {one.file}  {one.reason}, {one.seconds:.0f} s", 160, "dim") for one in waiting]
+    if health.backlog:
+        lines.append(Text(f"{health.backlog:,} files in the queue, the oldest for {health.oldest_wait_seconds:.0f} s"))
+    return Group(*lines)
+
+
+def stopped_report(result: StoppedResult) -> str:
+    """The last line of a run."""
+    done = result.counters
+    left = f", {result.left:,} left for the next run" if result.left else ""
+    return (
+        f"ended ({result.why}): {done.files:,} files, {done.rows:,} rows, {done.flagged:,} flagged, "
+        f"{done.quarantined:,} quarantined{left}"
+    )
+
+
+def folder_report(result: ScoreResult) -> RenderableType:
+    """The end of `score FOLDER`; its deliveries were told line by line."""
+    count = len(result.files) + result.omitted
+    if not count and not result.refused:
+        parts = [Text(f"nothing new in {plain(result.folder, 80)}")]
+    else:
+        told = f"{count:,} new files, {result.rows:,} rows, {result.flagged:,} flagged, {result.critical:,} critical"
+        refused = f", {len(result.refused):,} quarantined" if result.refused else ""
+        parts = [Text(f"Total: {told}, {result.rejected:,} unreadable rows{refused}", style="bold")]
+        parts.append(Text(f"results in {plain(result.out, 100)}", style="dim"))
+    parts += [cell(f"left for the next run: {one.file} ({one.reason})", 160, "dim") for one in result.left[:5]]
+    if len(result.left) > 5:
+        parts.append(Text(f"... and {len(result.left) - 5:,} more files left for the next run", style="dim"))
+    return Group(*parts)
+
+
+def status_report(result: StatusResult) -> RenderableType:
+    """What `status` prints."""
+    word = ("healthy", "bold green") if result.healthy else ("not healthy", "bold red")
+    head = Text.assemble(cell(result.out, 80, "bold"), "  ", word)
+    parts: list[RenderableType] = [head]
+    parts += [Text.assemble(("! ", "bold red"), plain(problem, 200)) for problem in result.problems]
+    if (health := result.health) is not None:
+        age = f", told {result.age_seconds:.0f} s ago" if result.age_seconds is not None else ""
+        parts.append(Text(f"{health.mode} of {plain(health.folder, 80)}: {health.state}{age}; {_model(health)}", "dim"))
+    total = Counters(
+        files=result.files,
+        quarantined=result.quarantined,
+        rows=result.rows,
+        scored=result.scored,
+        rejected=result.rejected,
+        flagged=result.flagged,
+        critical=result.critical,
+    )
+    parts += _counts(total, health.alpha if health else 0.01)
+    parts += [_deliveries(tuple(reversed(result.recent)))] if result.recent else []
+    parts += [cell(f"waits: {one.file} ({one.reason}, {one.seconds:.0f} s)", 160) for one in _waiting(health)]
+    for one in result.in_quarantine:
+        line = Text.assemble(("quarantined ", "yellow"), one.delivery_id[:12], f"  {plain(one.file, 60)}  ")
+        parts.append(line.append(plain(one.told, 200)))
+    if result.in_quarantine:
+        parts.append(Text(f"to judge one again: anomvae retry {plain(result.out, 60)} ID", style="dim"))
+    return Group(*parts)
+
+
+def _waiting(health: HealthResult | None) -> tuple[Waits, ...]:
+    return health.waiting[:5] if health is not None and health.state != "stopped" else ()
+
+
+def retry_report(result: RetryResult) -> RenderableType:
+    """What `retry` prints."""
+    return Group(*(cell(f"will be judged again: {name}", 160) for name in result.retried))

@@ -1,0 +1,123 @@
+"""A lost ledger from what it described: manifests beside the results, reasons in quarantine, the alert log.
+
+Nothing that is there is written again. Alerts are taken from the log; where an old delivery's lines are gone
+(the log was rotated), they stay gone. Only the newest delivery can have been cut off before its alerts were
+written: it is given up, and its file is judged again, with the same bytes.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from anomvae import disk
+from anomvae.deliveries import Manifest, Quarantined
+from anomvae.results import RowResult
+from anomvae.storage.ledger import Alert, Ledger
+
+Fact = Manifest | Quarantined
+
+
+class Segment(msgspec.Struct):
+    """The lines of one delivery in the alert log: their hash, and where they begin and end."""
+
+    begin: int
+    end: int
+    sha256: str
+
+
+def anything(out: Path) -> bool:
+    """Whether there is something to rebuild from."""
+    return any(True for _ in _files(out))
+
+
+def rebuild(out: Path, ledger: Ledger) -> int:
+    """Fill an empty ledger; returns the number of deliveries it knows again."""
+    log = out / "alerts.jsonl"
+    segments = _segments(log)
+    end = max((segment.end for segment in segments.values()), default=0)
+    order = sorted((fact.sequence, str(path)) for path, fact in _facts(out))
+    last = 0
+    for place, (_, name) in enumerate(order):
+        fact = _read(Path(name))
+        segment = segments.get(fact.delivery_id) if fact else None
+        if fact is None or not _whole(out, fact, segment, newest=place == len(order) - 1):
+            continue
+        last = max(last + 1, fact.sequence)
+        alerts = _alerts(log, segment) if isinstance(fact, Manifest) and segment else iter(())
+        ledger.commit(msgspec.structs.replace(fact, sequence=last), alerts, None, end)
+    return len(ledger.ids())
+
+
+def alert(row: RowResult) -> Alert:
+    """A line of the alert log as the ledger keeps it."""
+    top = row.reasons[0].column if row.reasons else ""
+    return Alert(row.line, row.score, row.severity, row.critical, top)
+
+
+def _files(out: Path) -> Iterator[Path]:
+    yield from (out / "results").glob("*.manifest.json")
+    yield from (out / "quarantine").glob("*.reason.json")
+
+
+def _facts(out: Path) -> Iterator[tuple[Path, Fact]]:
+    for path in _files(out):
+        if fact := _read(path):
+            yield path, fact
+
+
+def _read(path: Path) -> Fact | None:
+    try:
+        found: Fact = msgspec.json.decode(path.read_bytes(), type=Fact)
+    except (msgspec.DecodeError, OSError):
+        return None
+    return found
+
+
+def _whole(out: Path, fact: Fact, segment: Segment | None, *, newest: bool) -> bool:
+    """Whether a fact's result is there, unchanged, and with its alerts."""
+    if isinstance(fact, Quarantined):
+        return True
+    result = out / "results" / Path(fact.result_name).name
+    if not result.is_file() or disk.sha256(result) != fact.result_sha256:
+        return False
+    told = segment is not None and segment.sha256 == fact.alerts_sha256
+    return told or fact.result.flagged == 0 or not newest
+
+
+def _segments(log: Path) -> dict[str, Segment]:
+    """Every delivery's lines in the alert log; a torn last line does not count."""
+    found: dict[str, Segment] = {}
+    name, digest, begin, at = "", hashlib.sha256(), 0, 0
+    for line in _lines(log):
+        owner = _owner(line)
+        if owner != name:
+            if name:
+                found[name] = Segment(begin, at, digest.hexdigest())
+            name, digest, begin = owner, hashlib.sha256(), at
+        digest.update(line)
+        at += len(line)
+    if name:
+        found[name] = Segment(begin, at, digest.hexdigest())
+    return found
+
+
+def _lines(log: Path) -> Iterator[bytes]:
+    if log.is_file():
+        with log.open("rb") as lines:
+            yield from (line for line in lines if line.endswith(b"\n"))
+
+
+def _owner(line: bytes) -> str:
+    try:
+        return msgspec.json.decode(line, type=RowResult).delivery_id
+    except msgspec.DecodeError:
+        return ""
+
+
+def _alerts(log: Path, segment: Segment) -> Iterator[Alert]:
+    with log.open("rb") as lines:
+        lines.seek(segment.begin)
+        while lines.tell() < segment.end:
+            yield alert(msgspec.json.decode(lines.readline(), type=RowResult))

@@ -1,0 +1,219 @@
+"""The output folder of a watched folder: results, quarantine, alert log, ledger, and the order of the commit.
+
+    spool rows -> sync -> manifest and result under their names, which are hashes of path and content -> sync
+    -> alert log, written at the length that the ledger knows -> sync -> the ledger's transaction
+
+A crash before the transaction leaves nothing official: the same file gives the same names and bytes again, and
+the log is cut back. A crash after it changes nothing. Everything is private to the user.
+"""
+
+import base64
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from anomvae import disk
+from anomvae.deliveries import Manifest, Quarantined
+from anomvae.errors import UsageError
+from anomvae.results import RowResult
+from anomvae.storage import rebuild
+from anomvae.storage.database import Damaged
+from anomvae.storage.ledger import Alert, Key, Ledger
+
+MARK_BYTES = 8192
+MANIFEST = ".manifest.json"
+REASON = ".reason.json"
+FOLDERS = ("results", "quarantine", ".tmp")
+
+
+class Mark(msgspec.Struct, frozen=True):
+    """The file that is being judged now, and the delivery that it will be, once that is known."""
+
+    path: bytes
+    delivery_id: str = ""
+
+
+class Store:
+    """An output folder, opened for writing by the one process that holds its lock.
+
+    Args:
+        out: the folder; made when missing.
+
+    Attributes:
+        warnings: what was repaired on opening.
+
+    Raises:
+        UsageError: others may write into the folder.
+        EnvironmentFault: it cannot be written.
+    """
+
+    def __init__(self, out: Path) -> None:
+        self.out, self.warnings = out, list[str]()
+        self.results, self.quarantine, self._temporary = (out / name for name in FOLDERS)
+        self.log = out / "alerts.jsonl"
+        with disk.faults(f"{out}: cannot be used as the output folder"):
+            self._make()
+            self._mark = os.open(out / ".inflight", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        self.ledger = self._open()
+        with disk.faults(f"{out}: cannot be put in order"):
+            self._recover()
+        self._spooled = 0
+
+    def close(self) -> None:
+        """Leave through the front door."""
+        self.ledger.close()
+        os.close(self._mark)
+
+    def temporary(self, suffix: str) -> Path:
+        """A new name for a file that is not official yet."""
+        self._spooled += 1
+        return self._temporary / f"{os.getpid()}.{self._spooled}{suffix}"
+
+    def renew(self) -> None:
+        """Remove what a file that was given up has left, and ask the ledger how long the alert log is."""
+        with disk.faults(f"{self.out}: cannot be put in order"):
+            self._sweep()
+        self.log_bytes = int(self.ledger.meta("alerts_bytes") or 0)
+
+    def mark(self, path: bytes, delivery_id: str = "") -> None:
+        """Note which file is being judged. Not synced: a killed process leaves it, and only that counts."""
+        self._write_mark(msgspec.json.encode(Mark(path, delivery_id)))
+
+    def unmark(self) -> None:
+        """No file is being judged."""
+        self._write_mark(b"")
+
+    def commit(self, fact: Manifest, result: Path, alerts: Path | None, seen: Key) -> None:
+        """Make a scored file official.
+
+        Args:
+            fact: what the ledger will know.
+            result: the scored rows, synced, under a temporary name.
+            alerts: the lines for the alert log, under a temporary name; None where no row is flagged.
+            seen: the state of the file that was judged.
+        """
+        manifest = self.temporary(MANIFEST)
+        with disk.faults(f"{self.out}: the result could not be written"):
+            disk.create_all(manifest, msgspec.json.encode(fact) + b"\n")
+            disk.rename(manifest, self.results / (fact.delivery_id + MANIFEST))
+            disk.rename(result, self.results / fact.result_name)
+            disk.sync_folder(self.results)
+            end = self._append(alerts) if alerts else self.log_bytes
+        self.ledger.commit(fact, _alerts(alerts), seen, end)
+        self.log_bytes = end
+        if alerts:
+            disk.remove(alerts)
+
+    def put_in_quarantine(self, fact: Quarantined, seen: Key) -> None:
+        """Make a refused file official: its reason, then the ledger."""
+        temporary = self.temporary(REASON)
+        with disk.faults(f"{self.out}: the reason could not be written"):
+            disk.create_all(temporary, msgspec.json.format(msgspec.json.encode(fact), indent=1) + b"\n")
+            disk.rename(temporary, self.quarantine / (fact.delivery_id + REASON))
+            disk.sync_folder(self.quarantine)
+        self.ledger.commit(fact, (), seen, self.log_bytes)
+
+    # --- opening
+
+    def _make(self) -> None:
+        disk.make_folder(self.out)
+        found = self.out.stat()
+        if found.st_uid != os.geteuid() or found.st_mode & 0o022:
+            raise UsageError(f"{self.out}: others may write into this output folder; chmod go-w it, or name another.")
+        for folder in (self.results, self.quarantine, self._temporary):
+            disk.make_folder(folder)
+
+    def _open(self) -> Ledger:
+        path = self.out / "ledger.sqlite"
+        lost = not path.is_file()
+        try:
+            ledger = Ledger(path)
+        except Damaged as error:
+            self.warnings.append(f"the ledger was damaged ({error}) and put aside")
+            self._put_aside(path)
+            lost, ledger = True, Ledger(path)
+        if lost and rebuild.anything(self.out):
+            adopted = rebuild.rebuild(self.out, ledger)
+            self.warnings.append(f"the ledger was rebuilt from {adopted:,} results and reasons")
+        return ledger
+
+    def _put_aside(self, path: Path) -> None:
+        number = 1 + sum(1 for _ in self.out.glob("ledger.corrupt-*"))
+        for suffix in ("", "-wal", "-shm"):
+            if path.with_name(path.name + suffix).exists():
+                disk.rename(path.with_name(path.name + suffix), self.out / f"ledger.corrupt-{number}{suffix}")
+
+    def _recover(self) -> None:
+        """Undo what a killed run has left unofficial, and hold its file under suspicion."""
+        self._sweep()
+        self.log_bytes = int(self.ledger.meta("alerts_bytes") or 0)
+        size = self.log.stat().st_size if self.log.exists() else 0
+        if size > self.log_bytes or not self.log.exists():
+            disk.write_at(self.log, min(size, self.log_bytes), iter(()))
+        if size < self.log_bytes:
+            self.warnings.append("alerts.jsonl is shorter than it was (rotated?); it goes on from where it ends")
+            self.log_bytes = size
+            self.ledger.set_meta("alerts_bytes", str(size))
+        if mark := self._read_mark():
+            if not self.ledger.has(mark.delivery_id):
+                self.ledger.suspect(mark.path)
+                self._drop(mark.delivery_id)
+            self.unmark()
+
+    def _drop(self, delivery_id: str) -> None:
+        if not delivery_id:
+            return
+        for suffix in (".csv", ".jsonl", ".parquet", MANIFEST):
+            disk.remove(self.results / (delivery_id + suffix))
+        disk.remove(self.quarantine / (delivery_id + REASON))
+
+    # --- the temporary folder, the mark and the log
+
+    def _sweep(self) -> None:
+        with os.scandir(self._temporary) as entries:
+            for entry in entries:
+                disk.remove(Path(entry.path))
+
+    def _read_mark(self) -> Mark | None:
+        with suppress(msgspec.DecodeError):
+            return msgspec.json.decode(os.pread(self._mark, MARK_BYTES, 0), type=Mark)
+        return None
+
+    def _write_mark(self, data: bytes) -> None:
+        with disk.faults(f"{self.out}: cannot be written"):
+            disk.hook("mark", self.out, data)
+            os.pwrite(self._mark, data.ljust(MARK_BYTES), 0)
+
+    def _append(self, alerts: Path) -> int:
+        """Write lines at the end of the log; a log that was rotated away begins again."""
+        size = self.log.stat().st_size if self.log.exists() else 0
+        with alerts.open("rb") as lines:
+            return disk.write_at(self.log, min(size, self.log_bytes), iter(lambda: lines.read(disk.CHUNK), b""))
+
+
+def delivery_id(path: bytes, sha256: str) -> str:
+    """The name of a content under a path: redoing it gives the same name."""
+    return hashlib.sha256(path + b"\0" + sha256.encode()).hexdigest()[:32]
+
+
+def encoded(path: bytes) -> str:
+    """A path's bytes for JSON."""
+    return base64.b64encode(path).decode()
+
+
+def shown(path: bytes) -> str:
+    """A path as text that any JSON reader takes; bytes that are no UTF-8 appear escaped."""
+    return path.decode("utf-8", "backslashreplace")
+
+
+def _alerts(path: Path | None) -> Iterator[Alert]:
+    if path is None:
+        return
+    decoder = msgspec.json.Decoder(RowResult)
+    with path.open("rb") as lines:
+        for line in lines:
+            yield rebuild.alert(decoder.decode(line))

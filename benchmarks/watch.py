@@ -1,0 +1,156 @@
+"""make bench-watch: 10,000 files of 100 rows through `score FOLDER`, beside the least that must be done for each.
+
+The least: pyarrow reads the file with explicit types, the members run forward once, the rows are written, synced and
+renamed, and SQLite commits one line with synchronous FULL. Asserted: CPU a file at most twice that, and memory that
+does not grow with the number of files. Both run in processes of their own; ratios within one run. Then the time
+from a file's last close to its line on stdout, with the default settle time of 2 s.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.bench import write
+
+ROWS = 100
+MEASURED = """
+import resource, sys, time
+from anomvae.cli import main
+start = time.process_time()
+folder, model, out = sys.argv[1:]
+code = main(["score", folder, "-m", model, "-o", out, "-q", "--settle", "0.1s", "--fail-on", "never"])
+assert code == 0, code
+print(time.process_time() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+"""
+LEAST = """
+import os, resource, sqlite3, sys, time
+from pathlib import Path
+import numpy as np
+import pyarrow as pa, pyarrow.csv as pc
+from anomvae.storage import model_file
+folder, model, out = map(Path, sys.argv[1:])
+out.mkdir()
+vae = model_file.load(model).scorer.vae
+db = sqlite3.connect(out / "ledger.sqlite", isolation_level=None)
+db.execute("PRAGMA journal_mode = WAL"); db.execute("PRAGMA synchronous = FULL")
+db.execute("CREATE TABLE done(name TEXT PRIMARY KEY, rows INTEGER)")
+names = sorted(path.name for path in folder.iterdir())
+types = {f"x{j}": pa.float64() for j in range(20)}
+options = pc.ConvertOptions(column_types=types)
+start = time.process_time()
+for name in names:
+    table = pc.read_csv(folder / name, read_options=pc.ReadOptions(use_threads=False), convert_options=options)
+    x = np.column_stack([column.to_numpy() for column in table.columns])
+    x = np.hstack([x, np.zeros((len(x), vae.inputs - x.shape[1]))])
+    for _ in vae.blocks(x): pass
+    with (out / "tmp").open("wb") as file:
+        pc.write_csv(table, file); file.flush(); os.fsync(file.fileno())
+    os.replace(out / "tmp", out / name)
+    descriptor = os.open(out, os.O_RDONLY); os.fsync(descriptor); os.close(descriptor)
+    db.execute("BEGIN IMMEDIATE"); db.execute("INSERT INTO done VALUES (?, ?)", (name, len(x))); db.execute("COMMIT")
+print(time.process_time() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+"""
+
+
+def run(code: str, *argv: Path) -> tuple[float, float]:
+    """CPU seconds and peak MiB of a piece of code in a process of its own."""
+    env = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parent.parent)}
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, argv)], capture_output=True, text=True, check=True, env=env
+    )
+    seconds, mebibytes = done.stdout.split()
+    return float(seconds), float(mebibytes)
+
+
+def files(folder: Path, count: int) -> None:
+    """Files of 100 normal rows, in the manner of the other benchmark."""
+    folder.mkdir()
+    mix = np.random.default_rng(0).normal(size=(20, 20))
+    rng = np.random.default_rng(1)
+    head = ",".join(f"x{j}" for j in range(20)) + "\n"
+    for i in range(count):
+        x = rng.normal(size=(ROWS, 20)) @ mix
+        body = "".join(",".join(f"{value:.4f}" for value in row) + "\n" for row in x.tolist())
+        (folder / f"{i:05d}.csv").write_text(head + body)
+
+
+def latencies(base: Path, model: Path, count: int = 20) -> list[float]:
+    """Seconds from the close of a file to its JSON line."""
+    folder = base / "arriving"
+    files(base / "ready", count)
+    folder.mkdir()
+    command = [
+        sys.executable,
+        "-m",
+        "anomvae",
+        "watch",
+        str(folder),
+        "-m",
+        str(model),
+        "-o",
+        str(base / "live"),
+        "--json",
+    ]
+    closed: dict[str, float] = {}
+    found: list[float] = []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as watch:
+        while not (base / "live" / "health.json").exists():
+            time.sleep(0.05)
+
+        def write_files() -> None:
+            for path in sorted((base / "ready").iterdir()):
+                with (folder / path.name).open("w") as file:
+                    file.write(path.read_text())
+                closed[path.name] = time.monotonic()
+                time.sleep(0.37)
+
+        writer = threading.Thread(target=write_files)
+        writer.start()
+        for line in watch.stdout or ():
+            told = json.loads(line)
+            if told["schema"] == "anomvae.file/1":
+                found.append(time.monotonic() - closed[told["file"]])
+                if len(found) == count:
+                    watch.terminate()
+        writer.join()
+    return sorted(found)
+
+
+def main() -> None:
+    """Measure, print, assert."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--files", type=int, default=10_000)
+    count = parser.parse_args().files
+    with tempfile.TemporaryDirectory() as name:
+        base = Path(name)
+        write(base / "train.csv", 2000)
+        model = base / "m.anomvae"
+        fit = [sys.executable, "-m", "anomvae", "fit", str(base / "train.csv"), "-o", str(model), "-q"]
+        subprocess.run(fit, check=True)
+        files(base / "few", count // 10)
+        files(base / "many", count)
+        _, small = run(MEASURED, base / "few", model, base / "few-out")
+        ours, big = run(MEASURED, base / "many", model, base / "many-out")
+        least, _ = run(LEAST, base / "many", model, base / "least")
+        print(f"{count:,} files of {ROWS} rows: {1e3 * ours / count:.2f} CPU-ms a file; the least that must be done")
+        print(
+            f"{1e3 * least / count:.2f}; ratio {ours / least:.2f}. Peak {big:.0f} MiB, {small:.0f} for a tenth of them"
+        )
+        assert ours < 2 * least, "a small file costs more than twice the least"  # noqa: S101
+        assert big < small + 40, "memory grows with the number of files"  # noqa: S101
+        seconds, _ = run(MEASURED, base / "many", model, base / "many-out")
+        print(f"once more, with nothing new: {seconds:.2f} CPU-s")
+        seen = latencies(base, model)
+        print(f"seconds from close to line, settle 2 s: median {seen[len(seen) // 2]:.2f}, worst {seen[-1]:.2f}")
+
+
+if __name__ == "__main__":
+    main()

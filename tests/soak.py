@@ -1,0 +1,241 @@
+"""make soak: the promises of a watched folder in full size. Prints a line for each, and stops at the first broken one.
+
+    python -m tests.soak [name ...] [--seed N]
+
+Names: storm, flood, backlog, huge, hostile, terms, starts, strings, hour. `hour` takes an hour and runs only when named.
+"""
+
+import argparse
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import unicodedata
+from collections.abc import Callable
+from pathlib import Path
+
+from anomvae.report.cell import HARMFUL
+from tests import bad_inputs
+from tests.folders import Watch, assert_same, environment, score, sink, table
+from tests.test_crashes import deliver, storm
+from tests.test_folder_report import everything
+
+MEASURE = """
+import resource, subprocess, sys
+code = subprocess.run(sys.argv[1:], stderr=subprocess.DEVNULL).returncode
+print(code, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024)
+"""
+
+
+def measured(folder: Path, out: Path, model: Path, *more: str) -> tuple[int, int]:
+    """Exit code and peak MiB of one pass over a folder, in a process of its own."""
+    command = [sys.executable, "-m", "anomvae", "score", str(folder), "-o", str(out), "-m", str(model), "-q", *more]
+    argv = [sys.executable, "-c", MEASURE, *command]
+    done = subprocess.run(argv, capture_output=True, text=True, env=environment(), check=True)
+    code, mebibytes = map(int, done.stdout.split())
+    return code, mebibytes
+
+
+def soak_storm(base: Path, model: Path, seed: int) -> str:
+    storm(base, model, files=1000, kills=50, seed=seed)
+    return "1,000 files of 20 rows, 50 kills: 20,000 of 20,000 rows, 0 lost, 0 twice, bytes as without a fault"
+
+
+def soak_flood(base: Path, model: Path, seed: int) -> str:
+    """The reader is stopped while 12,000 files are made: more than the kernel's queue of events holds."""
+    folder, out = base / "in", base / "out"
+    folder.mkdir()
+    process = Watch(folder, out, model, "--idle-exit", "5s", "--fail-on", "never")
+    time.sleep(3)
+    process.send_signal(signal.SIGSTOP)
+    data = table(2, 1, wild=False)
+    for i in range(12_000):
+        (folder / f"{i}.csv").write_bytes(data + f"2026-03-01,{i % 99}.00,300,DE,true\n".encode())
+    process.send_signal(signal.SIGCONT)
+    code, _, err = process.ended(3600)
+    assert code == 0, err
+    found = sink(out)
+    assert len(found.results) == 12_000
+    return f"12,000 files made while the reader was stopped: {len(found.results):,} scored"
+
+
+def soak_backlog(base: Path, model: Path, seed: int) -> str:
+    """Memory does not grow with the backlog."""
+    peaks = []
+    for count in (300, 20_000):
+        folder, out = base / f"in{count}", base / f"out{count}"
+        folder.mkdir()
+        for i in range(count):
+            (folder / f"{i}.csv").write_bytes(table(1, i % 50, wild=False) + f"2026-03-01,{i}.5,300,DE,true\n".encode())
+        code, peak = measured(folder, out, model, "--fail-on", "never", "--settle", "0.1s")
+        assert code == 0
+        peaks.append(peak)
+    assert peaks[1] < 250
+    return f"a backlog of 20,000 files: peak {peaks[1]} MiB (300 files: {peaks[0]} MiB)"
+
+
+def soak_huge(base: Path, model: Path, seed: int) -> str:
+    """One file of half a gigabyte, and files made to exhaust memory."""
+    folder, out = base / "in", base / "out"
+    folder.mkdir()
+    block = table(20_000, 1, wild=False).split(b"\n", 1)[1]
+    with (folder / "big.csv").open("wb") as file:
+        file.write(bad_inputs.HEADER.encode() + b"\n")
+        for _ in range(700):
+            file.write(block)
+    size = (folder / "big.csv").stat().st_size
+    code, big = measured(folder, out, model, "--fail-on", "never")
+    assert (code, big < 250) == (0, True), big
+    (folder / "line.csv").write_bytes(b"x" * (300 << 20))
+    code, line = measured(folder, out, model)
+    assert (code, line < 250) == (3, True), line
+    (folder / "quote.csv").write_bytes(table(3, 1) + b'2026-03-01,"' + b"1,2\n" * (256 << 20 >> 2))
+    code, quote = measured(folder, out, model)
+    assert (code, quote < 250) == (3, True), quote
+    subprocess.run(["bash", "-c", f"head -c 10G /dev/zero | tr '\\0' '1' | gzip -1 > {folder}/bomb.csv.gz"], check=True)
+    code, bomb = measured(folder, out, model)
+    assert (code, bomb < 250) == (3, True), bomb
+    told = f"peak {big} MiB for {size / 1e9:.1f} GB of rows, {line} for one line of 300 MB, {quote} for a quote"
+    return f"{told} that is never closed, {bomb} for 10 GB in a gzip bomb"
+
+
+def soak_hostile(base: Path, model: Path, seed: int) -> str:
+    """The bad inputs among 100 good files, twenty times shuffled."""
+    good = {f"good{i:03d}.csv": table(20, i, wild=i % 5 == 0) for i in range(100)}
+    cases = {f"{i:03d}{case.suffix}": case for i, case in enumerate(bad_inputs.CASES)}
+    expected = None
+    for turn in range(20):
+        folder, out = base / f"in{turn}", base / f"out{turn}"
+        folder.mkdir()
+        names = [*good, *cases]
+        random.Random(seed + turn).shuffle(names)
+        for name in names:
+            (folder / name).write_bytes(good[name] if name in good else cases[name].data())
+        assert score(folder, out, model) == 3
+        found = sink(out)
+        assert found.quarantined == {name: case.code for name, case in cases.items() if case.state == "refused"}
+        expected = expected or found
+        assert found.results == expected.results
+        shutil.rmtree(folder)
+    return f"{len(cases)} bad files among 100 good ones, 20 shuffles: every one as told, the good ones unharmed"
+
+
+def soak_terms(base: Path, model: Path, seed: int) -> str:
+    """SIGTERM at 100 random moments."""
+    folder, out, rng, slowest = base / "in", base / "out", random.Random(seed), 0.0
+    folder.mkdir()
+    contents = {f"{i:05d}.csv": table(20, i, wild=i % 3 == 0) for i in range(1500)}
+    writer = threading.Thread(target=deliver, args=(folder, contents, seed))
+    writer.start()
+    for _ in range(100):
+        process = Watch(folder, out, model)
+        time.sleep(rng.uniform(0.8, 2.0))
+        started = time.monotonic()
+        code, _, err = process.end()
+        slowest = max(slowest, time.monotonic() - started)
+        assert code in (0, -15), err  # -15: before the interpreter had begun
+    writer.join()
+    score(folder, out, model)
+    shutil.copytree(folder, base / "copy")
+    score(base / "copy", base / "reference", model)
+    assert_same(sink(out), sink(base / "reference"))
+    assert slowest < 10
+    return f"100 SIGTERMs: the slowest end after {slowest:.1f} s, nothing lost, nothing twice"
+
+
+def soak_starts(base: Path, model: Path, seed: int) -> str:
+    """Twenty at once, ten times: one runs."""
+    folder, out = base / "in", base / "out"
+    folder.mkdir()
+    for _ in range(10):
+        starts = [Watch(folder, out, model) for _ in range(20)]
+        until = time.monotonic() + 60
+        while sum(one.poll() is None for one in starts) > 1 and time.monotonic() < until:
+            time.sleep(0.1)
+        (running,) = [one for one in starts if one.poll() is None]
+        assert {one.returncode for one in starts if one is not running} == {75}
+        running.kill()
+        running.wait()
+    return "20 starts at once, 10 times: one runs, 19 end with 75; after SIGKILL the next start succeeds"
+
+
+def soak_strings(base: Path, model: Path, seed: int) -> str:
+    """10,000 strings of any characters through every view of a folder."""
+    rng = random.Random(seed)
+    for i in range(10_000):
+        text = "".join(chr(_character(rng)) for _ in range(rng.randrange(1, 30)))
+        for shown in everything(text):
+            bad = [char for char in shown if unicodedata.category(char) in HARMFUL and char != "\n"]
+            assert not bad, (i, text)
+    return "10,000 hostile strings in every view: nothing reaches the terminal as a command"
+
+
+def _character(rng: random.Random) -> int:
+    """Controls, marks and brackets often; anything now and then, surrogates too."""
+    pools = (
+        (0, 0x20),
+        (0x7F, 0xA0),
+        (0x300, 0x370),
+        (0x2028, 0x2070),
+        (0xD800, 0xE000),
+        (0x5B, 0x5E),
+        (0x20, 0x110000),
+    )
+    return rng.randrange(*rng.choice(pools))
+
+
+def soak_hour(base: Path, model: Path, seed: int) -> str:
+    """A writer that never stops, a kill every 20 s, for an hour: memory and descriptors stay flat."""
+    folder, out, until = base / "in", base / "out", time.monotonic() + 3600
+    folder.mkdir()
+    contents, peaks, descriptors, count = {}, [], [], 0
+    while time.monotonic() < until:
+        process = Watch(folder, out, model)
+        for _ in range(40):
+            count += 1
+            contents[f"{count:06d}.csv"] = (
+                table(20, count % 500, wild=False) + f"2026-03-01,{count}.5,300,DE,true\n".encode()
+            )
+            (folder / f"{count:06d}.csv").write_bytes(contents[f"{count:06d}.csv"])
+            time.sleep(0.5)
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        peaks.append(int(status.split("VmRSS:")[1].split()[0]) // 1024)
+        descriptors.append(len(os.listdir(f"/proc/{process.pid}/fd")))
+        process.kill()
+        process.wait()
+    score(folder, out, model)
+    assert sum(sink(out).rows.values()) == 21 * count
+    assert max(peaks) < 250
+    return (
+        f"an hour, {count:,} files, {len(peaks)} kills: {min(peaks)}-{max(peaks)} MiB, {max(descriptors)} descriptors"
+    )
+
+
+def main() -> None:
+    """Run what was named, or all but `hour`."""
+    here: dict[str, Callable[[Path, Path, int], str]] = {
+        name.removeprefix("soak_"): value for name, value in globals().items() if name.startswith("soak_")
+    }
+    parser = argparse.ArgumentParser()
+    parser.add_argument("names", nargs="*", choices=[*here, []], default=[])
+    parser.add_argument("--seed", type=int, default=int(time.time()))
+    told = parser.parse_args()
+    print(f"seed {told.seed}", flush=True)
+    with tempfile.TemporaryDirectory() as name:
+        model = bad_inputs.model(Path(name))
+        for which in told.names or [name for name in here if name != "hour"]:
+            started = time.monotonic()
+            base = Path(name) / which
+            base.mkdir()
+            line = here[which](base, model, told.seed)
+            print(f"{which}: {line} [{time.monotonic() - started:.0f} s]", flush=True)
+            shutil.rmtree(base)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,277 @@
+"""When a file is complete: the settler with a fake clock, the scanner and the probe on real files."""
+
+import os
+import socket
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from anomvae.inbox.inbox import Inbox, Rules
+from anomvae.inbox.probe import Probe, file_system, on_network, probe
+from anomvae.inbox.scanner import Scan, Scanner, Stat
+from anomvae.inbox.settler import BLIND, UNENDED, Settler
+
+FINE = Probe(written=False, ended=True)
+
+
+def stat(size: int = 10, mtime: int = 1, ino: int = 1) -> Stat:
+    return Stat(1, ino, size, mtime, mtime)
+
+
+def scan(*, complete: bool = True, **files: Stat) -> Scan:
+    from collections import Counter
+
+    return Scan({os.fsencode(name): state for name, state in files.items()}, complete, Counter())
+
+
+def settler(answer: Probe | None = FINE, **options: bool) -> Settler:
+    return Settler(2.0, lambda path, stat: False, lambda path: answer, **options)
+
+
+def names(found: list) -> list[str]:
+    return [os.fsdecode(arrival.path) for arrival in found]
+
+
+def test_a_file_settles_after_two_equal_looks_a_settle_time_apart() -> None:
+    one = settler()
+    assert names(one.look(0.0, scan(a=stat()))) == []
+    assert names(one.look(1.9, scan(a=stat()))) == []
+    assert one.next_due() == 2.0
+    assert names(one.look(2.0, scan(a=stat()))) == ["a"]
+
+
+@pytest.mark.parametrize("changed", [stat(11), stat(mtime=2), stat(ino=2), Stat(1, 1, 10, 1, 9)])
+def test_any_change_starts_the_time_afresh(changed: Stat) -> None:
+    one = settler()
+    one.look(0.0, scan(a=stat()))
+    assert names(one.look(2.0, scan(a=changed))) == []
+    assert names(one.look(3.9, scan(a=changed))) == []
+    assert names(one.look(4.0, scan(a=changed))) == ["a"]
+
+
+def test_a_file_that_is_open_for_writing_waits_however_long() -> None:
+    answers = [Probe(True, True)] * 3 + [FINE]
+    one = Settler(2.0, lambda path, stat: False, lambda path: answers.pop(0))
+    one.look(0.0, scan(a=stat()))
+    assert names(one.look(2.0, scan(a=stat()))) == []
+    assert one.waiting[b"a"].reason == "open by a writer"
+    assert names(one.look(60.0, scan(a=stat()))) == []
+    assert names(one.look(600.0, scan(a=stat()))) == []
+    assert names(one.look(601.0, scan(a=stat()))) == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "needed"), [(Probe(None, True), 2.0 * BLIND), (Probe(False, False), 2.0 * (1 + UNENDED))]
+)
+def test_doubt_takes_longer(answer: Probe, needed: float) -> None:
+    one = settler(answer)
+    one.look(0.0, scan(a=stat()))
+    assert names(one.look(2.0, scan(a=stat()))) == []
+    assert one.next_due() == needed
+    assert names(one.look(needed, scan(a=stat()))) == ["a"]
+
+
+def test_an_unreadable_file_is_never_offered_and_never_forgotten() -> None:
+    one = settler(None)
+    one.look(0.0, scan(a=stat()))
+    assert names(one.look(2.0, scan(a=stat()))) == []
+    assert one.waiting[b"a"].reason == "unreadable"
+
+
+def test_what_could_not_be_looked_at_is_not_gone() -> None:
+    one = settler()
+    one.look(0.0, scan(a=stat()))
+    one.look(1.0, scan(complete=False))
+    assert names(one.look(2.0, scan(a=stat()))) == ["a"]
+    one.look(3.0, scan())
+    assert (one.waiting, one.vanished) == ({}, 1)
+
+
+def test_the_oldest_come_first_and_then_by_name() -> None:
+    one = settler()
+    files = scan(c=stat(mtime=1), b=stat(mtime=2), a=stat(mtime=2), d=stat(mtime=-5))
+    one.look(0.0, files)
+    assert names(one.look(2.0, files)) == ["d", "c", "a", "b"]
+
+
+def test_a_marked_file_is_taken_at_once() -> None:
+    assert names(settler(Probe(True, False), trusted=True).look(0.0, scan(a=stat()))) == ["a"]
+
+
+def test_a_held_file_comes_again_at_its_time_or_when_it_changes() -> None:
+    one = settler()
+    one.look(0.0, scan(a=stat()))
+    one.look(2.0, scan(a=stat()))
+    one.hold(b"a", "reason", 10.0)
+    assert names(one.look(9.0, scan(a=stat()))) == []
+    assert names(one.look(10.0, scan(a=stat()))) == ["a"]
+    one.hold(b"a", "reason", 100.0)
+    one.look(11.0, scan(a=stat(12)))
+    assert names(one.look(13.0, scan(a=stat(12)))) == ["a"]
+
+
+@given(st.lists(st.tuples(st.floats(0.01, 3.0), st.integers(0, 2)), min_size=1, max_size=30))
+def test_an_offered_file_was_the_same_for_the_settle_time(looks: list[tuple[float, int]]) -> None:
+    one, now, history = settler(), 0.0, []
+    for pause, size in looks:
+        now += pause
+        history.append((now, size))
+        if one.look(now, scan(a=stat(size))):
+            same = [at for at, seen in history if all(s == size for t, s in history if t >= at)]
+            assert now - min(same) >= 2.0
+            one.done(b"a")
+
+
+# --- real files
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "in").mkdir()
+    return tmp_path / "in"
+
+
+def seen(folder: Path, *patterns: str, **options: object) -> list[str]:
+    scanner = Scanner(folder, patterns or ("*.csv",), **options)  # type: ignore[arg-type]
+    found = sorted(os.fsdecode(path) for path in scanner.scan().files)
+    scanner.close()
+    return found
+
+
+def test_only_regular_files_with_fitting_names_are_candidates(folder: Path) -> None:
+    for name in (
+        "a.csv",
+        ".hidden.csv",
+        "~a.csv",
+        "_a.csv",
+        "a.csv.tmp",
+        "a.csv.part",
+        "a.txt",
+        "b.csv.done",
+        "c.csv~",
+    ):
+        (folder / name).write_text("x\n")
+    (folder / "dir.csv").mkdir()
+    os.mkfifo(folder / "fifo.csv")
+    (folder / "link.csv").symlink_to(folder / "a.csv")
+    (folder / "dangling.csv").symlink_to("/nowhere")
+    (folder / "out.csv").symlink_to("/etc/passwd")
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(str(folder / "socket.csv"))
+    os.link(folder / "a.csv", folder / "hard.csv")
+    assert seen(folder) == ["a.csv", "hard.csv"]
+    server.close()
+
+
+def test_folders_inside_count_only_when_asked_for_and_links_never(folder: Path, tmp_path: Path) -> None:
+    (folder / "x" / "y").mkdir(parents=True)
+    (folder / "x" / "y" / "a.csv").write_text("x\n")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "b.csv").write_text("x\n")
+    (folder / "link").symlink_to(tmp_path / "elsewhere")
+    assert seen(folder) == []
+    assert seen(folder, recursive=True) == ["x/y/a.csv"]
+
+
+def test_a_marker_makes_a_candidate(folder: Path) -> None:
+    for name in ("a.csv", "b.csv", "b.csv.done", "c.csv.done"):
+        (folder / name).write_text("x\n")
+    assert seen(folder, marker=".done") == ["b.csv"]
+
+
+def test_names_may_be_any_bytes(folder: Path) -> None:
+    for name in (b"\xff\xfe.csv", b"new\nline.csv", b"\x1b[31m.csv", b"-rf.csv", b"[red].csv", b"x" * 251 + b".csv"):
+        Path(os.fsdecode(os.fsencode(folder) + b"/" + name)).write_text("x\n")
+    assert len(seen(folder)) == 6
+
+
+def test_a_replaced_folder_is_noticed_and_a_missing_one_is_not_empty(folder: Path) -> None:
+    scanner = Scanner(folder, ("*.csv",))
+    folder.rename(folder.with_name("away"))
+    assert not scanner.scan().complete
+    folder.mkdir()
+    (folder / "a.csv").write_text("x\n")
+    found = scanner.scan()
+    assert (found.replaced, found.complete, list(found.files)) == (True, True, [b"a.csv"])
+    scanner.close()
+
+
+def test_a_link_is_not_followed_on_opening(folder: Path) -> None:
+    (folder / "a.csv").symlink_to("/etc/passwd")
+    scanner = Scanner(folder, ("*.csv",))
+    with pytest.raises(OSError, match="symbolic links"):
+        scanner.open(b"a.csv")
+    scanner.close()
+
+
+def test_a_writer_is_seen_and_so_is_a_missing_line_end(folder: Path) -> None:
+    path = folder / "a.csv"
+    with path.open("wb") as writer:
+        writer.write(b"a,b\n1,2\n3")
+        writer.flush()
+        descriptor = os.open(path, os.O_RDONLY)
+        while_open = probe(descriptor, b"a.csv")
+    assert while_open.written in (True, None)
+    assert probe(descriptor, b"a.csv") == Probe(False if while_open.written else None, ended=False)
+    assert probe(descriptor, b"a.parquet").ended
+    with path.open("ab") as writer:
+        writer.write(b",4\n")
+    assert probe(descriptor, b"a.csv").ended
+    os.close(descriptor)
+
+
+def test_a_writer_that_comes_during_the_lease_does_not_kill_us(folder: Path) -> None:
+    path = folder / "a.csv"
+    path.write_text("x\n")
+    stop = threading.Event()
+
+    def hammer() -> None:
+        while not stop.is_set():
+            with path.open("ab"):
+                pass
+
+    thread = threading.Thread(target=hammer)
+    thread.start()
+    descriptor = os.open(path, os.O_RDONLY)
+    answers = {probe(descriptor, b"a.csv").written for _ in range(300)}
+    stop.set()
+    thread.join()
+    os.close(descriptor)
+    assert answers <= {True, False, None}
+
+
+def test_network_file_systems_are_told_by_their_mount(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(
+        "1 0 8:1 / / rw - ext4 /dev/a rw\n"
+        "2 1 0:2 / /mnt/my\\040share rw,relatime shared:1 - nfs4 server:/x rw\n"
+        "3 1 0:3 / /mnt/local rw - xfs /dev/b rw\n"
+    )
+    monkeypatch.setattr("anomvae.inbox.probe.MOUNTS", mounts)
+    assert (on_network(Path("/mnt/my share/in")), file_system(Path("/mnt/my share/in"))) == (True, "nfs4")
+    assert not on_network(Path("/mnt/local/in"))
+    assert file_system(Path("/srv")) == "ext4"
+
+
+def test_one_pass_takes_still_files_and_leaves_growing_ones(folder: Path) -> None:
+    (folder / "still.csv").write_text("x\n")
+    (folder / "unended.csv").write_text("x")
+    growing = (folder / "growing.csv").open("w")
+    taken: list[bytes] = []
+    rules = Rules(patterns=("*.csv",), settle=0.1, rescan=1.0)
+    inbox = Inbox(folder, rules, lambda path, stat: path in taken, time.monotonic)
+    for arrival in inbox.once():
+        if arrival:
+            taken.append(arrival.path)
+            inbox.done(arrival.path)
+        else:
+            growing.write("x\n")
+            growing.flush()
+    growing.close()
+    assert taken == [b"still.csv", b"unended.csv"]
+    assert list(inbox.settler.waiting) == [b"growing.csv"]
+    inbox.close()
