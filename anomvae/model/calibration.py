@@ -16,6 +16,7 @@ from anomvae.results import Verdict
 Floats = NDArray[np.float64]
 
 KNOTS = 200
+TINY = 1e-200
 
 
 class Tail(msgspec.Struct, frozen=True):
@@ -56,6 +57,7 @@ def fit_tail(values: Floats) -> Tail:
     split = n - top
     index = np.unique(np.linspace(0, split, KNOTS).round().astype(np.intp))
     knots = np.unique(ordered[index])
+    knots = knots[np.diff(knots, prepend=-np.inf) > TINY]  # a slope between nearer ones would overflow
     nats = -np.log((n - np.searchsorted(ordered, knots, side="left")) / n)
     scale, shape = _weighted_moments(ordered[ordered > knots[-1]] - knots[-1])
     return Tail(knots, nats, scale, shape, float(np.log(n + 1)))
