@@ -104,7 +104,7 @@ def infer(name: str, texts: Sequence[str], numbers: NumberFormat) -> Column:
     strange = [text for text in present if not cells.is_number(numbers.plain(text))]
     if sum(counts[text] for text in strange) <= STRAY_SHARE * sum(counts[text] for text in present):
         return _number(name, texts, plain, numbers)
-    if all(text.lower() in cells.TRUE | cells.FALSE for text in present):
+    if _is_boolean({text.lower() for text in present}):
         return Column(name=name, kind="boolean", modelled=True, reason=_constant(present))
     for style in cells.DATE_FORMATS:
         if _is_date(present, style):
@@ -112,6 +112,12 @@ def infer(name: str, texts: Sequence[str], numbers: NumberFormat) -> Column:
                 name=name, kind="datetime", modelled=True, date_format=style, reason=f"dates, {_spelt(style)}"
             )
     return _text(name, texts)
+
+
+def _is_boolean(words: set[str]) -> bool:
+    """True and false in some spelling; one letter alone may be a category, such as F of F and M."""
+    known = words <= cells.TRUE | cells.FALSE
+    return known and (len(words) > 1 or len(min(words)) > 1)
 
 
 def declared(name: str, kind: Kind, style: str | None, texts: Sequence[str], numbers: NumberFormat) -> Column:
