@@ -140,7 +140,7 @@ def test_numpy_and_torch_decode_alike(made: tuple[Generator, dict[str, np.ndarra
     for j, (part, at) in enumerate(zip(marginals.parts, marginals.offsets(), strict=True)):
         units = part.units + part.gaps
         assert np.allclose(decoding.read(j, units), out[:, at : at + units], atol=1e-4)
-        assert np.allclose(decoding.sigma(j), 0.01 + spread[:, j].exp().numpy(), rtol=1e-3)
+        assert np.allclose(decoding.sigma(), 0.01 + spread[:, j].exp().numpy(), rtol=1e-3)
         decoding.tell(j, rows.x[:, at : at + units])
 
 

@@ -69,33 +69,37 @@ class Decoding:
         for i in range(len(decoder.hidden)):
             state = _silu(state @ arrays[f"decoder.{i}.weight"] + arrays[f"decoder.{i}.bias"])
         self._outputs = state @ arrays["output.weight"] + arrays["output.bias"]
-        self._sums = state @ arrays["masked.latent"] + arrays["masked.bias"]
-        self._spread = np.broadcast_to(arrays["sigma"], (len(z), len(decoder.offsets))).copy()
+        self._active = state @ arrays["masked.latent"] + arrays["masked.bias"]  # sums first, activations once read
+        self._told = np.zeros_like(self._outputs)
+        self._spread = np.zeros(len(z), dtype=np.float32)
 
     def read(self, part: int, units: int) -> Floats:
         """Outputs (n, units) of a part: a mean or logits, then the gap's logit."""
-        at, (start, stop) = self._decoder.offsets[part], self._decoder.blocks[part : part + 2]
+        decoder, arrays = self._decoder, self._decoder.arrays
+        at, (start, stop) = decoder.offsets[part], decoder.blocks[part : part + 2]
+        own, told = slice(at, at + units), self._told[:, :at]
+        outputs, spread = self._outputs[:, own], arrays["sigma"][part]
         if stop > start:  # masked units that have now seen all they may see
-            active, arrays = _silu(self._sums[:, start:stop]), self._decoder.arrays
-            self._outputs[:, at:] += active @ arrays["masked.output"][start:stop, at:]
-            self._spread[:, part:] += active @ arrays["masked.spread"][start:stop, part:]
-        return self._outputs[:, at : at + units].astype(np.float64)
+            sums: Single = self._active[:, start:stop]
+            sums += told @ arrays["masked.before"][:at, start:stop]
+            sums[:] = _silu(sums)
+        if decoder.masked:
+            active = self._active[:, :stop]
+            seen = active @ np.column_stack([arrays["masked.output"][:stop, own], arrays["masked.spread"][:stop, part]])
+            outputs = outputs + seen[:, :-1] + told @ arrays["masked.direct"][:at, own]
+            spread = spread + seen[:, -1]
+        self._spread[:] = spread
+        return outputs.astype(np.float64)
 
-    def sigma(self, part: int) -> Floats:
-        """Standard deviation (n,) of a number that was read."""
-        return np.asarray(SIGMA_FLOOR + np.exp(np.clip(self._spread[:, part], -20.0, 5.0)), dtype=np.float64)
+    def sigma(self) -> Floats:
+        """Standard deviation (n,) of the number that was read last."""
+        return np.asarray(SIGMA_FLOOR + np.exp(np.clip(self._spread, -20.0, 5.0)), dtype=np.float64)
 
     def tell(self, part: int, x: Floats) -> None:
         """The units (n, units) that were drawn for a part."""
-        at, start = self._decoder.offsets[part], self._decoder.blocks[part + 1]
-        if start < self._decoder.masked:
-            weights = self._decoder.arrays["masked.before"][at : at + x.shape[1], start:]
-            self._sums[:, start:] += x.astype(np.float32) @ weights
-        after = at + x.shape[1]
-        if self._decoder.masked and after < self._outputs.shape[1]:
-            direct = self._decoder.arrays["masked.direct"][at:after, after:]
-            self._outputs[:, after:] += x.astype(np.float32) @ direct
+        at = self._decoder.offsets[part]
+        self._told[:, at : at + x.shape[1]] = x
 
 
 def _silu(a: Single) -> Single:
-    return np.asarray(a / (1.0 + np.exp(-np.clip(a, -80.0, None))))
+    return np.asarray(a / (1.0 + np.exp(-np.clip(a, -80.0, None))), dtype=np.float32)

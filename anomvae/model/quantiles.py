@@ -6,6 +6,8 @@ a step at every value that recurs. What is kept is a bounded number of knots, ne
 smallest and the largest apart (the range is told on purpose).
 """
 
+from functools import cached_property
+
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +21,7 @@ RECURS = 3  # a value counts as recurring from so many rows on
 EDGE = 1e-6  # ranks stay this far from 0 and 1
 
 
-class Quantiles(msgspec.Struct, frozen=True):
+class Quantiles(msgspec.Struct, frozen=True, dict=True):
     """A quantile function through knots.
 
     `rank`, `value` (k,): both rising; two knots with one value are an atom, a recurring value with a mass.
@@ -28,9 +30,16 @@ class Quantiles(msgspec.Struct, frozen=True):
     rank: Floats
     value: Floats
 
+    @cached_property
+    def smooth(self) -> bool:
+        """Whether no value recurs."""
+        return bool(np.all(np.diff(self.value) > 0))
+
     def ranks(self, values: Floats) -> tuple[Floats, Floats]:
         """P(X < v) and P(X <= v) of each value (n,); equal where v is no atom."""
         low = self._interpolate(values, np.searchsorted(self.value, values, side="left"))
+        if self.smooth:
+            return low, low
         at = np.searchsorted(self.value, values, side="right") - 1
         return low, np.maximum(low, np.where(self.value[np.maximum(at, 0)] == values, self.rank[at], low))
 

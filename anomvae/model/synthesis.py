@@ -165,7 +165,7 @@ class Generator:
             outputs = decoding.read(j, part.units + part.gaps)
             day = as_floats(drawn[part.column, "day"]) if part.part == "second" else None
             values, x = self._draw_part(
-                j, outputs, decoding.sigma(j), wish=wanted.get(part.column), day=day, source=source
+                j, outputs, decoding.sigma(), wish=wanted.get(part.column), day=day, source=source
             )
             drawn[part.column, part.part] = values
             decoding.tell(j, x)
