@@ -8,12 +8,10 @@ import base64
 from anomvae.results import FileResult, Record, Verdict, Waits
 
 
-class Manifest(Record, frozen=True, kw_only=True, tag_field="schema", tag="anomvae.manifest/1"):
-    """Beside every result of a watched folder: all that the ledger knows of it, so that it can be rebuilt.
+class Fact(Record, frozen=True, kw_only=True):
+    """What became of one delivery. `file` is the path below the input folder, printable; `path_base64` its bytes.
 
-    `file` is the path below the input folder, printable; `path_base64` its bytes. `generation` counts the different
-    contents under this path. A grown file has a `parent_id`, and `base_rows` rows before its first. `continues`: a
-    grown version may continue this one after `lines` physical lines. `alerts_sha256`: of its lines in alerts.jsonl.
+    `generation` counts the different contents under this path; `move`: the file leaves the input folder.
     """
 
     sequence: int
@@ -23,6 +21,23 @@ class Manifest(Record, frozen=True, kw_only=True, tag_field="schema", tag="anomv
     generation: int
     sha256: str
     size: int
+    move: bool
+    model_id: str
+    version: str
+    committed_utc: str
+
+    def path(self) -> bytes:
+        """The path below the input folder, as bytes."""
+        return base64.b64decode(self.path_base64)
+
+
+class Manifest(Fact, frozen=True, kw_only=True, tag_field="schema", tag="anomvae.manifest/1"):
+    """Beside every result of a watched folder: all that the ledger knows of it, so that it can be rebuilt.
+
+    A grown file has a `parent_id`, and `base_rows` rows before its first. `continues`: a grown version may continue
+    this one after `lines` physical lines. `alerts_sha256`: of its lines in alerts.jsonl.
+    """
+
     parent_id: str | None
     base_rows: int
     continues: bool
@@ -30,27 +45,12 @@ class Manifest(Record, frozen=True, kw_only=True, tag_field="schema", tag="anomv
     result_name: str
     result_sha256: str
     alerts_sha256: str
-    move: bool
-    model_id: str
-    version: str
-    committed_utc: str
     result: FileResult
 
-    def path(self) -> bytes:
-        """The path below the input folder, as bytes."""
-        return base64.b64decode(self.path_base64)
 
-
-class Quarantined(Record, frozen=True, kw_only=True, tag_field="schema", tag="anomvae.quarantined/1"):
+class Quarantined(Fact, frozen=True, kw_only=True, tag_field="schema", tag="anomvae.quarantined/1"):
     """A delivery that is no table of this schema: why, where, and how to have it judged again."""
 
-    sequence: int
-    delivery_id: str
-    file: str
-    path_base64: str
-    generation: int
-    sha256: str
-    size: int
     reason_code: str
     message: str
     line: int | None
@@ -58,14 +58,6 @@ class Quarantined(Record, frozen=True, kw_only=True, tag_field="schema", tag="an
     offset: int | None
     excerpt: str
     retry: str
-    move: bool
-    model_id: str
-    version: str
-    committed_utc: str
-
-    def path(self) -> bytes:
-        """The path below the input folder, as bytes."""
-        return base64.b64decode(self.path_base64)
 
 
 class Line(Record, frozen=True, kw_only=True):

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 import anomvae
-from anomvae.cli import show
+from anomvae.cli import options, show
 from anomvae.cli.exits import found
 from anomvae.deliveries import Counters, HealthResult, Quarantined, StoppedResult
 from anomvae.errors import UsageError, worst
 from anomvae.results import FileResult, Waits
-from anomvae.settings import ScoreSettings, WatchSettings, seconds
+from anomvae.settings import Config, ScoreSettings, WatchSettings, seconds
 from anomvae.storage import health
 
 if TYPE_CHECKING:
@@ -38,11 +38,23 @@ class Plan(msgspec.Struct, kw_only=True):
     model: str
     settings: ScoreSettings
     watch: WatchSettings
-    say: Callable[[Said], None]
+    say: Callable[[Said], None] = lambda said: None
     show: Callable[[HealthResult], None] | None = None
     publish: Callable[[HealthResult], None] = lambda told: None
     ready: Callable[[], None] = lambda: None
     timeout: float | None = None
+
+
+def planned(mode: str, name: str, output: str | None, model: str | None, chosen: Config, flags: dict[str, Any]) -> Plan:
+    """The plan that flags and configuration make; what is said comes later."""
+    return Plan(
+        mode=mode,
+        folder=Path(name),
+        out=Path(output or chosen.out or "anomvae-out"),
+        model=str(model or chosen.model or "model.anomvae"),
+        settings=options.some(chosen.score, flags, ScoreSettings),
+        watch=options.some(chosen.watch, flags, WatchSettings),
+    )
 
 
 class Ended(msgspec.Struct):

@@ -1,13 +1,12 @@
 """anomvae score FOLDER: one pass over a folder, for cron."""
 
 import heapq
-from pathlib import Path
 from typing import Any
 
-from anomvae.cli import folder, options, show
+from anomvae.cli import folder, show
 from anomvae.deliveries import Quarantined
 from anomvae.results import ErrorResult, FileResult, ScoreResult
-from anomvae.settings import Config, ScoreSettings, WatchSettings, seconds
+from anomvae.settings import Config, seconds
 
 LISTED = 200  # files that are kept for the report, those most worth a look
 
@@ -23,26 +22,16 @@ def score_folder(
     quiet: bool,
 ) -> int:
     """Score what is new in a folder; returns the exit code."""
-    settings = options.some(chosen.score, flags, ScoreSettings)
-    watch = options.some(chosen.watch, flags, WatchSettings)
-    listed = _Listed()
-    plain = folder.Plain(settings, as_json=False, quiet=quiet)
+    plan = folder.planned("score", name, output, model, chosen, flags)
+    plan.timeout = None if flags["timeout"] is None else seconds(flags["timeout"])
+    listed, plain = _Listed(), folder.Plain(plan.settings, as_json=False, quiet=quiet)
 
     def say(said: folder.Said) -> None:
         listed.add(said)
         if not as_json or isinstance(said, str):
             plain(said)
 
-    plan = folder.Plan(
-        mode="score",
-        folder=Path(name),
-        out=Path(output or chosen.out or "anomvae-out"),
-        model=str(model or chosen.model or "model.anomvae"),
-        settings=settings,
-        watch=watch,
-        say=say,
-        timeout=None if flags["timeout"] is None else seconds(flags["timeout"]),
-    )
+    plan.say = say
     ended = folder.run_folder(plan)
     result = _result(plan, ended, listed)
     from anomvae.report.folder import folder_report

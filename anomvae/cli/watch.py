@@ -3,14 +3,12 @@
 import os
 import sys
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import click
 
 from anomvae.cli import folder, options, show
 from anomvae.errors import UsageError
-from anomvae.settings import ScoreSettings, WatchSettings
 
 
 @click.command("watch")
@@ -46,27 +44,16 @@ def command(
     name = inbox or chosen.folder
     if name is None:
         raise UsageError("no folder is named; give one, or set 'folder' in the configuration.")
-    settings = options.some(chosen.score, flags, ScoreSettings)
-    watch = options.some(chosen.watch, flags, WatchSettings)
-    plain = folder.Plain(settings, as_json=as_json, quiet=quiet)
-    plan = folder.Plan(
-        mode="watch",
-        folder=Path(name),
-        out=Path(output or chosen.out or "anomvae-out"),
-        model=str(model or chosen.model or "model.anomvae"),
-        settings=settings,
-        watch=watch,
-        say=plain,
-    )
+    plan = folder.planned("watch", name, output, model, chosen, flags)
+    plan.say = plain = folder.Plain(plan.settings, as_json=as_json, quiet=quiet)
     with ExitStack() as stack:
-        if live(watch.ui, as_json=as_json, quiet=quiet):
+        if live(plan.watch.ui, as_json=as_json, quiet=quiet):
             from anomvae.cli.live import Screen
 
             screen = Screen()
             plan.say, plan.show, plan.ready, plan.publish = screen.say, screen.show, screen.start, screen.show
             stack.callback(screen.stop)
         elif as_json:
-            plan.show = None
             plan.publish = plain.json
         elif not quiet:
             plan.ready = lambda: show.note(

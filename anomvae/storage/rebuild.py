@@ -16,7 +16,7 @@ from anomvae.deliveries import Manifest, Quarantined
 from anomvae.results import RowResult
 from anomvae.storage.ledger import Alert, Ledger
 
-Fact = Manifest | Quarantined
+Judged = Manifest | Quarantined
 
 
 class Segment(msgspec.Struct):
@@ -61,21 +61,21 @@ def _files(out: Path) -> Iterator[Path]:
     yield from (out / "quarantine").glob("*.reason.json")
 
 
-def _facts(out: Path) -> Iterator[tuple[Path, Fact]]:
+def _facts(out: Path) -> Iterator[tuple[Path, Judged]]:
     for path in _files(out):
         if fact := _read(path):
             yield path, fact
 
 
-def _read(path: Path) -> Fact | None:
+def _read(path: Path) -> Judged | None:
     try:
-        found: Fact = msgspec.json.decode(path.read_bytes(), type=Fact)
+        found: Judged = msgspec.json.decode(path.read_bytes(), type=Judged)
     except (msgspec.DecodeError, OSError):
         return None
     return found
 
 
-def _whole(out: Path, fact: Fact, segment: Segment | None, *, newest: bool) -> bool:
+def _whole(out: Path, fact: Judged, segment: Segment | None, *, newest: bool) -> bool:
     """Whether a fact's result is there, unchanged, and with its alerts."""
     if isinstance(fact, Quarantined):
         return True
