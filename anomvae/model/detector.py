@@ -100,6 +100,7 @@ class Detector:
         self.intervals: Floats = np.zeros((len(scorer.encoding.features), 2))
         self.generator: Generator | None = None
         self.model_id = ""
+        self.file_format = 0  # of the file it came from
 
     @property
     def columns(self) -> tuple[str, ...]:

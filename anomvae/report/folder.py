@@ -120,10 +120,8 @@ def stopped_report(result: StoppedResult) -> str:
     """The last line of a run."""
     done = result.counters
     left = f", {result.left:,} left for the next run" if result.left else ""
-    return (
-        f"ended ({result.why}): {done.files:,} files, {done.rows:,} rows, {done.flagged:,} flagged, "
-        f"{done.quarantined:,} quarantined{left}"
-    )
+    files = f"{done.files:,} file{'s' * (done.files != 1)}, {done.rows:,} rows, {done.flagged:,} flagged"
+    return f"ended ({result.why}): {files}, {done.quarantined:,} quarantined{left}"
 
 
 def folder_report(result: ScoreResult) -> RenderableType:

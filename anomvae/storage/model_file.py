@@ -113,6 +113,7 @@ def _open(data: bytes, name: str) -> Detector:
     if not all(np.isfinite(tensor).all() for tensor in tensors.values()):
         raise ModelError("holds numbers that are not finite; make the model again with 'anomvae fit'.")
     detector = _assemble(document, tensors)
+    detector.file_format = document.format
     detector.model_id = hashlib.sha256(data).hexdigest()
     return detector
 
