@@ -591,12 +591,14 @@ def test_a_signal_ends_a_run_cleanly_at_any_moment(
 
 
 def test_a_user_signal_looks_into_the_folder_now(folder: Path, out: Path, model: Path) -> None:
-    process = Watch(folder, out, model, "--observer", "poll", "--rescan", "1h")
+    process = Watch(folder, out, model, "--rescan", "1h", fault={"observer": "deaf"})
     wait_for(lambda: (out / "health.json").exists())
+    time.sleep(0.5)
     (folder / "a.csv").write_bytes(table(5, 1))
-    time.sleep(0.2)
+    time.sleep(1.0)
+    assert results(out) == 0  # no event comes, and the next look is an hour away
     process.send_signal(signal.SIGUSR1)
-    wait_for(lambda: results(out) == 1, 1.8)  # polling looks every two seconds
+    wait_for(lambda: results(out) == 1)
     assert process.end()[0] == 0
 
 
