@@ -126,3 +126,10 @@ def test_few_rows_rest_on_the_tail_and_say_so() -> None:
 def test_members_never_train_near_rows_they_are_to_judge(folds: list[int], length: int) -> None:
     pools = training_pools(np.array([*folds, 0, 1, 2, 3, 4]), length)
     assert np.array_equal(pools, naive.training_pools([*folds, 0, 1, 2, 3, 4], length))
+
+
+def test_a_long_file_is_summed_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = calibration.file_p_value(3000, 40, 0.01, 500)
+    monkeypatch.setattr(calibration, "TERMS", 64)
+    assert np.isclose(calibration.file_p_value(3000, 40, 0.01, 500), whole, rtol=1e-9)
+    assert calibration.file_p_value(10, 0, 0.01, 500) == 1.0

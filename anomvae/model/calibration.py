@@ -17,6 +17,7 @@ Floats = NDArray[np.float64]
 
 KNOTS = 200
 TINY = 1e-200
+TERMS = 1 << 16  # of a sum that are held at once
 
 
 class Tail(msgspec.Struct, frozen=True):
@@ -178,9 +179,15 @@ def file_p_value(rows: int, flagged: int, alpha: float, effective: float) -> flo
     if flagged == 0 or rows == 0:
         return 1.0
     a, b = _beta(alpha, effective)
-    k = np.arange(flagged, rows + 1)
-    choose = -betaln(rows - k + 1, k + 1) - np.log(rows + 1.0)
-    return float(min(np.exp(choose + betaln(k + a, rows - k + b) - betaln(a, b)).sum(), 1.0))
+    total, mean = 0.0, rows * a / (a + b)
+    for start in range(flagged, rows + 1, TERMS):  # a file may have more rows than memory has room for
+        k = np.arange(start, min(start + TERMS, rows + 1))
+        choose = -betaln(rows - k + 1, k + 1) - np.log(rows + 1.0)
+        part = float(np.exp(choose + betaln(k + a, rows - k + b) - betaln(a, b)).sum())
+        total += part
+        if start > mean and part <= 1e-17 * total:
+            break
+    return min(total, 1.0)
 
 
 def verdict(p_file: float) -> Verdict:
