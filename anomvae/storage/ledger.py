@@ -29,7 +29,6 @@ class Entry(msgspec.Struct, frozen=True):
     continues: bool
     lines: int
     rows_total: int
-    reason_code: str
 
 
 class Alert(msgspec.Struct, frozen=True):
@@ -225,7 +224,7 @@ class Ledger:
 
 _ENTRY = (
     "SELECT delivery_id, path, sha256, size, state, base_rows, continues, coalesce(lines, 0),"
-    " coalesce(rows_total, 0), coalesce(reason_code, '') FROM delivery"
+    " coalesce(rows_total, 0) FROM delivery"
 )
 
 
