@@ -143,7 +143,7 @@ def test_quiet_runs_say_only_what_matters(
 def test_a_timeout_ends_cleanly_and_the_next_run_goes_on(folder: Path, out: Path, model: Path, tmp_path: Path) -> None:
     fill(folder, 30)
     expected = reference(folder, model, tmp_path)
-    assert score(folder, out, model, "--timeout", "0.2s") in (0, 1)
+    assert score(folder, out, model, "--timeout", "0.01s") in (0, 1)
     assert len(sink(out).results) < 30
     db = sqlite3.connect(out / "ledger.sqlite")
     assert db.execute("SELECT count(*) FROM suspect").fetchone() == (0,)  # given up is not crashed
