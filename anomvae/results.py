@@ -76,6 +76,20 @@ class Training(Record, frozen=True, kw_only=True):
     latents_used: int
 
 
+class Power(Record, frozen=True, kw_only=True):
+    """How many faults of a kind were found by the self-test, in one column or ("") over all of them.
+
+    `found` is a share of `rows`, `low` and `high` its 95 % interval.
+    """
+
+    kind: str
+    column: str
+    rows: int
+    found: float
+    low: float
+    high: float
+
+
 class ThresholdChange(Record, frozen=True, kw_only=True):
     """One setting of the threshold, and what set it."""
 
@@ -110,6 +124,7 @@ class FitResult(Record, frozen=True, kw_only=True, tag_field="schema", tag="anom
     training: Training
     calibration: Calibration
     dependencies: tuple[str, ...] = ()
+    self_test: tuple[Power, ...] = ()
     warnings: tuple[str, ...]
     seconds: float
 
@@ -250,6 +265,7 @@ class InspectResult(Record, frozen=True, kw_only=True, tag_field="schema", tag="
     columns: tuple[ColumnReport, ...]
     training: Training
     calibration: Calibration
+    self_test: tuple[Power, ...] = ()
     threshold_history: tuple[ThresholdChange, ...]
 
 

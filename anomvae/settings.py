@@ -70,6 +70,7 @@ class FitSettings(Dialect, frozen=True, kw_only=True, forbid_unknown_fields=True
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     seed: Annotated[int, Meta(ge=0)] = 0
     generator: bool = True
+    selftest: bool = True
 
     def dialect(self) -> Dialect:
         """The part of these settings that later commands must share."""

@@ -34,6 +34,7 @@ from anomvae.errors import UsageError
 @click.option("--thousands", help="Thousands separator.")
 @click.option("--skip-lines", type=int, help="Lines before the header.")
 @click.option("--no-generator", is_flag=True, help="Only score with this model: it cannot make synthetic rows.")
+@click.option("--no-selftest", is_flag=True, help="Do not measure how well injected faults are found.")
 @options.configured
 @options.everywhere
 def command(
@@ -43,6 +44,7 @@ def command(
     ids: tuple[str, ...],
     hidden: str | None,
     no_generator: bool,
+    no_selftest: bool,
     config: str | None,
     as_json: bool,
     quiet: bool,
@@ -56,9 +58,11 @@ def command(
     chosen = options.load_config(config)
     if flags["delimiter"] in ("\\t", "tab"):
         flags["delimiter"] = "\t"
-    settings = options.given(
-        chosen.fit, {**flags, "hidden": _layers(hidden), "generator": False if no_generator else None}
-    )
+    skipped = {
+        "generator": False if no_generator else None,
+        "selftest": False if no_selftest else None,
+    }
+    settings = options.given(chosen.fit, {**flags, **skipped, "hidden": _layers(hidden)})
     schema = options.given(chosen.schema, {"drop": drop, "id": ids})
     model = output or chosen.model or "model.anomvae"
     with show.progress(quiet=quiet or as_json) as advance:

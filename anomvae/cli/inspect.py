@@ -31,6 +31,7 @@ def command(model: str, as_json: bool, quiet: bool, debug: bool) -> int:
         columns=about.columns,
         training=about.training,
         calibration=about.threshold,
+        self_test=about.self_test,
         threshold_history=about.history,
     )
     show.result(result, inspect_report, as_json=as_json, quiet=quiet)

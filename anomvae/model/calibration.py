@@ -6,6 +6,8 @@ false alarms for a target of 1 %). p = (1 + #{scores >= s}) / (1 + n) as in Bate
 largest of them a generalised-Pareto tail (Siffer et al. 2017) extrapolates, marked as an estimate.
 """
 
+from collections.abc import Sequence
+
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
@@ -73,6 +75,11 @@ def _weighted_moments(excess: Floats) -> tuple[float, float]:
     second = float(np.mean(excess * (n - np.arange(1, n + 1) + 0.35) / n))
     shape = float(np.clip(2 - first / max(first - 2 * second, 1e-12), 0.0, 0.9))
     return max(first * (1 - shape), 0.02), shape
+
+
+def column_surprise(tails: Sequence[Tail], deviances: Floats) -> Floats:
+    """-log p of every column's deviance (n, columns) among its own out-of-fold deviances."""
+    return np.column_stack([tail.surprise(deviances[:, j]) for j, tail in enumerate(tails)])
 
 
 class Calibration(msgspec.Struct, frozen=True):

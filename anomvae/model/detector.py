@@ -1,12 +1,13 @@
 """The fitted detector as one value: rows in, scores and reasons out.
 
-The score adds three surprises, each in nats, each calibrated on out-of-fold rows:
-B, the sum of a row's deviances with its KL on both sides, mean over the members of
-z(log R) + 0.25 |z(log K)|; U, the largest surprise of any single column, which a sum would hide; and
-S, the sum of the columns' surprises, in which every column counts alike.
+The score adds surprises, in nats, each calibrated on out-of-fold rows: B, the sum of a row's deviances with its KL
+on both sides, mean over the members of z(log R) + 0.25 |z(log K)|; U, the largest surprise of any single column,
+which a sum would hide; S, the sum of the columns' surprises, in which every column counts alike. Where that sum is not
+plainly normal it gets M: the largest surprise of a column that is hidden from the network, of those that the rest of a
+row can tell. A row that has what training never showed is lifted to what only one row in two hundred reaches.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import msgspec
 import numpy as np
@@ -16,27 +17,30 @@ from anomvae.errors import UsageError
 from anomvae.model.calibration import (
     Calibration,
     Tail,
-    effective_rows,
-    fit_calibration,
-    fit_tail,
+    column_surprise,
     severity,
 )
 from anomvae.model.encoding import Encoded, encode
+from anomvae.model.masking import Hidden, look
 from anomvae.model.schema import Schema, Values
-from anomvae.model.scoring import Floats, Scorer, fit_novelty
+from anomvae.model.scoring import Floats, Scorer
 from anomvae.model.synthesis import BLOCK, Generator
 from anomvae.results import Calibration as CalibrationReport
-from anomvae.results import ColumnReport, Lineage, ThresholdChange, Training
+from anomvae.results import ColumnReport, Lineage, Power, ThresholdChange, Training
 from anomvae.settings import Dialect
 
 KL_WEIGHT = 0.25
+RARE = np.log(200)  # nats from which what training never showed lifts a row
 
 
 class Terms(msgspec.Struct, frozen=True):
     """What turns deviances into a score.
 
     `center`, `spread` (2,): of log R and log K out of fold. `columns`: a tail for every original column.
-    `total`, `largest`, `summed`: tails of B, U and S.
+    `total`, `largest`, `summed`: tails of B, U and S. `firsts` (2, features): weights of a level never seen; of a gap
+    never seen or a number far off; `new`: the tail of their sum, `lift`: what a row with rare ones reaches.
+    `plain`: the sum from which M is asked for; `masked`: a tail for every hidden column; `followed` (columns,): 1
+    where the rest of a row tells the column; `told`: the tail of M.
     """
 
     center: Floats
@@ -45,13 +49,21 @@ class Terms(msgspec.Struct, frozen=True):
     total: Tail
     largest: Tail
     summed: Tail
+    firsts: Floats
+    new: Tail | None = None
+    lift: float = 0.0
+    plain: float = np.inf
+    masked: tuple[Tail, ...] = ()
+    followed: Floats | None = None
+    told: Tail | None = None
 
 
 class Scores(msgspec.Struct, frozen=True):
     """What a detector says of n rows.
 
     `score`, `recon`, `kl`, `p`, `severity` (n,); `estimated` (n,): p is a tail estimate;
-    `contributions` (n, columns): deviances, summing to `recon`; `surprise` (n, columns): -log p of each.
+    `contributions` (n, columns): deviances, summing to `recon`; `surprise` (n, columns): -log p of each;
+    `asked` (n,): the row is not plainly normal, and `hidden` holds what it looks like without each column.
     """
 
     score: Floats
@@ -62,6 +74,8 @@ class Scores(msgspec.Struct, frozen=True):
     severity: Floats
     contributions: Floats
     surprise: Floats
+    asked: NDArray[np.bool_]
+    hidden: Hidden
 
 
 class About(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -74,6 +88,7 @@ class About(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     threshold: CalibrationReport
     lineage: Lineage
     history: tuple[ThresholdChange, ...]
+    self_test: tuple[Power, ...] = ()
 
 
 class Detector:
@@ -126,6 +141,10 @@ class Detector:
         surprise = column_surprise(self.terms.columns, contributions)
         total = combine(self.terms, recon, deviances.kl)
         score = add_up(self.terms, total, surprise)
+        asked = score >= self.terms.plain
+        hidden = look(self.scorer, self.terms.columns, rows.take(np.flatnonzero(asked)))
+        score[asked] += masked_surprise(self.terms, hidden)
+        score = lifted(self.terms, score, self.scorer.firsts(rows))
         p, estimated = self.calibration.p_values(score)
         return Scores(
             score=score,
@@ -136,6 +155,8 @@ class Detector:
             severity=severity(p),
             contributions=contributions,
             surprise=surprise,
+            asked=asked,
+            hidden=hidden,
         )
 
     def sample(self, n: int, given: Mapping[str, object] | None = None, seed: int = 0) -> dict[str, Values]:
@@ -162,65 +183,37 @@ class Detector:
 
 def combine(terms: Terms, recon: Floats, kl: Floats) -> Floats:
     """B (n,) from reconstruction errors and KL (members, n)."""
-    return np.asarray(_standardised(terms.center, terms.spread, recon, kl).mean(axis=0))
+    return np.asarray(standardised(terms.center, terms.spread, recon, kl).mean(axis=0))
 
 
 def add_up(terms: Terms, total: Floats, surprise: Floats) -> Floats:
-    """The score (n,) from B (n,) and the columns' surprises (n, columns)."""
+    """B + U + S (n,) from B (n,) and the columns' surprises (n, columns)."""
     largest, summed = surprise.max(axis=1), surprise.sum(axis=1)
     return terms.total.surprise(total) + terms.largest.surprise(largest) + terms.summed.surprise(summed)
 
 
-def _standardised(center: Floats, spread: Floats, recon: Floats, kl: Floats) -> Floats:
+def never_shown(nats: Floats, firsts: NDArray[np.bool_]) -> Floats:
+    """What training never showed of each row (n,), from nats (2, features) and firsts (members, 2, n, features)."""
+    return np.asarray(np.einsum("mknf,kf->n", firsts, nats) / len(firsts))
+
+
+def lifted(terms: Terms, scores: Floats, firsts: NDArray[np.bool_]) -> Floats:
+    """The scores (n,), raised where a row has what training never showed, as long as that is rare out of fold."""
+    if terms.new is None:
+        return scores
+    rare = terms.new.surprise(never_shown(terms.firsts, firsts)) >= RARE
+    return np.where(rare, np.maximum(scores, 0.9 * terms.lift + 0.1 * scores), scores)  # their order stays
+
+
+def masked_surprise(terms: Terms, hidden: Hidden) -> Floats:
+    """M (n,)."""
+    if terms.told is None or terms.followed is None:
+        return np.zeros(len(hidden.own))
+    return terms.told.surprise((column_surprise(terms.masked, hidden.own) * terms.followed).max(axis=1))
+
+
+def standardised(center: Floats, spread: Floats, recon: Floats, kl: Floats) -> Floats:
+    """z(log R) + 0.25 |z(log K)|, of the shape of `recon` and `kl`."""
     z_recon = (np.log(recon + 1e-12) - center[0]) / spread[0]
     z_kl = (np.log(kl + 1e-12) - center[1]) / spread[1]
     return np.asarray(z_recon + KL_WEIGHT * np.abs(z_kl))
-
-
-def column_surprise(tails: Sequence[Tail], contributions: Floats) -> Floats:
-    """-log p of every column's deviance (n, columns) among its own out-of-fold deviances."""
-    return np.column_stack([tail.surprise(contributions[:, j]) for j, tail in enumerate(tails)])
-
-
-class OutOfFold(msgspec.Struct, frozen=True):
-    """Training rows judged by the member that did not see them: `columns` (n, columns), `kl` (n,)."""
-
-    columns: Floats
-    kl: Floats
-    novelty: Floats
-
-
-def judge_out_of_fold(scorer: Scorer, rows: Encoded, folds: NDArray[np.intp]) -> OutOfFold:
-    """Deviances of the training rows (n), each under the member that left its fold out."""
-    features, kl = np.zeros((len(rows), len(scorer.encoding.features))), np.zeros(len(rows))
-    for m in range(scorer.vae.members):
-        left_out = np.flatnonzero(folds == m)
-        dev, member_kl = scorer.member(m).features(rows.take(left_out))
-        features[left_out], kl[left_out] = dev[0], member_kl[0]
-    novelty = fit_novelty(features)
-    known = np.where(np.isnan(features), novelty, features)
-    return OutOfFold(scorer.by_column(known), kl, novelty)
-
-
-def calibrate(schema: Schema, scorer: Scorer, judged: OutOfFold, blocks: NDArray[np.intp], alpha: float) -> Detector:
-    """Fit every tail and the threshold to out-of-fold deviances, and make the detector.
-
-    Args:
-        schema: what the columns are.
-        scorer: encoding and members.
-        judged: the out-of-fold deviances.
-        blocks: (n,): the block of neighbouring rows that each training row belongs to.
-        alpha: the accepted false-alarm rate.
-    """
-    scorer.novelty = judged.novelty
-    recon = judged.columns.sum(axis=1)
-    logs = np.log(np.stack([recon, judged.kl]) + 1e-12)
-    center, spread = np.median(logs, axis=1), np.maximum(logs.std(axis=1), 1e-3)
-    tails = tuple(fit_tail(judged.columns[:, j]) for j in range(judged.columns.shape[1]))
-    total = _standardised(center, spread, recon, judged.kl)
-    surprise = column_surprise(tails, judged.columns)
-    largest, summed = fit_tail(surprise.max(axis=1)), fit_tail(surprise.sum(axis=1))
-    terms = Terms(center, spread, tails, fit_tail(total), largest, summed)
-    scores = add_up(terms, total, surprise)
-    flagged = scores >= np.quantile(scores, 1 - max(alpha, 10 / len(scores)))
-    return Detector(schema, scorer, terms, fit_calibration(scores, effective_rows(flagged, blocks), alpha))

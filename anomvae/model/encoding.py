@@ -92,6 +92,7 @@ class Encoded(msgspec.Struct, frozen=True):
     `level` (n, features): the category's unit, -1 for numbers, gaps, and values never seen.
     `novel` (n, features): true for a value never seen, or a gap where training had none.
     `gap` (n, features): true for a missing value.
+    `far` (n, features): true for a number more than the training range outside of that range.
     """
 
     x: Matrix
@@ -99,10 +100,11 @@ class Encoded(msgspec.Struct, frozen=True):
     level: NDArray[np.intp]
     novel: NDArray[np.bool_]
     gap: NDArray[np.bool_]
+    far: NDArray[np.bool_]
 
     def take(self, rows: NDArray[np.intp] | slice) -> "Encoded":
         """The chosen rows."""
-        return Encoded(self.x[rows], self.hidden[rows], self.level[rows], self.novel[rows], self.gap[rows])
+        return Encoded(*(getattr(self, name)[rows] for name in self.__struct_fields__))
 
     def __len__(self) -> int:
         return len(self.x)
@@ -139,6 +141,7 @@ def encode(encoding: Encoding, columns: Mapping[str, Values]) -> Encoded:
         np.zeros((n, encoding.width)),
         np.zeros((n, count)),
         np.full((n, count), -1, dtype=np.intp),
+        np.zeros((n, count), dtype=bool),
         np.zeros((n, count), dtype=bool),
         np.zeros((n, count), dtype=bool),
     )
@@ -183,11 +186,20 @@ def _encode_feature(out: Encoded, j: int, at: int, feature: Feature, values: Val
         out.x[seen, at + level[seen]] = 1.0
         out.novel[:, j] = (level < 0) & ~gap
     out.gap[:, j] = gap
+    if feature.part == "value" and values.dtype != object:
+        out.far[:, j] = _far(feature, np.asarray(values, dtype=np.float64))
     if feature.gaps:
         out.x[:, at + feature.units] = gap
     else:
         out.hidden[:, j] = gap
         out.novel[:, j] |= gap
+
+
+def _far(feature: Feature, values: Matrix) -> NDArray[np.bool_]:
+    """Where a number (n,) is further outside the training range than that range is wide."""
+    known = (feature.low, feature.high) if feature.numeric else tuple(map(float, (*feature.levels, *feature.rare)))
+    low, high = min(known), max(known)
+    return np.asarray((values < low - (high - low)) | (values > high + (high - low)))
 
 
 def part_texts(feature: Feature, values: Values) -> NDArray[np.object_]:

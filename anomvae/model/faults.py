@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from anomvae.model.dependencies import Dependency, as_floats, rounded
+from anomvae.model.dependencies import as_floats, rounded
 from anomvae.model.schema import Column, Schema, Values
 
 Columns = dict[str, Values]
@@ -25,24 +25,25 @@ class Faults:
 
     Args:
         schema: what the columns are.
-        dependencies: columns that follow from others.
+        children: columns that follow from others.
+        only: the one column that faults happen in (a swap: and another).
     """
 
-    def __init__(self, schema: Schema, dependencies: Sequence[Dependency]) -> None:
-        self._numbers = [
-            c for c in schema.modelled if c.kind in ("numeric", "integer") and not c.reason.startswith("constant")
-        ]
-        self._texts = [c.name for c in schema.modelled if c.kind == "categorical"]
-        self._any = [c.name for c in schema.modelled if not c.reason.startswith("constant")]
+    def __init__(self, schema: Schema, children: Sequence[str], only: str | None = None) -> None:
+        moving = [c for c in schema.modelled if not c.reason.startswith("constant")]
+        self._every_number = [c for c in moving if c.kind in ("numeric", "integer")]
+        self._numbers = [c for c in self._every_number if only in (None, c.name)]
+        self._texts = [c.name for c in schema.modelled if c.kind == "categorical" and only in (None, c.name)]
+        self._any = [c.name for c in moving if only in (None, c.name)]
         self._known: dict[str, set[str]] = {}
-        self._children = [item.column for item in dependencies]
+        self._children = [name for name in children if only in (None, name)]
 
     def possible(self) -> tuple[str, ...]:
         """The kinds that have a column to happen in."""
         can = {
             "wild": bool(self._numbers),
             "unit": bool(self._numbers),
-            "swap": len(self._numbers) > 1,
+            "swap": len(self._every_number) > 1 and bool(self._numbers),
             "category": bool(self._texts),
             "dependency": len(self._any) > 1,
         }
@@ -58,7 +59,7 @@ class Faults:
         kind, where = np.full(n, "", dtype=object), np.full(n, "", dtype=object)
         spoilers: dict[str, Spoil] = {
             "wild": self._wild, "unit": self._unit, "swap": self._swap,
-            "category": self._category, "dependency": self._dependency,
+            "category": self._category, "dependency": self._dependency, "gap": self._gap,
         }  # fmt: skip
         for i in np.flatnonzero(rng.random(n) < share).tolist():
             chosen = str(rng.choice(list(kinds)))
@@ -81,7 +82,7 @@ class Faults:
         """A number in the wrong unit."""
         options = [
             (c, v)
-            for c in self._present(columns, i)
+            for c in self._present(columns, i, self._numbers)
             for f in FACTORS
             if (v := self._scaled(columns, c, i, f)) is not None
         ]
@@ -96,14 +97,16 @@ class Faults:
         new = float(rounded(np.array([old * factor]), column.digits)[0])
         return new if new != old else None
 
-    def _present(self, columns: Columns, i: int) -> list[Column]:
-        return [column for column in self._numbers if not np.isnan(float(columns[column.name][i]))]
+    @staticmethod
+    def _present(columns: Columns, i: int, among: Sequence[Column]) -> list[Column]:
+        return [column for column in among if not np.isnan(float(columns[column.name][i]))]
 
     def _swap(self, columns: Columns, i: int, rng: np.random.Generator) -> str:
         """Two numbers that changed places."""
-        present = self._present(columns, i)
+        present = self._present(columns, i, self._every_number)
         rng.shuffle(present)
-        for a, b in pairwise(present):
+        first = present if len(self._numbers) > 1 else [c for c in present if c in self._numbers]
+        for a, b in pairwise(present) if len(first) > 1 else ((a, b) for a in first for b in present if b is not a):
             x, y = float(columns[a.name][i]), float(columns[b.name][i])
             new = rounded(np.array([y]), a.digits)[0], rounded(np.array([x]), b.digits)[0]
             if new != (x, y):
@@ -119,6 +122,12 @@ class Faults:
         while text in known:
             text += text[-1]
         columns[name][i] = text
+        return name
+
+    def _gap(self, columns: Columns, i: int, rng: np.random.Generator) -> str:
+        """A value that is not there."""
+        name = self._any[rng.integers(len(self._any))]
+        columns[name][i] = "" if columns[name].dtype == object else np.nan
         return name
 
     def _dependency(self, columns: Columns, i: int, rng: np.random.Generator) -> str:

@@ -101,6 +101,17 @@ class Scorer:
         unseen = gap & ~self.seen[:, [self._at[j] + self.encoding.features[j].units]]
         dev[:, :, j] += np.where(unseen, self.novelty[j], cost)
 
+    def firsts(self, rows: Encoded) -> NDArray[np.bool_]:
+        """What training never showed (members, 2, n, features): levels; gaps, and numbers far off the range."""
+        out = np.zeros((self.vae.members, 2, len(rows), len(self.encoding.features)), dtype=bool)
+        out[:, 1] = (rows.gap & rows.novel) | rows.far
+        out[:, 0] = rows.novel & ~rows.gap & ~rows.far
+        for j, feature in enumerate(self.encoding.features):
+            if not feature.numeric:
+                level = rows.level[:, j]
+                out[:, 0, :, j] |= (level >= 0) & ~self.seen[:, self._at[j] + np.maximum(level, 0)]
+        return out
+
 
 def fit_novelty(out_of_fold: Floats) -> Floats:
     """The deviance of a never-seen value: one nat above all that training rows of the column show.

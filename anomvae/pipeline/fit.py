@@ -89,6 +89,7 @@ def fit(
         training=about.training,
         calibration=about.threshold,
         dependencies=_dependencies(learned),
+        self_test=learned.self_test,
         warnings=(*table.warnings, *_notes(learned)),
         seconds=round(time.monotonic() - started, 2),
     )
@@ -164,6 +165,7 @@ def _about(learned: Learned, settings: FitSettings, reports: tuple[ColumnReport,
         threshold=threshold,
         lineage=lineage,
         history=(ThresholdChange(alpha=threshold.alpha, threshold=threshold.threshold, by="fit"),),
+        self_test=learned.self_test,
     )
 
 

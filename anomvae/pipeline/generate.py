@@ -135,7 +135,7 @@ class _Job:
         self.conditions = tuple(map(parse, settings.where))
         self.gate = Gate(detector) if settings.gate else None
         self.counts, self.spoilt = Counts(), Counter[str]()
-        self.faults = Faults(detector.schema, self.generator.dependencies)
+        self.faults = Faults(detector.schema, [item.column for item in self.generator.dependencies])
         self.kinds = self._kinds()
         self.given = self._given(n)
         self.classes = self._classes(n)

@@ -8,13 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anomvae.errors import DataError
-from anomvae.model.detector import Detector, OutOfFold, calibrate, judge_out_of_fold
+from anomvae.model.detector import Detector
 from anomvae.model.encoding import Encoded, Encoding, encode, fit_encoding
-from anomvae.model.explanation import fit_intervals
 from anomvae.model.folds import Dependence, block_ids, deal, dependence, training_pools
+from anomvae.model.out_of_fold import OutOfFold, calibrate, judge_out_of_fold
 from anomvae.model.schema import Schema, Values
 from anomvae.model.scoring import Scorer
+from anomvae.model.self_test import self_test
 from anomvae.model.vae import VAE
+from anomvae.results import Power
 from anomvae.settings import FitSettings, seconds
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ class Learned(msgspec.Struct, frozen=True):
     steps: int
     steps_planned: int
     device: str
+    self_test: tuple[Power, ...]
 
 
 def learn(
@@ -77,8 +80,7 @@ def learn(
     trained = train(encoding, rows, pools, recipe, progress)
     scorer = Scorer(encoding, VAE(trained.arrays, recipe.hidden), trained.seen)
     judged = judge_out_of_fold(scorer, rows, dealt)
-    detector = calibrate(schema, scorer, judged, blocks, settings.alpha)
-    detector.intervals = fit_intervals(scorer, rows, dealt)
+    detector = calibrate(schema, scorer, rows, dealt, judged, blocks=blocks, alpha=settings.alpha)
     return Learned(
         detector=detector,
         judged=judged,
@@ -90,6 +92,7 @@ def learn(
         steps=trained.steps,
         steps_planned=recipe.steps,
         device=recipe.device,
+        self_test=self_test(detector, columns, dealt, np.random.default_rng(settings.seed)) if settings.selftest else (),
     )
 
 

@@ -189,7 +189,7 @@ class Scoring:
         self.tally.notice(self.detector, encoded, columns)
         flagged = np.flatnonzero(flags)
         texts = [[batch.rows[i][at] for at in self.positions] for i in flagged]
-        told = reasons(self.detector, encoded.take(flagged), scores.surprise[flagged], texts)
+        told = reasons(self.detector, encoded, scores, flagged, texts)
         for i, why in zip(flagged.tolist(), told, strict=True):
             row = row_result(self.tally.file, batch.lines[i], scores, i, why)
             self.tally.remember(row)

@@ -13,6 +13,7 @@ from anomvae.results import (
     FileResult,
     FitResult,
     InspectResult,
+    Power,
     RowResult,
     ScoreResult,
     Training,
@@ -49,7 +50,7 @@ def fit_report(result: FitResult) -> RenderableType:
         parts.append(
             Text(plain(f"Follows from other columns, kept by generate: {'; '.join(result.dependencies)}", 300))
         )
-    parts += [*_threshold(result.calibration), *_warnings(result.warnings)]
+    parts += [*_threshold(result.calibration), *_self_test(result.self_test), *_warnings(result.warnings)]
     saved = Text.assemble(
         "Saved ", cell(result.model, 80, "bold"), f"  sha256 {result.model_id[:12]}  {result.seconds:.1f} s"
     )
@@ -72,7 +73,36 @@ def inspect_report(result: InspectResult) -> RenderableType:
         cell(f"threshold {c.threshold:.3f} at alpha {c.alpha:g}, set by {c.by}", 120) for c in result.threshold_history
     ]
     body = [_columns(result.columns), *_training(result.training), *_threshold(result.calibration)]
+    body += _self_test(result.self_test)
     return Group(head, source, hashes, versions, *body, *changes)
+
+
+FAULTS = {
+    "wild": "a number far outside its range",
+    "unit": "a number in the wrong unit",
+    "swap": "two numbers that changed places",
+    "dependency": "a usual value, wrong beside the rest",
+    "category": "a category never seen",
+    "gap": "a gap where there never was one",
+}
+
+
+def _self_test(powers: tuple[Power, ...]) -> list[RenderableType]:
+    """What share of injected faults is found, by kind, and the columns where fewest are."""
+    if not powers:
+        return []
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table.add_column("self-test: injected faults", no_wrap=True)
+    table.add_column("found", justify="right")
+    table.add_column("95 %", justify="right")
+    table.add_column("least in", overflow="ellipsis", no_wrap=True)
+    for one in (power for power in powers if not power.column):
+        columns = sorted((p for p in powers if p.kind == one.kind and p.column), key=lambda p: (p.found, p.column))
+        least = ", ".join(f"{plain(p.column, 20)} {100 * p.found:.0f} %" for p in columns[:2] if p.found < 0.95)
+        style = "" if one.found >= 0.9 else "yellow"
+        interval = f"{100 * one.low:.0f}-{100 * one.high:.0f}"
+        table.add_row(FAULTS[one.kind], Text(f"{100 * one.found:.0f} %", style=style), interval, cell(least))
+    return [table]
 
 
 def score_report(result: ScoreResult) -> RenderableType:

@@ -25,7 +25,8 @@ from anomvae.model.vae import VAE, layer_shapes
 from anomvae.storage import generator_part
 from anomvae.storage.generator_part import GeneratorDocument, Layout, Tensors
 
-FORMAT = 2  # 1: without the generator's part
+FORMAT = 3  # 1: without the generator's part; 2: without the score's masked term and what training never showed
+MASKED = 3  # the first format whose score has these
 MAX_HEADER = 1 << 20
 MAX_FILE = 1 << 31
 KEY = "anomvae"
@@ -183,7 +184,7 @@ def _check_layout(header: dict[str, Any], layout: Layout) -> None:
 def _layout(document: Document) -> Layout:
     """Type and shape of every tensor that this document needs."""
     width, features = document.encoding.width, len(document.encoding.features)
-    tails = len(document.encoding.columns) + 3
+    tails = _count_tails(document)
     members = document.members
     shapes = layer_shapes(width + features, document.hidden, document.latent, width)
     made = generator_part.layout(document.generator) if document.generator else {}
@@ -192,6 +193,7 @@ def _layout(document: Document) -> Layout:
     return (
         layout
         | made
+        | (_since_masked(document, tails) if document.format >= MASKED else {})
         | {
             "net.sigma": ("F32", (members, features)),
             "seen": ("U8", (members, width)),
@@ -209,9 +211,25 @@ def _layout(document: Document) -> Layout:
     )
 
 
+def _since_masked(document: Document, tails: int) -> Layout:
+    return {
+        "terms.firsts": ("F64", (2, len(document.encoding.features))),
+        "terms.followed": ("F64", (len(document.encoding.columns),)),
+        "terms.levels": ("F64", (2,)),
+        "tails.limit": ("F64", (tails,)),
+    }
+
+
+def _count_tails(document: Document) -> int:
+    columns = len(document.encoding.columns)
+    return 2 * columns + 5 if document.format >= MASKED else columns + 3
+
+
 def _tensors(detector: Detector) -> Tensors:
     scorer, terms = detector.scorer, detector.terms
-    tails = [*terms.columns, terms.total, terms.largest, terms.summed]
+    if terms.told is None or terms.new is None or terms.followed is None:
+        raise ModelError("comes from an older anomvae and cannot be saved again; fit it again.")
+    tails = [*terms.columns, terms.total, terms.largest, terms.summed, terms.new, *terms.masked, terms.told]
     made = generator_part.tensors(detector.generator) if detector.generator else {}
     return (
         {f"net.{name}": array for name, array in scorer.vae.arrays.items()}
@@ -222,11 +240,15 @@ def _tensors(detector: Detector) -> Tensors:
             "intervals": detector.intervals,
             "terms.center": terms.center,
             "terms.spread": terms.spread,
+            "terms.firsts": terms.firsts,
+            "terms.followed": terms.followed,
+            "terms.levels": np.array([terms.plain, terms.lift]),
             "tails.bounds": np.cumsum([0, *(len(tail.knots) for tail in tails)]).astype(np.int64),
             "tails.knots": np.concatenate([tail.knots for tail in tails]),
             "tails.nats": np.concatenate([tail.nats for tail in tails]),
             "tails.scale": np.array([tail.scale for tail in tails]),
             "tails.shape": np.array([tail.shape for tail in tails]),
+            "tails.limit": np.array([tail.limit for tail in tails]),
             "calibration.scores": detector.calibration.scores,
         }
     )
@@ -259,8 +281,7 @@ def _document(detector: Detector, tensors: Tensors) -> Document:
 def _assemble(document: Document, tensors: Tensors) -> Detector:
     vae = VAE({k[4:]: v for k, v in tensors.items() if k.startswith("net.")}, document.hidden)
     scorer = Scorer(document.encoding, vae, tensors["seen"] != 0, tensors["novelty"])
-    *columns, total, largest, summed = _tails(tensors)
-    terms = Terms(tensors["terms.center"], tensors["terms.spread"], tuple(columns), total, largest, summed)
+    terms = _terms(document, tensors)
     calibration = Calibration(
         tensors["calibration.scores"],
         document.effective,
@@ -277,14 +298,42 @@ def _assemble(document: Document, tensors: Tensors) -> Detector:
     return detector
 
 
+def _terms(document: Document, tensors: Tensors) -> Terms:
+    tails, count = _tails(tensors), len(document.encoding.columns)
+    total, largest, summed = tails[count : count + 3]
+    first = Terms(
+        center=tensors["terms.center"],
+        spread=tensors["terms.spread"],
+        columns=tuple(tails[:count]),
+        total=total,
+        largest=largest,
+        summed=summed,
+        firsts=np.zeros((2, len(document.encoding.features))),
+    )
+    if document.format < MASKED:
+        return first
+    plain, lift = tensors["terms.levels"].tolist()
+    return msgspec.structs.replace(
+        first,
+        firsts=tensors["terms.firsts"],
+        new=tails[count + 3],
+        lift=lift,
+        plain=plain,
+        masked=tuple(tails[count + 4 : -1]),
+        followed=tensors["terms.followed"],
+        told=tails[-1],
+    )
+
+
 def _tails(tensors: Tensors) -> list[Tail]:
     bounds, knots, nats = tensors["tails.bounds"], tensors["tails.knots"], tensors["tails.nats"]
     if bounds[0] != 0 or bounds[-1] != len(knots) or np.any(np.diff(bounds) < 1):
         raise ModelError("is corrupt: the tails' bounds do not fit.")
-    limit = float(np.log(len(tensors["calibration.scores"]) + 1))
+    same = np.full(len(bounds) - 1, np.log(len(tensors["calibration.scores"]) + 1))
+    numbers = zip(tensors["tails.scale"], tensors["tails.shape"], tensors.get("tails.limit", same), strict=True)
     return [
-        Tail(knots[a:b], nats[a:b], float(scale), float(shape), limit)
-        for a, b, scale, shape in zip(bounds, bounds[1:], tensors["tails.scale"], tensors["tails.shape"], strict=False)
+        Tail(knots[a:b], nats[a:b], float(scale), float(shape), float(limit))
+        for a, b, (scale, shape, limit) in zip(bounds, bounds[1:], numbers, strict=False)
     ]
 
 

@@ -1,0 +1,158 @@
+"""From trained members to a calibrated detector: every training row is judged by the member that did not see it.
+
+The training-error distribution of this project is this one: all tails, the threshold and the intervals of expected
+values are fitted to it.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from anomvae.model.calibration import Tail, column_surprise, effective_rows, fit_calibration, fit_tail
+from anomvae.model.detector import RARE, Detector, Terms, add_up, lifted, masked_surprise, never_shown, standardised
+from anomvae.model.encoding import Encoded
+from anomvae.model.masking import Hidden, joined, look
+from anomvae.model.schema import Schema
+from anomvae.model.scoring import Floats, Scorer, fit_novelty
+
+PLAIN = 0.98  # share of the out-of-fold rows that are plainly normal: M is not asked for
+ASKED_CELLS = 60_000  # rows times columns that the tails of hidden columns are fitted to,
+FOLLOWED = 0.5  # share of a number's deviation that the rest of the row explains, for M to ask
+TOLD = 0.2  # share of a category's entropy
+LEAST = 500  # rows
+ASKED_ROWS = 400  # and no less than so many rows
+
+
+class OutOfFold(msgspec.Struct, frozen=True):
+    """Training rows judged by the member that did not see them.
+
+    `columns` (n, columns): deviances; `kl` (n,); `firsts` (2, n, features): what that member never saw; `novelty`
+    (features,): what a value never seen costs.
+    """
+
+    columns: Floats
+    kl: Floats
+    firsts: NDArray[np.bool_]
+    novelty: Floats
+
+
+def judge_out_of_fold(scorer: Scorer, rows: Encoded, folds: NDArray[np.intp]) -> OutOfFold:
+    """Deviances of the training rows (n), each under the member that left its fold out."""
+    count = len(scorer.encoding.features)
+    features, kl = np.zeros((len(rows), count)), np.zeros(len(rows))
+    firsts = np.zeros((2, len(rows), count), dtype=bool)
+    for m in range(scorer.vae.members):
+        left_out = np.flatnonzero(folds == m)
+        member, held = scorer.member(m), rows.take(left_out)
+        dev, member_kl = member.features(held)
+        features[left_out], kl[left_out] = dev[0], member_kl[0]
+        firsts[:, left_out] = member.firsts(held)[0]
+    novelty = fit_novelty(features)
+    known = np.where(np.isnan(features), novelty, features)
+    return OutOfFold(scorer.by_column(known), kl, firsts, novelty)
+
+
+def calibrate(
+    schema: Schema,
+    scorer: Scorer,
+    rows: Encoded,
+    folds: NDArray[np.intp],
+    judged: OutOfFold,
+    *,
+    blocks: NDArray[np.intp],
+    alpha: float,
+) -> Detector:
+    """Fit every tail and the threshold to out-of-fold deviances, and make the detector.
+
+    Args:
+        schema: what the columns are.
+        scorer: encoding and members.
+        rows: the encoded training rows, n of them.
+        folds: (n,): the member that did not see each row.
+        judged: the out-of-fold deviances.
+        blocks: (n,): the block of neighbouring rows that each training row belongs to.
+        alpha: the accepted false-alarm rate.
+    """
+    scorer.novelty = judged.novelty
+    terms, scores = _unmasked(judged)
+    n = len(scores)
+    sample = max(ASKED_CELLS // len(scorer.encoding.columns), ASKED_ROWS)
+    even = np.unique(np.linspace(0, n - 1, sample).round().astype(np.intp))
+    seen = look_out_of_fold(scorer, terms.columns, rows, folds, even)
+    masked = tuple(fit_tail(seen.own[:, j]) for j in range(seen.own.shape[1]))
+    followed = follows(scorer, rows.take(even), seen)
+    terms = msgspec.structs.replace(
+        terms,
+        plain=float(np.quantile(scores, PLAIN)),
+        masked=masked,
+        followed=followed,
+        told=fit_tail((column_surprise(masked, seen.own) * followed).max(axis=1)),
+    )
+    asked = np.flatnonzero(scores >= terms.plain)
+    scores[asked] += masked_surprise(terms, look_out_of_fold(scorer, terms.columns, rows, folds, asked))
+    terms = msgspec.structs.replace(terms, lift=float(np.quantile(scores, 1 - np.exp(-RARE))))
+    scores = lifted(terms, scores, judged.firsts[None])
+    flagged = scores >= np.quantile(scores, 1 - max(alpha, 10 / n))
+    detector = Detector(schema, scorer, terms, fit_calibration(scores, effective_rows(flagged, blocks), alpha))
+    detector.intervals = fit_intervals(scorer, rows.take(even), seen)
+    return detector
+
+
+def _unmasked(judged: OutOfFold) -> tuple[Terms, Floats]:
+    """All but M: the terms, and their sum for every training row."""
+    recon = judged.columns.sum(axis=1)
+    logs = np.log(np.stack([recon, judged.kl]) + 1e-12)
+    center, spread = np.median(logs, axis=1), np.maximum(logs.std(axis=1), 1e-3)
+    tails = tuple(fit_tail(judged.columns[:, j]) for j in range(judged.columns.shape[1]))
+    total = standardised(center, spread, recon, judged.kl)
+    surprise = column_surprise(tails, judged.columns)
+    largest, summed = fit_tail(surprise.max(axis=1)), fit_tail(surprise.sum(axis=1))
+    firsts = np.log((len(recon) + 1) / (judged.firsts.sum(axis=1) + 1))
+    new = fit_tail(never_shown(firsts, judged.firsts[None]))
+    terms = Terms(center, spread, tails, fit_tail(total), largest, summed, firsts, new)
+    return terms, add_up(terms, total, surprise)
+
+
+def look_out_of_fold(
+    scorer: Scorer, tails: Sequence[Tail], rows: Encoded, folds: NDArray[np.intp], chosen: NDArray[np.intp]
+) -> Hidden:
+    """Hide every column of the chosen training rows, each under the member that did not see it; in their order."""
+    members = [chosen[folds[chosen] == m] for m in range(scorer.vae.members)]
+    found = joined(Hidden, [look(scorer.member(m), tails, rows.take(index)) for m, index in enumerate(members)])
+    back = np.argsort(np.concatenate(members), kind="stable")
+    return Hidden(found.own[back], found.left[back], found.guess[back])
+
+
+def follows(scorer: Scorer, rows: Encoded, hidden: Hidden) -> Floats:
+    """1 for every column (columns,) that the rest of a row tells well, 0 for the others.
+
+    For numbers the share of the squared deviation from the median that goes, in medians; for categories the share of
+    their entropy. Fewer than 500 rows tell too little of how surprising a hidden column may be.
+    """
+    out = np.zeros(len(scorer.encoding.columns))
+    for j, (feature, at) in enumerate(zip(scorer.encoding.features, scorer.encoding.offsets(), strict=True)):
+        present = ~rows.gap[:, j]
+        if feature.part != "value" or not present.any():
+            continue
+        if feature.numeric:
+            x = rows.x[present, at]
+            left, whole = np.abs(x - hidden.guess[present, j]), np.abs(x - np.median(x))
+            share = 1 - (np.median(left) / max(float(np.median(whole)), 1e-12)) ** 2
+        else:
+            chance = np.bincount(rows.level[present, j]) / present.sum()
+            entropy = -np.sum(chance * np.log(np.maximum(chance, 1e-12)))
+            share = 1 - hidden.own[present, scorer.encoding.columns.index(feature.column)].mean() / max(entropy, 1e-12)
+        out[scorer.encoding.columns.index(feature.column)] = share >= (FOLLOWED if feature.numeric else TOLD)
+    return out if len(rows) >= LEAST else np.zeros_like(out)
+
+
+def fit_intervals(scorer: Scorer, rows: Encoded, hidden: Hidden) -> Floats:
+    """5 % and 95 % quantile (features, 2) of the residual of each hidden number, in encoded units."""
+    out = np.zeros((len(scorer.encoding.features), 2))
+    for j, (feature, at) in enumerate(zip(scorer.encoding.features, scorer.encoding.offsets(), strict=True)):
+        present = ~rows.gap[:, j]
+        if feature.numeric and present.any():
+            out[j] = np.quantile(rows.x[present, at] - hidden.guess[present, j], (0.05, 0.95))
+    return out
