@@ -15,6 +15,7 @@ from anomvae.results import (
     InspectResult,
     RowResult,
     ScoreResult,
+    ThresholdChange,
     Training,
 )
 
@@ -49,7 +50,7 @@ def fit_report(result: FitResult) -> RenderableType:
         parts.append(
             Text(plain(f"Follows from other columns, kept by generate: {'; '.join(result.dependencies)}", 300))
         )
-    parts += [*_threshold(result.calibration), *_warnings(result.warnings)]
+    parts += [*threshold_lines(result.calibration), *warning_lines(result.warnings)]
     saved = Text.assemble(
         "Saved ", cell(result.model, 80, "bold"), f"  sha256 {result.model_id[:12]}  {result.seconds:.1f} s"
     )
@@ -68,11 +69,8 @@ def inspect_report(result: InspectResult) -> RenderableType:
     )
     hashes = Text(f"model sha256 {result.model_id[:16]}  data sha256 {lineage.data_sha256[:16]}", style="dim")
     versions = cell("  ".join(f"{name} {version}" for name, version in lineage.versions.items()), 120, "dim")
-    changes = [
-        cell(f"threshold {c.threshold:.3f} at alpha {c.alpha:g}, set by {c.by}", 120) for c in result.threshold_history
-    ]
-    body = [_columns(result.columns), *_training(result.training), *_threshold(result.calibration)]
-    return Group(head, source, hashes, versions, *body, *changes)
+    body = [_columns(result.columns), *_training(result.training), *threshold_lines(result.calibration)]
+    return Group(head, source, hashes, versions, *body, *history_lines(result.threshold_history))
 
 
 def score_report(result: ScoreResult) -> RenderableType:
@@ -108,7 +106,7 @@ def file_report(result: FileResult) -> RenderableType:
     if result.rejected:
         parts.append(Text(f"{result.rejected:,} unreadable rows, not scored:", style="yellow"))
         parts += [cell(f"  line {bad.line}: {bad.message} ({bad.code})", 160) for bad in result.rejects[:5]]
-    parts += _warnings(result.warnings)
+    parts += warning_lines(result.warnings)
     if result.outputs and result.outputs != ("-",):
         parts.append(Text.assemble("wrote ", cell(", ".join(result.outputs), 120)))
     return Group(*parts)
@@ -214,7 +212,8 @@ def _training(training: Training) -> list[RenderableType]:
     return lines
 
 
-def _threshold(calibration: Calibration) -> list[RenderableType]:
+def threshold_lines(calibration: Calibration) -> list[RenderableType]:
+    """The threshold, what it promises, and what that rests on."""
     low, high = 1000 * calibration.rate_low, 1000 * calibration.rate_high
     promise = f"expect {1000 * calibration.alpha:g} false alarms per 1,000 normal rows (95 % CI {low:.1f}-{high:.1f})"
     basis = f"{calibration.rows:,} out-of-fold rows in {calibration.blocks:,} blocks"
@@ -234,7 +233,13 @@ def _threshold(calibration: Calibration) -> list[RenderableType]:
     return lines
 
 
-def _warnings(warnings: tuple[str, ...]) -> list[RenderableType]:
+def history_lines(history: tuple[ThresholdChange, ...]) -> list[RenderableType]:
+    """What set the threshold, the newest last."""
+    return [cell(f"threshold {c.threshold:.3f} at alpha {c.alpha:g}, set by {c.by}", 120) for c in history]
+
+
+def warning_lines(warnings: tuple[str, ...]) -> list[RenderableType]:
+    """Warnings, the first dozen."""
     shown: list[RenderableType] = [Text.assemble(("! ", "yellow"), cell(text, 220)) for text in warnings[:12]]
     if len(warnings) > 12:
         shown.append(Text(f"! ... and {len(warnings) - 12} more warnings", style="yellow"))
