@@ -7,6 +7,8 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
@@ -191,6 +193,28 @@ def test_bad_input_ends_with_one_line(
     given = ["-m", model, *(part.replace("{file}", file) for part in argv)]
     found, told = refused(capsys, *given)
     assert found == code and word in told and told.count("\n") == 1
+
+
+def test_the_files_own_faults_are_told_before_the_label_is_missed(model: str, tmp_path: Path, capsys: Captured) -> None:
+    for text, code, word in (
+        ("a;b;c;d;e;y\n1;2;3;4;5;ok\n", 3, "delimiter_mismatch"),
+        ("a,b,c,d,y\n1,2,3,4,ok\n", 3, "missing_columns"),
+        ("a,b,c,d,e,y,y\n1,2,3,4,5,ok,ok\n", 3, "duplicate_columns"),
+        ("a,b,c,d,e\n1,2,3,4,5\n", 2, "only the model's are there"),
+    ):
+        (tmp_path / "n.csv").write_text(text)
+        found, told = refused(capsys, str(tmp_path / "n.csv"), "--label", "y", "-m", model)
+        assert found == code and word in told
+
+
+def test_labels_of_parquet_and_hostile_labels_are_read_as_text(model: str, tmp_path: Path, capsys: Captured) -> None:
+    rows = labelled(80, 30, 9, ("ok", "\x1b[31mred", "b" * 300))
+    numbers = {name: [float(row[j] or "nan") for row in rows] for j, name in enumerate(COLUMNS)}
+    pq.write_table(pa.table({**numbers, "y": [row[-1] for row in rows]}), tmp_path / "n.parquet")
+    result = judged(capsys, str(tmp_path / "n.parquet"), "--label", "y", "-m", model)
+    assert (result.normal_rows, len(result.kinds)) == (50, 2)
+    assert main(["evaluate", str(tmp_path / "n.parquet"), "--label", "y", "-m", model]) == 0
+    assert "\x1b" not in capsys.readouterr().out
 
 
 def understood(values: list[str], *wanted: str, numbers: NumberFormat | None = None) -> tuple[str, ...]:

@@ -117,12 +117,17 @@ def _judge_file(path: str, detector: Detector, out: Judged, alpha: float, progre
 
 def _positions(table: Table, detector: Detector, label: str) -> list[int]:
     """Where the model's columns and, last, the label stand."""
-    if label not in table.names:
-        raise UsageError(f"{table.name}: there is no column '{label}' (--label); there are {', '.join(table.names)}.")
-    wanted = [*(column.name for column in detector.schema.modelled), label]
-    positions, warnings = header.locate(table.names, wanted, [*table.names], table.dialect.delimiter, table.header_line)
+    names, line = table.names, table.header_line
+    wanted = [column.name for column in detector.schema.modelled]
+    positions, warnings = header.locate(names, wanted, names, table.dialect.delimiter, line)
     table.warnings.extend(warnings)
-    return positions
+    others = [name for name in names if name not in wanted]
+    if label not in others:
+        told = f"beside the model's there are {', '.join(others[:8])}" if others else "only the model's are there"
+        raise UsageError(f"{table.name}: there is no column '{label}' (--label); {told}.")
+    if others.count(label) > 1:
+        raise DataError("duplicate_columns", f"column '{label}' stands twice in the header", line=line, column=label)
+    return [*positions, names.index(label)]
 
 
 def _figures(judged: Judged, values: Sequence[str], alpha: float) -> dict[str, Any]:

@@ -6,7 +6,7 @@ Told by --normal, or understood where the values leave no doubt; never guessed f
 from collections.abc import Sequence
 
 from anomvae.errors import UsageError
-from anomvae.model.cells import NumberFormat, is_number
+from anomvae.model.cells import NumberFormat, is_number, quoted
 
 MOST = 1000  # different values of a column that labels anything
 PAIRS = {"0": {"0", "1"}, "false": {"false", "true"}}  # a normal value, and all that may stand beside it
@@ -57,17 +57,19 @@ class Labels:
         found = tuple(value for value in self.codes if _plain(value, numbers) in named)
         near = [value for value in self.codes if value.casefold() in {name.casefold() for name in named}]
         if near and not found:
-            raise UsageError(f"no row of column '{self.column}' has the value of --normal; did you mean '{near[0]}'?")
+            raise UsageError(
+                f"no row of column '{self.column}' has the value of --normal; did you mean {quoted(near[0])}?"
+            )
         return found
 
     def listed(self) -> str:
         """The first values, for a message."""
-        shown = [f"'{value}'" if value else "(empty)" for value in self.codes]
-        return ", ".join(shown[:8]) + (f" and {len(shown) - 8} more" if len(shown) > 8 else "")
+        shown = [quoted(value) if value else "(empty)" for value in list(self.codes)[:8]]
+        return ", ".join(shown) + (f" and {len(self.codes) - 8} more" if len(self.codes) > 8 else "")
 
 
 def _understood(words: set[str]) -> str | None:
-    """The normal word among these, "1" where all are anomalies; None where it cannot be told."""
+    """The normal word of these, be it there or not; None where it cannot be told."""
     filled = words - {""}
     normal = filled & {*PAIRS, *WORDS}
     if len(normal) == 1:
