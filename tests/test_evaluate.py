@@ -66,21 +66,25 @@ def refused(capsys: Captured, *argv: str) -> tuple[int, str]:
 
 
 def test_figures_are_those_of_the_scored_rows(model: str, tmp_path: Path, capsys: Captured) -> None:
-    file = write(tmp_path / "new.csv", labelled(500, 40, 2, ("", "wild", "low")), "fault")
+    rows = labelled(500, 40, 2, ("", "wild", "low"))
+    for row, clean in zip(rows[-10:], table(10, 3), strict=True):
+        row[:-1] = clean  # anomalies that nothing can find
+    file = write(tmp_path / "new.csv", rows, "fault")
     result = judged(capsys, file, "--label", "fault", "-m", model)
     main(["score", file, "-m", model, "-o", str(tmp_path / "scored.csv"), "-q"])
     with (tmp_path / "scored.csv").open(newline="") as lines:
-        rows = list(csv.DictReader(lines))
-    truth = np.array([row["fault"] != "" for row in rows])
-    scores = np.array([float(row["_av_score"]) for row in rows])
-    flags = np.array([row["_av_flag"] == "true" for row in rows])
+        scored = list(csv.DictReader(lines))
+    truth = np.array([row["fault"] != "" for row in scored])
+    scores = np.array([float(row["_av_score"]) for row in scored])
+    flags = np.array([row["_av_flag"] == "true" for row in scored])
     assert result.auroc and result.aupr and result.recall and result.false_alarm_rate and result.precision
     assert result.auroc.value == pytest.approx(roc_auc_score(truth, scores), abs=1e-6)
     assert result.aupr.value == pytest.approx(average_precision_score(truth, scores), abs=1e-6)
     assert (result.found, result.false_alarms) == (flags[truth].sum(), flags[~truth].sum())
     assert result.precision.value == flags[truth].sum() / flags.sum()
     assert {one.kind: one.rows for one in result.kinds} == {"wild": 20, "low": 20}
-    assert sum(one.flagged for one in result.kinds) == result.found >= 38
+    assert sum(one.flagged for one in result.kinds) == result.found
+    assert 28 <= result.found < 40 and result.unlabelled == 0
     assert result.alpha_within == (result.false_alarm_rate.low <= 0.01 <= result.false_alarm_rate.high)
     assert result.rows == result.normal_rows + result.anomalous_rows == 500
 
@@ -119,6 +123,14 @@ def test_unreadable_rows_are_rejected_as_score_rejects_them(model: str, tmp_path
     rows[3][0], rows[9] = "n/a EUR", rows[9][:3]
     result = judged(capsys, write(tmp_path / "new.csv", rows, "state"), "--label", "state", "-m", model)
     assert (result.rows, result.rejected, result.normal_rows, result.anomalous_rows) == (200, 2, 168, 30)
+
+
+def test_a_file_that_is_mostly_unreadable_refuses_the_evaluation(model: str, tmp_path: Path, capsys: Captured) -> None:
+    rows = labelled(60, 30, 5, ("ok", "broken"))
+    good = write(tmp_path / "good.csv", rows, "state")
+    bad = write(tmp_path / "bad.csv", [["x", *row[1:]] if i % 3 else row for i, row in enumerate(rows)], "state")
+    code, told = refused(capsys, good, bad, "--label", "state", "-m", model)
+    assert code == 3 and "bad.csv" in told and "too_many_bad_rows" in told
 
 
 def test_rows_without_a_label_are_left_out_and_told(model: str, tmp_path: Path, capsys: Captured) -> None:
