@@ -269,4 +269,28 @@ class InspectResult(Record, frozen=True, kw_only=True, tag_field="schema", tag="
     threshold_history: tuple[ThresholdChange, ...]
 
 
-RECORDS = (FitResult, ScoreResult, FileResult, RowResult, InspectResult, ErrorResult)
+class Alternative(Record, frozen=True, kw_only=True):
+    """What another alpha would mean: its threshold, and the 95 % interval of the false-alarm rate.
+
+    `estimated`: alpha is below what the calibration rows support by counting.
+    """
+
+    alpha: float
+    threshold: float
+    rate_low: float
+    rate_high: float
+    estimated: bool
+
+
+class ThresholdResult(Record, frozen=True, kw_only=True, tag_field="schema", tag="anomvae.threshold/1"):
+    """The threshold of a model, and what set it, the newest last. `changed`: the model file was rewritten."""
+
+    model: str
+    model_id: str
+    changed: bool
+    calibration: Calibration
+    alternatives: tuple[Alternative, ...]
+    history: tuple[ThresholdChange, ...]
+
+
+RECORDS = (FitResult, ScoreResult, FileResult, RowResult, InspectResult, ThresholdResult, ErrorResult)

@@ -15,7 +15,6 @@ from msgspec import Meta
 from anomvae.errors import UsageError
 
 Positive = Annotated[int, Meta(ge=1)]
-Share = Annotated[float, Meta(gt=0, lt=1)]
 Kind = Literal["numeric", "integer", "categorical", "boolean", "datetime", "ignore"]
 
 
@@ -51,13 +50,18 @@ class Dialect(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     skip_lines: Annotated[int, Meta(ge=0)] = 0
 
 
+def _check_alpha(alpha: float) -> None:
+    if not 0 < alpha <= 0.5:
+        raise ValueError(f"alpha {alpha:g} is not in (0, 0.5]: it is the share of normal rows that may be flagged")
+
+
 class FitSettings(Dialect, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[fit]`: the training recipe. Defaults are the same for all data (docs/decisions.md)."""
 
     where: tuple[str, ...] = ()
     label: str | None = None
     normal: str | None = None
-    alpha: Share = 0.01
+    alpha: float = 0.01
     threshold: Literal["auto"] | float = "auto"
     hidden: tuple[Positive, ...] | None = None
     latent: Literal["auto"] | Positive = "auto"
@@ -72,6 +76,9 @@ class FitSettings(Dialect, frozen=True, kw_only=True, forbid_unknown_fields=True
     generator: bool = True
     selftest: bool = True
 
+    def __post_init__(self) -> None:
+        _check_alpha(self.alpha)
+
     def dialect(self) -> Dialect:
         """The part of these settings that later commands must share."""
         return Dialect(**{name: getattr(self, name) for name in Dialect.__struct_fields__})
@@ -82,11 +89,15 @@ class ScoreSettings(Settings, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     emit: Literal["all", "flagged"] = "all"
     top: Annotated[int, Meta(ge=0)] = 10
-    alpha: Share | None = None
+    alpha: float | None = None
     fail_on: Literal["never", "any", "critical", "file"] = "critical"
     on_schema: Literal["strict", "warn"] = "warn"
     bad_rows: Literal["reject", "quarantine"] = "reject"
     spreadsheet_safe: bool = False
+
+    def __post_init__(self) -> None:
+        if self.alpha is not None:
+            _check_alpha(self.alpha)
 
 
 class GenerateSettings(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):

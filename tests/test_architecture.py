@@ -17,16 +17,17 @@ FLOORS = {  # room: rooms that it may import (its own folder apart)
     "results": set(),
     "deliveries": {"results"},
     "comparison": {"results"},
+    "evaluation": {"results"},
     "model": {"errors", "settings", "results", "comparison"},
     "training": {"errors", "settings", "results", "model"},
     "data": {"errors", "settings", "results", "disk", "model"},
     "storage": {"errors", "settings", "results", "deliveries", "disk", "model"},
     "inbox": {"errors"},
     "pipeline": {
-        *("errors", "settings", "results", "deliveries", "comparison", "disk"),
+        *("errors", "settings", "results", "deliveries", "comparison", "evaluation", "disk"),
         *("model", "training", "data", "storage", "inbox", "anomvae"),
     },
-    "report": {"results", "deliveries", "comparison"},
+    "report": {"results", "deliveries", "comparison", "evaluation"},
     "assessment": {"errors", "comparison", "model", "data", "pipeline"},
     "cli": {
         *("errors", "settings", "results", "deliveries", "comparison", "disk"),
@@ -137,6 +138,8 @@ def test_score_generate_and_inspect_never_load_torch(orders_model: Path) -> None
     assert not heavy & loaded("score", str(table), "-m", str(orders_model))
     assert not heavy & loaded("inspect", str(orders_model))
     assert not heavy & loaded("generate", "-m", str(orders_model), "-n", "3")
+    assert not heavy & loaded("evaluate", str(table), "-m", str(orders_model), "--label", "customer", "--normal", "x")
+    assert not heavy & loaded("threshold", "show", "-m", str(orders_model))
 
 
 def test_public_names_are_these() -> None:

@@ -23,6 +23,8 @@ COMMANDS = {
     "status": "Health and history of a watched folder; exit 1 when something is wrong.",
     "retry": "Judge a quarantined file again.",
     "generate": "Make synthetic rows: never a copy of a training row.",
+    "evaluate": "Compare scores with known labels: how much is found, how often the alarm is false.",
+    "threshold": "Show the threshold, or move it without fitting again.",
     "inspect": "Show what is in a model file.",
     "demo": "The whole story on the sample data.",
 }

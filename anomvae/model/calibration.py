@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betaincinv, betaln
 
+from anomvae.errors import UsageError
 from anomvae.results import Verdict
 
 Floats = NDArray[np.float64]
@@ -101,6 +102,29 @@ class Calibration(msgspec.Struct, frozen=True):
     def at(self, alpha: float) -> "Calibration":
         """The same calibration with another alpha."""
         return msgspec.structs.replace(self, alpha=alpha)
+
+    @property
+    def supported(self) -> float:
+        """The smallest alpha that counting alone supports; a smaller one rests on the tail estimate."""
+        return 1 / (len(self.scores) + 1)
+
+    def alpha_at(self, score: float) -> float:
+        """The alpha that flags from this score on: its p-value.
+
+        Raises:
+            UsageError: that would flag more than half of the normal rows, or nothing at all.
+        """
+        p = float(self.p_values(np.array([score]))[0][0])
+        if not p > 0:
+            raise UsageError(f"a threshold of {score:g} would flag no row, however odd; {self._range()}.")
+        if p > 0.5:
+            raise UsageError(f"a threshold of {score:g} would flag more than half of the normal rows; {self._range()}.")
+        return p
+
+    def _range(self) -> str:
+        return (
+            f"half of them score above {np.median(self.scores):.3g}, one in a hundred above {self.threshold(0.01):.3g}"
+        )
 
     def p_values(self, scores: Floats) -> tuple[Floats, NDArray[np.bool_]]:
         """p-value of each score, and whether it rests on the tail estimate alone."""

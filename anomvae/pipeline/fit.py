@@ -72,7 +72,8 @@ def fit(
             progress=lambda done, total: progress("generator", done, total),
         )
     if settings.threshold != "auto":
-        _move_threshold(learned, float(settings.threshold))
+        calibration = learned.detector.calibration
+        learned.detector.calibration = calibration.at(calibration.alpha_at(float(settings.threshold)))
     lineage = _lineage(table, settings, paths, len(file))
     about = _about(learned, settings, _reports(learned, fitted_schema, columns), lineage)
     learned.detector.about = about
@@ -146,15 +147,6 @@ def _few(errors: dict[int, DataError]) -> list[DataError]:
     return list(errors.values())[:3]
 
 
-def _move_threshold(learned: Learned, threshold: float) -> None:
-    """A threshold given as a score: alpha becomes its p-value."""
-    calibration = learned.detector.calibration
-    p = float(calibration.p_values(np.array([threshold]))[0][0])
-    if not 0 < p < 1:
-        raise UsageError(f"--threshold {threshold:g} would flag every row or none; scores start at 0.")
-    learned.detector.calibration = calibration.at(p)
-
-
 def _about(learned: Learned, settings: FitSettings, reports: tuple[ColumnReport, ...], lineage: Lineage) -> About:
     threshold = _calibration(learned)
     return About(
@@ -193,8 +185,8 @@ def _calibration(learned: Learned) -> Calibration:
         effective_rows=round(found.effective, 1),
         rate_low=low,
         rate_high=high,
-        supported_alpha=1 / (rows + 1),
-        estimated=found.alpha < 1 / (rows + 1),
+        supported_alpha=found.supported,
+        estimated=found.alpha < found.supported,
         dependent=learned.dependence.dependent,
         correlation=round(learned.dependence.correlation, 3),
         blocks=learned.blocks,

@@ -92,7 +92,9 @@ def learn(
         steps=trained.steps,
         steps_planned=recipe.steps,
         device=recipe.device,
-        self_test=self_test(detector, columns, dealt, np.random.default_rng(settings.seed)) if settings.selftest else (),
+        self_test=self_test(detector, columns, dealt, np.random.default_rng(settings.seed))
+        if settings.selftest
+        else (),
     )
 
 

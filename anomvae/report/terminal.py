@@ -16,6 +16,7 @@ from anomvae.results import (
     Power,
     RowResult,
     ScoreResult,
+    ThresholdChange,
     Training,
 )
 
@@ -50,7 +51,7 @@ def fit_report(result: FitResult) -> RenderableType:
         parts.append(
             Text(plain(f"Follows from other columns, kept by generate: {'; '.join(result.dependencies)}", 300))
         )
-    parts += [*_threshold(result.calibration), *_self_test(result.self_test), *_warnings(result.warnings)]
+    parts += [*threshold_lines(result.calibration), *_self_test(result.self_test), *warning_lines(result.warnings)]
     saved = Text.assemble(
         "Saved ", cell(result.model, 80, "bold"), f"  sha256 {result.model_id[:12]}  {result.seconds:.1f} s"
     )
@@ -69,12 +70,9 @@ def inspect_report(result: InspectResult) -> RenderableType:
     )
     hashes = Text(f"model sha256 {result.model_id[:16]}  data sha256 {lineage.data_sha256[:16]}", style="dim")
     versions = cell("  ".join(f"{name} {version}" for name, version in lineage.versions.items()), 120, "dim")
-    changes = [
-        cell(f"threshold {c.threshold:.3f} at alpha {c.alpha:g}, set by {c.by}", 120) for c in result.threshold_history
-    ]
-    body = [_columns(result.columns), *_training(result.training), *_threshold(result.calibration)]
+    body = [_columns(result.columns), *_training(result.training), *threshold_lines(result.calibration)]
     body += _self_test(result.self_test)
-    return Group(head, source, hashes, versions, *body, *changes)
+    return Group(head, source, hashes, versions, *body, *history_lines(result.threshold_history))
 
 
 FAULTS = {
@@ -138,7 +136,7 @@ def file_report(result: FileResult) -> RenderableType:
     if result.rejected:
         parts.append(Text(f"{result.rejected:,} unreadable rows, not scored:", style="yellow"))
         parts += [cell(f"  line {bad.line}: {bad.message} ({bad.code})", 160) for bad in result.rejects[:5]]
-    parts += _warnings(result.warnings)
+    parts += warning_lines(result.warnings)
     if result.outputs and result.outputs != ("-",):
         parts.append(Text.assemble("wrote ", cell(", ".join(result.outputs), 120)))
     return Group(*parts)
@@ -244,7 +242,8 @@ def _training(training: Training) -> list[RenderableType]:
     return lines
 
 
-def _threshold(calibration: Calibration) -> list[RenderableType]:
+def threshold_lines(calibration: Calibration) -> list[RenderableType]:
+    """The threshold, what it promises, and what that rests on."""
     low, high = 1000 * calibration.rate_low, 1000 * calibration.rate_high
     promise = f"expect {1000 * calibration.alpha:g} false alarms per 1,000 normal rows (95 % CI {low:.1f}-{high:.1f})"
     basis = f"{calibration.rows:,} out-of-fold rows in {calibration.blocks:,} blocks"
@@ -264,7 +263,13 @@ def _threshold(calibration: Calibration) -> list[RenderableType]:
     return lines
 
 
-def _warnings(warnings: tuple[str, ...]) -> list[RenderableType]:
+def history_lines(history: tuple[ThresholdChange, ...]) -> list[RenderableType]:
+    """What set the threshold, the newest last."""
+    return [cell(f"threshold {c.threshold:.3f} at alpha {c.alpha:g}, set by {c.by}", 120) for c in history]
+
+
+def warning_lines(warnings: tuple[str, ...]) -> list[RenderableType]:
+    """Warnings, the first dozen."""
     shown: list[RenderableType] = [Text.assemble(("! ", "yellow"), cell(text, 220)) for text in warnings[:12]]
     if len(warnings) > 12:
         shown.append(Text(f"! ... and {len(warnings) - 12} more warnings", style="yellow"))

@@ -1,0 +1,51 @@
+"""anomvae threshold show|set."""
+
+import click
+
+from anomvae.cli import options, show
+from anomvae.errors import UsageError
+
+
+@click.group("threshold")
+def command() -> None:
+    """Show the threshold of a model, or move it without fitting again."""
+
+
+@command.command("show")
+@options.modelled
+@options.configured
+@options.everywhere
+def show_command(model: str | None, config: str | None, as_json: bool, quiet: bool, debug: bool) -> int:
+    """The threshold, what it promises, what another alpha would mean, and what set it."""
+    from anomvae.pipeline.threshold import show_threshold
+    from anomvae.report.threshold import threshold_report
+
+    result = show_threshold(model or options.load_config(config).model or "model.anomvae")
+    show.result(result, threshold_report, as_json=as_json, quiet=quiet)
+    return 0
+
+
+@command.command("set")
+@click.option("--alpha", type=float, help="Accepted false-alarm rate, above 0 and at most 0.5.")
+@click.option("--score", type=float, help="Or the score to flag from.")
+@options.modelled
+@options.configured
+@options.everywhere
+def set_command(
+    alpha: float | None,
+    score: float | None,
+    model: str | None,
+    config: str | None,
+    as_json: bool,
+    quiet: bool,
+    debug: bool,
+) -> int:
+    """Move the threshold: the file is replaced at once, and a running watch reloads it."""
+    from anomvae.pipeline.threshold import set_threshold
+    from anomvae.report.threshold import threshold_report
+
+    if (alpha is None) == (score is None):
+        raise UsageError("give --alpha A or --score S, one of them.")
+    result = set_threshold(model or options.load_config(config).model or "model.anomvae", alpha, score)
+    show.result(result, threshold_report, as_json=as_json, quiet=quiet)
+    return 0

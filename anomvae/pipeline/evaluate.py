@@ -1,0 +1,201 @@
+"""evaluate: labelled files -> scores beside labels -> EvaluateResult. Of a row only score, flag and label are kept."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from anomvae.data import header
+from anomvae.data.reader import Table, columns_of
+from anomvae.errors import DataError, UsageError
+from anomvae.evaluation import Estimate, EvaluateResult, KindResult
+from anomvae.model import metrics
+from anomvae.model.detector import Detector
+from anomvae.pipeline.gather import training_files
+from anomvae.pipeline.labels import Labels
+from anomvae.pipeline.score import typed
+from anomvae.settings import Dialect
+
+Progress = Callable[[str, int], None]
+ENOUGH = 20  # rows of a class below which its figures are told to be vague
+
+
+class Judged(msgspec.Struct):
+    """Labelled rows: `score`, `flagged`, `code` (n,) of their label, and what was counted on the way."""
+
+    labels: Labels
+    score: NDArray[np.float64]
+    flagged: NDArray[np.bool_]
+    code: NDArray[np.intp]
+    rows: int = 0
+    rejected: int = 0
+    warnings: list[str] = []
+
+
+def evaluate(
+    files: Sequence[str],
+    detector: Detector,
+    label: str,
+    normal: Sequence[str] = (),
+    alpha: float | None = None,
+    *,
+    model: str = "",
+    progress: Progress = lambda file, rows: None,
+) -> EvaluateResult:
+    """Compare a model's scores with known labels.
+
+    Args:
+        files: CSV or Parquet files, or folders of them; `-` is standard input.
+        detector: the fitted model.
+        label: the column that says what a row is; never a column that the model was trained on.
+        normal: its values of normal rows; understood from the values where none is given.
+        alpha: the false-alarm rate to judge at; None for the model's.
+        model: the model's name, for the result.
+        progress: called with the file and its rows so far.
+
+    Raises:
+        UsageError: the label cannot be one, or its values cannot be understood.
+        DataError: a file is refused; figures of a part of the rows would mislead.
+    """
+    started = time.monotonic()
+    if label in detector.columns:
+        raise UsageError(
+            f"the model was shown the label: '{label}' is one of its columns; fit it again with --drop {label}."
+        )
+    paths = training_files(files)
+    alpha = detector.calibration.alpha if alpha is None else alpha
+    judged = _judge(paths, detector, label, alpha, progress)
+    values = judged.labels.normal(normal, detector.schema.numbers)
+    return EvaluateResult(
+        model=model,
+        model_id=detector.model_id,
+        files=tuple("standard input" if path == "-" else path for path in paths),
+        label=label,
+        normal=values,
+        alpha=alpha,
+        estimated=alpha < detector.calibration.supported,
+        rows=judged.rows,
+        rejected=judged.rejected,
+        seconds=round(time.monotonic() - started, 3),
+        **_figures(judged, values, alpha),
+    )
+
+
+def _judge(paths: Sequence[str], detector: Detector, label: str, alpha: float, progress: Progress) -> Judged:
+    out = Judged(Labels(label), np.zeros(0), np.zeros(0, dtype=bool), np.zeros(0, dtype=np.intp))
+    parts: list[tuple[Any, ...]] = []
+    for path in paths:
+        try:
+            parts += _judge_file(path, detector, out, alpha, progress)
+        except DataError as error:
+            raise error.within("standard input" if path == "-" else path) from error
+    if parts:
+        out.score, out.flagged, out.code = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return out
+
+
+def _judge_file(path: str, detector: Detector, out: Judged, alpha: float, progress: Progress) -> list[tuple[Any, ...]]:
+    table = Table(path, detector.about.dialect if detector.about else Dialect())
+    *positions, at = _positions(table, detector, out.labels.column)
+    parts = []
+    for text in table.batches():
+        batch, columns = typed(text, table, positions, detector)
+        if batch.rows:
+            scores = detector.score(columns)
+            codes = np.array(out.labels.code(columns_of(batch.rows, [at])[0]), dtype=np.intp)
+            parts.append((scores.score, scores.p <= alpha, codes))
+        progress(path, table.rows)
+    table.check_rejects()
+    out.rows += table.rows
+    out.rejected += table.rejected
+    out.warnings += [f"{path}: {warning}" for warning in table.warnings]
+    return parts
+
+
+def _positions(table: Table, detector: Detector, label: str) -> list[int]:
+    """Where the model's columns and, last, the label stand."""
+    names, line = table.names, table.header_line
+    wanted = [column.name for column in detector.schema.modelled]
+    positions, warnings = header.locate(names, wanted, names, table.dialect.delimiter, line)
+    table.warnings.extend(warnings)
+    others = [name for name in names if name not in wanted]
+    if label not in others:
+        told = f"beside the model's there are {', '.join(others[:8])}" if others else "only the model's are there"
+        raise UsageError(f"{table.name}: there is no column '{label}' (--label); {told}.")
+    if others.count(label) > 1:
+        raise DataError("duplicate_columns", f"column '{label}' stands twice in the header", line=line, column=label)
+    return [*positions, names.index(label)]
+
+
+def _figures(judged: Judged, values: Sequence[str], alpha: float) -> dict[str, Any]:
+    """The fields of the result that the scores decide."""
+    codes = judged.labels.codes
+    is_normal = np.isin(judged.code, [codes[value] for value in values])
+    unlabelled = (judged.code == codes.get("", -1)) & ~is_normal
+    anomalous = ~is_normal & ~unlabelled
+    good, bad = np.sort(judged.score[is_normal]), judged.score[anomalous]  # sorted once, for every kind
+    alarms, found = int(judged.flagged[is_normal].sum()), int(judged.flagged[anomalous].sum())
+    rate = _share(alarms, len(good))
+    return {
+        "unlabelled": int(unlabelled.sum()),
+        "normal_rows": len(good),
+        "anomalous_rows": len(bad),
+        "false_alarms": alarms,
+        "found": found,
+        "auroc": _auroc(good, bad),
+        "aupr": _aupr(good, bad),
+        "recall": _share(found, len(bad)),
+        "false_alarm_rate": rate,
+        "alpha_within": None if rate is None else rate.low <= alpha <= rate.high,
+        "precision": _share(found, found + alarms) if len(good) and len(bad) else None,
+        "kinds": _kinds(judged, anomalous, good),
+        "warnings": (*judged.warnings, *_notes(judged, len(good), len(bad))),
+    }
+
+
+def _kinds(judged: Judged, anomalous: NDArray[np.bool_], good: NDArray[np.float64]) -> tuple[KindResult, ...]:
+    """Every label of an anomaly, the most frequent first."""
+    kinds = []
+    for kind, code in judged.labels.codes.items():
+        rows = anomalous & (judged.code == code)
+        count, found = int(rows.sum()), int(judged.flagged[rows].sum())
+        if recall := _share(found, count):
+            area = _auroc(good, judged.score[rows])
+            kinds.append(KindResult(kind=kind, rows=count, flagged=found, recall=recall, auroc=area))
+    return tuple(sorted(kinds, key=lambda one: (-one.rows, one.kind)))
+
+
+def _notes(judged: Judged, normal: int, anomalous: int) -> list[str]:
+    notes = []
+    for count, what in ((normal, "normal"), (anomalous, "anomalous")):
+        if not count:
+            labels = judged.labels.listed() or "none"
+            notes.append(f"no {what} row is here (labels: {labels}); the figures that need one are left out")
+        elif count < ENOUGH:
+            notes.append(f"only {count} {what} row{'s' * (count != 1)}: look at the intervals")
+    return notes
+
+
+def _share(part: int, whole: int) -> Estimate | None:
+    if not whole:
+        return None
+    low, high = metrics.wilson(part / whole, whole)
+    return Estimate(value=part / whole, low=low, high=high)
+
+
+def _auroc(good: NDArray[np.float64], bad: NDArray[np.float64]) -> Estimate | None:
+    if not (len(good) and len(bad)):
+        return None
+    low, high = metrics.auroc_interval(good, bad)
+    return Estimate(value=metrics.auroc(good, bad), low=low, high=high)
+
+
+def _aupr(good: NDArray[np.float64], bad: NDArray[np.float64]) -> Estimate | None:
+    if not (len(good) and len(bad)):
+        return None
+    value = metrics.average_precision(good, bad)
+    low, high = metrics.wilson(value, len(bad))
+    return Estimate(value=value, low=low, high=high)

@@ -1,0 +1,89 @@
+"""threshold: another alpha for a fitted model. The numbers of every row stay; what is flagged changes."""
+
+from pathlib import Path
+
+import msgspec
+
+from anomvae.errors import ModelError
+from anomvae.model.calibration import Calibration
+from anomvae.model.detector import About, Detector
+from anomvae.results import Alternative, ThresholdChange, ThresholdResult
+from anomvae.settings import ScoreSettings, changed
+from anomvae.storage import model_file
+
+ALPHAS = (0.1, 0.05, 0.01, 0.005, 0.001, 0.0001)
+
+
+def show_threshold(model: str) -> ThresholdResult:
+    """The threshold of a model file, alternatives, and its history.
+
+    Raises:
+        ModelError: the file is no model.
+    """
+    detector = model_file.load(model)
+    return _result(model, detector, _about(model, detector), changed=False)
+
+
+def set_threshold(model: str, alpha: float | None = None, score: float | None = None) -> ThresholdResult:
+    """Move the threshold of a model file: its description is rewritten at once or not at all, its tensors stay.
+
+    Where the model has this alpha already, nothing is written.
+
+    Args:
+        model: the model file.
+        alpha: the accepted false-alarm rate, in (0, 0.5].
+        score: or the score to flag from.
+
+    Raises:
+        UsageError: alpha is out of bounds, or the score would flag every row or none.
+        ModelError: the file is no model.
+        EnvironmentFault: it cannot be written.
+    """
+    if alpha is not None:
+        changed(ScoreSettings(), {"alpha": alpha}, "--alpha")
+    detector = model_file.load(model)
+    about = _about(model, detector)
+    wanted = detector.calibration.alpha_at(score) if score is not None else alpha
+    if wanted is None or wanted == detector.calibration.alpha:
+        return _result(model, detector, about, changed=False)
+    about = move(detector, about, wanted)
+    model_file.restate(detector, Path(model))
+    return _result(model, detector, about, changed=True)
+
+
+def move(detector: Detector, about: About, alpha: float) -> About:
+    """Give a detector another alpha, and the lineage that says so."""
+    new = _alternative(detector.calibration, alpha)
+    report = msgspec.structs.replace(about.threshold, **msgspec.structs.asdict(new))
+    change = ThresholdChange(alpha=alpha, threshold=new.threshold, by="threshold set")
+    about = msgspec.structs.replace(about, threshold=report, history=(*about.history, change))
+    detector.calibration, detector.about = detector.calibration.at(alpha), about
+    return about
+
+
+def _about(model: str, detector: Detector) -> About:
+    if detector.about is None:
+        raise ModelError(f"{model}: carries no lineage.")
+    return detector.about
+
+
+def _result(model: str, detector: Detector, about: About, *, changed: bool) -> ThresholdResult:
+    return ThresholdResult(
+        model=model,
+        model_id=detector.model_id,
+        changed=changed,
+        calibration=about.threshold,
+        alternatives=tuple(_alternative(detector.calibration, alpha) for alpha in ALPHAS),
+        history=about.history,
+    )
+
+
+def _alternative(calibration: Calibration, alpha: float) -> Alternative:
+    low, high = calibration.rate_interval(alpha)
+    return Alternative(
+        alpha=alpha,
+        threshold=calibration.threshold(alpha),
+        rate_low=low,
+        rate_high=high,
+        estimated=alpha < calibration.supported,
+    )
