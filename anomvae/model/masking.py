@@ -48,11 +48,11 @@ def look(scorer: Scorer, tails: Sequence[Tail], rows: Encoded) -> Hidden:
 
 def _look(scorer: Scorer, tails: Sequence[Tail], rows: Encoded) -> Hidden:
     columns, n = len(scorer.encoding.columns), len(rows)
-    hidden = joined(Encoded, [hide(scorer, rows, j) for j in range(columns)])
+    hidden, whole = joined(Encoded, [hide(scorer, rows, j) for j in range(columns)]), joined(Encoded, [rows] * columns)
     deviances, outputs = np.zeros((len(hidden), columns)), np.zeros((len(hidden), scorer.encoding.width))
     for at, found, _ in scorer.vae.blocks(np.hstack([hidden.x, hidden.hidden]), BLOCK):
         outputs[at] = found.mean(axis=0)
-        deviances[at] = scorer.by_column(scorer.judge(hidden.take(at), found)).mean(axis=0)
+        deviances[at] = scorer.by_column(scorer.judge(whole.take(at), found)).mean(axis=0)
     each = np.arange(columns)
     own = deviances.reshape(columns, n, columns)[each, :, each].T
     surprise = column_surprise(tails, deviances).reshape(columns, n, columns)

@@ -91,8 +91,8 @@ def _self_test(powers: tuple[Power, ...]) -> list[RenderableType]:
         return []
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     table.add_column("self-test: injected faults", no_wrap=True)
-    table.add_column("found", justify="right")
-    table.add_column("95 %", justify="right")
+    table.add_column("found", justify="right", no_wrap=True, min_width=5)
+    table.add_column("95 %", justify="right", no_wrap=True, min_width=6)
     table.add_column("least in", overflow="ellipsis", no_wrap=True)
     for one in (power for power in powers if not power.column):
         columns = sorted((p for p in powers if p.kind == one.kind and p.column), key=lambda p: (p.found, p.column))

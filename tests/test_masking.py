@@ -1,0 +1,152 @@
+"""What the rest of a row says: hidden columns, what training never showed, and the self-test."""
+
+import numpy as np
+import pytest
+
+from anomvae.model.calibration import column_surprise
+from anomvae.model.detector import Detector, add_up, combine
+from anomvae.model.explanation import repairs
+from anomvae.model.faults import Faults
+from anomvae.model.masking import look
+from anomvae.model.schema import Column, Schema, Values
+from anomvae.pipeline.learn import Learned, learn
+from anomvae.settings import FitSettings
+
+COLORS = np.array(["red", "green", "blue"], dtype=object)
+
+
+def rows(n: int, seed: int) -> dict[str, Values]:
+    """`b` follows `a`, `tone` follows `a` as well, `c` and `noise` follow nothing."""
+    rng = np.random.default_rng(seed)
+    a = rng.normal(10, 3, n)
+    return {
+        "a": a,
+        "b": 2 * a + rng.normal(0, 0.1, n),
+        "c": rng.normal(0, 1, n),
+        "noise": COLORS[rng.integers(3, size=n)],
+        "tone": COLORS[np.digitize(a, [8, 12])],
+    }
+
+
+SCHEMA = Schema(
+    columns=(
+        *(Column(name=name, kind="numeric", modelled=True) for name in "abc"),
+        *(Column(name=name, kind="categorical", modelled=True) for name in ("noise", "tone")),
+    )
+)
+
+
+@pytest.fixture(scope="module")
+def learned() -> Learned:
+    return learn(SCHEMA, rows(1200, 0), FitSettings(steps=1200))
+
+
+@pytest.fixture(scope="module")
+def detector(learned: Learned) -> Detector:
+    return learned.detector
+
+
+def test_only_columns_that_the_rest_tells_are_asked_for(detector: Detector) -> None:
+    told = dict(zip(detector.columns, detector.terms.followed, strict=True))
+    assert told["a"] == told["b"] == 1
+    assert told["c"] == told["noise"] == 0
+
+
+def test_a_broken_relation_of_usual_values_is_flagged_and_blamed(detector: Detector) -> None:
+    broken = rows(200, 1)
+    broken["b"] = 2 * broken["a"][::-1] + 0.0
+    apart = np.abs(broken["a"] - broken["a"][::-1]) > 2
+    encoded = detector.encode(broken)
+    scores = detector.score_encoded(encoded)
+    assert np.mean(scores.p[apart] <= 0.01) > 0.9
+    gains, _ = repairs(detector, encoded, scores, np.flatnonzero(apart))
+    blamed = np.array(detector.columns)[gains.argmax(axis=1)]
+    assert np.mean(np.isin(blamed, ["a", "b"])) > 0.9
+
+
+def test_what_training_never_showed_is_flagged_in_every_column(detector: Detector) -> None:
+    for name in detector.columns:
+        table = rows(100, 2)
+        table[name] = np.full(100, "" if table[name].dtype == object else np.nan, dtype=table[name].dtype)
+        assert np.mean(detector.score(table).p <= 0.01) >= 0.95, name
+    for name in ("noise", "tone"):
+        table = rows(100, 2) | {name: np.full(100, "violet", dtype=object)}
+        assert np.mean(detector.score(table).p <= 0.01) >= 0.95, name
+    for name in "abc":
+        table = rows(100, 2) | {name: np.full(100, 1000.0)}
+        assert np.mean(detector.score(table).p <= 0.01) >= 0.95, name
+
+
+def test_clean_rows_keep_the_promised_rate(detector: Detector) -> None:
+    assert 0.002 <= np.mean(detector.score(rows(5000, 3)).p <= 0.01) <= 0.025
+
+
+def test_the_masked_term_only_ever_raises_rows_that_are_not_plain(detector: Detector) -> None:
+    table = rows(800, 4)
+    encoded = detector.encode(table)
+    scores = detector.score_encoded(encoded)
+    found = detector.scorer.deviances(encoded)
+    sum_of_three = add_up(detector.terms, combine(detector.terms, found.columns.sum(axis=2), found.kl), scores.surprise)
+    assert np.array_equal(scores.asked, sum_of_three >= detector.terms.plain)
+    assert np.array_equal(scores.score[~scores.asked], sum_of_three[~scores.asked])
+    assert np.all(scores.score >= sum_of_three)
+
+
+def test_hiding_says_nothing_of_the_hidden_value(detector: Detector) -> None:
+    table, other = rows(20, 5), rows(20, 6)
+    at = detector.columns.index("b")
+    one, two = (
+        look(detector.scorer, detector.terms.columns, detector.encode(t)) for t in (table, table | {"b": other["b"]})
+    )
+    assert np.array_equal(one.left[:, at], two.left[:, at])
+    feature = next(j for j, f in enumerate(detector.scorer.encoding.features) if f.column == "b")
+    assert np.array_equal(one.guess[:, feature], two.guess[:, feature])
+
+
+def test_what_is_left_is_the_surprise_of_the_other_columns(detector: Detector) -> None:
+    encoded = detector.encode(rows(8, 7))
+    found = look(detector.scorer, detector.terms.columns, encoded)
+    for j in range(len(detector.columns)):
+        x, hidden = encoded.x.copy(), encoded.hidden.copy()
+        for k, (f, at) in enumerate(
+            zip(detector.scorer.encoding.features, detector.scorer.encoding.offsets(), strict=True)
+        ):
+            if f.column == detector.columns[j]:
+                x[:, at : at + f.units + f.gaps], hidden[:, k] = 0, 1
+        parts = []
+        for i in range(8):
+            for _, outputs, _ in detector.scorer.vae.blocks(np.hstack([x[i : i + 1], hidden[i : i + 1]])):
+                parts.append(detector.scorer.by_column(detector.scorer.judge(encoded.take(slice(i, i + 1)), outputs)))
+        deviance = np.concatenate(parts, axis=1).mean(axis=0)
+        others = np.delete(column_surprise(detector.terms.columns, deviance), j, axis=1)
+        assert np.allclose(found.left[:, j], others.sum(axis=1))
+        assert np.allclose(found.own[:, j], deviance[:, j])
+
+
+def test_reasons_are_the_same_for_rows_that_were_asked_and_rows_that_were_not(detector: Detector) -> None:
+    encoded = detector.encode(rows(300, 8))
+    scores = detector.score_encoded(encoded)
+    asked = np.flatnonzero(scores.asked)
+    assert len(asked)
+    alone, guess = repairs(detector, encoded, scores, asked)
+    both, _ = repairs(detector, encoded, scores, np.sort(np.append(asked, np.flatnonzero(~scores.asked)[:1])))
+    assert any(np.array_equal(alone[0], row) for row in both)
+    assert np.all(np.isfinite(guess))
+
+
+def test_the_self_test_tells_the_power_that_fresh_rows_show(learned: Learned, detector: Detector) -> None:
+    told = {power.kind: power for power in learned.self_test if not power.column}
+    assert set(told) == {"wild", "unit", "swap", "dependency", "category", "gap"}
+    for kind, numbers in (("wild", "abc"), ("category", ("noise", "tone")), ("gap", detector.columns)):
+        found = []
+        for name in numbers:
+            spoilt, _, where = Faults(SCHEMA, (), name).spoil(rows(200, 9), 1.0, [kind], np.random.default_rng(1))
+            found.append(np.mean(detector.score(spoilt).p[where != ""] <= 0.01))
+        assert told[kind].low - 0.05 <= np.mean(found) <= told[kind].high + 0.05, kind
+    for power in learned.self_test:
+        assert 0 <= power.low <= power.found <= power.high <= 1
+        assert power.rows > 0
+
+
+def test_without_a_self_test_nothing_is_told() -> None:
+    assert learn(SCHEMA, rows(60, 0), FitSettings(steps=20, selftest=False)).self_test == ()
