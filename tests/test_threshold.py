@@ -14,6 +14,7 @@ from anomvae.cli import main
 from anomvae.pipeline.model import Reloading
 from anomvae.results import ThresholdResult
 from anomvae.storage import model_file
+from anomvae.storage.restate import restate
 from tests.conftest import SAMPLE
 
 Captured = pytest.CaptureFixture[str]
@@ -163,7 +164,7 @@ def test_a_model_replaced_in_between_is_not_overwritten(model: Path) -> None:
     assert main(["threshold", "set", "--alpha", "0.2", "-m", str(model), "-q"]) == 0
     newer = model.read_bytes()
     with pytest.raises(Exception, match="run the command again"):
-        model_file.restate(detector, model)
+        restate(detector, model)
     assert model.read_bytes() == newer
 
 

@@ -10,6 +10,7 @@ from anomvae.model.detector import About, Detector
 from anomvae.results import Alternative, ThresholdChange, ThresholdResult
 from anomvae.settings import ScoreSettings, changed
 from anomvae.storage import model_file
+from anomvae.storage.restate import restate
 
 ALPHAS = (0.1, 0.05, 0.01, 0.005, 0.001, 0.0001)
 
@@ -47,7 +48,7 @@ def set_threshold(model: str, alpha: float | None = None, score: float | None = 
     if wanted is None or wanted == detector.calibration.alpha:
         return _result(model, detector, about, changed=False)
     about = move(detector, about, wanted)
-    model_file.restate(detector, Path(model))
+    restate(detector, Path(model))
     return _result(model, detector, about, changed=True)
 
 

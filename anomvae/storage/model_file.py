@@ -79,50 +79,21 @@ def save(detector: Detector, path: Path) -> str:
     return detector.model_id
 
 
-def restate(detector: Detector, path: Path) -> str:
-    """Rewrite what a model file says of itself, and its alpha; its tensors stay, byte for byte. Returns the model_id.
-
-    Args:
-        detector: what was loaded from this file, with another `about` and calibration.alpha.
-        path: the file; where it is a link, what it points to.
-
-    Raises:
-        ModelError: the file is not the one that was loaded.
-        EnvironmentFault: it cannot be written; it is what it was.
-    """
-    data = _read(path)
-    if hashlib.sha256(data).hexdigest() != detector.model_id:
-        raise ModelError(f"{path}: was replaced in this moment; run the command again.")
-    header = _header(data)
-    about, alpha = detector.about, detector.calibration.alpha
-    document = msgspec.structs.replace(_parse(header), about=about, alpha=alpha)
-    header["__metadata__"][KEY] = msgspec.json.encode(document).decode()
-    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-    text += b" " * (-len(text) % 8)  # tensors begin at a multiple of eight
-    if len(text) > MAX_HEADER:
-        raise ModelError(f"{path}: the history of its threshold does not fit any more; fit the model again.")
-    start = 8 + int.from_bytes(data[:8], "little")
-    data = len(text).to_bytes(8, "little") + text + data[start:]
-    with disk.replacing(path.resolve()) as file:
-        file.write(data)
-    detector.model_id = hashlib.sha256(data).hexdigest()
-    return detector.model_id
-
-
 def load(path: str | Path) -> Detector:
     """Read a detector from a file, without torch and without running anything that is in it.
 
     Raises:
         ModelError: the file is missing, no model, truncated, of a newer format, or inconsistent.
     """
-    data = _read(Path(path))
+    data = read(Path(path))
     try:
         return _open(data, str(path))
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from error
 
 
-def _read(path: Path) -> bytes:
+def read(path: Path) -> bytes:
+    """The bytes of a file that may be a model; a ModelError names the file."""
     try:
         size = path.stat().st_size
         if size > MAX_FILE:
@@ -137,8 +108,8 @@ def _read(path: Path) -> bytes:
 def _open(data: bytes, name: str) -> Detector:
     from safetensors.numpy import load as from_bytes
 
-    header = _header(data)
-    document = _parse(header)
+    header = header_of(data)
+    document = parse(header)
     _check_layout(header, _layout(document))
     tensors = from_bytes(data)
     if not all(np.isfinite(tensor).all() for tensor in tensors.values()):
@@ -149,7 +120,7 @@ def _open(data: bytes, name: str) -> Detector:
     return detector
 
 
-def _header(data: bytes) -> dict[str, Any]:
+def header_of(data: bytes) -> dict[str, Any]:
     """The safetensors header, checked against the file's size."""
     if data[8:9] != b"{" and (data[:2] in (b"PK", b"\x1f\x8b") or data[:1] == b"\x80"):
         raise ModelError("is a pickle or an archive, not an anomvae model; refused without opening it.")
@@ -193,7 +164,8 @@ def _check_bytes(header: dict[str, Any], available: int) -> None:
         raise ModelError(f"is cut off or padded: {at:,} bytes declared, {available:,} there.")
 
 
-def _parse(header: dict[str, Any]) -> Document:
+def parse(header: dict[str, Any]) -> Document:
+    """What the file says of itself."""
     try:
         text = header["__metadata__"][KEY]
         version = msgspec.json.decode(text, type=dict[str, Any]).get("format")

@@ -1,0 +1,42 @@
+"""Another description for a model file, in front of the same tensors."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import msgspec
+
+from anomvae import disk
+from anomvae.errors import ModelError
+from anomvae.model.detector import Detector
+from anomvae.storage.model_file import KEY, MAX_HEADER, header_of, parse, read
+
+
+def restate(detector: Detector, path: Path) -> str:
+    """Rewrite what a model file says of itself, and its alpha; its tensors stay, byte for byte. Returns the model_id.
+
+    Args:
+        detector: what was loaded from this file, with another `about` and calibration.alpha.
+        path: the file; where it is a link, what it points to.
+
+    Raises:
+        ModelError: the file is not the one that was loaded.
+        EnvironmentFault: it cannot be written; it is what it was.
+    """
+    data = read(path)
+    if hashlib.sha256(data).hexdigest() != detector.model_id:
+        raise ModelError(f"{path}: was replaced in this moment; run the command again.")
+    header = header_of(data)
+    about, alpha = detector.about, detector.calibration.alpha
+    document = msgspec.structs.replace(parse(header), about=about, alpha=alpha)
+    header["__metadata__"][KEY] = msgspec.json.encode(document).decode()
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # tensors begin at a multiple of eight
+    if len(text) > MAX_HEADER:
+        raise ModelError(f"{path}: the history of its threshold does not fit any more; fit the model again.")
+    start = 8 + int.from_bytes(data[:8], "little")
+    data = len(text).to_bytes(8, "little") + text + data[start:]
+    with disk.replacing(path.resolve()) as file:
+        file.write(data)
+    detector.model_id = hashlib.sha256(data).hexdigest()
+    return detector.model_id
