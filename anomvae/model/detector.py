@@ -30,7 +30,6 @@ from anomvae.results import ColumnReport, Lineage, Power, ThresholdChange, Train
 from anomvae.settings import Dialect
 
 KL_WEIGHT = 0.25
-RARE = np.log(200)  # nats from which what training never showed lifts a row
 
 
 class Terms(msgspec.Struct, frozen=True):
@@ -38,7 +37,7 @@ class Terms(msgspec.Struct, frozen=True):
 
     `center`, `spread` (2,): of log R and log K out of fold. `columns`: a tail for every original column.
     `total`, `largest`, `summed`: tails of B, U and S. `firsts` (2, features): weights of a level never seen; of a gap
-    never seen or a number far off; `new`: the tail of their sum, `lift`: what a row with rare ones reaches.
+    never seen or a number far off; `usual`: how much of these is no news, `lift`: what a row with more of them reaches.
     `plain`: the sum from which M is asked for; `masked`: a tail for every hidden column; `followed` (columns,): 1
     where the rest of a row tells the column; `told`: the tail of M.
     """
@@ -50,7 +49,7 @@ class Terms(msgspec.Struct, frozen=True):
     largest: Tail
     summed: Tail
     firsts: Floats
-    new: Tail | None = None
+    usual: float = np.inf
     lift: float = 0.0
     plain: float = np.inf
     masked: tuple[Tail, ...] = ()
@@ -198,10 +197,8 @@ def never_shown(nats: Floats, firsts: NDArray[np.bool_]) -> Floats:
 
 
 def lifted(terms: Terms, scores: Floats, firsts: NDArray[np.bool_]) -> Floats:
-    """The scores (n,), raised where a row has what training never showed, as long as that is rare out of fold."""
-    if terms.new is None:
-        return scores
-    rare = terms.new.surprise(never_shown(terms.firsts, firsts)) >= RARE
+    """The scores (n,), raised where a row has more of what training never showed than is usual out of fold."""
+    rare = never_shown(terms.firsts, firsts) > terms.usual
     return np.where(rare, np.maximum(scores, 0.9 * terms.lift + 0.1 * scores), scores)  # their order stays
 
 

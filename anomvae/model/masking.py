@@ -16,7 +16,7 @@ from anomvae.model.scoring import Floats, Scorer
 
 S = TypeVar("S", bound=msgspec.Struct)
 
-BLOCK = 32  # few rows of a file are asked, each once a column
+BLOCK = 64  # few rows of a file are asked, each once a column
 CELLS = 8192  # rows times columns judged at once; bounds memory
 
 

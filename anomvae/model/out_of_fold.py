@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anomvae.model.calibration import Tail, column_surprise, effective_rows, fit_calibration, fit_tail
-from anomvae.model.detector import RARE, Detector, Terms, add_up, lifted, masked_surprise, never_shown, standardised
+from anomvae.model.detector import Detector, Terms, add_up, lifted, masked_surprise, never_shown, standardised
 from anomvae.model.encoding import Encoded
 from anomvae.model.masking import Hidden, joined, look
 from anomvae.model.schema import Schema
 from anomvae.model.scoring import Floats, Scorer, fit_novelty
 
+RARE = 0.005  # share of the out-of-fold rows with what training never showed up to which that lifts a row
 PLAIN = 0.98  # share of the out-of-fold rows that are plainly normal: M is not asked for
 ASKED_CELLS = 60_000  # rows times columns that the tails of hidden columns are fitted to,
 FOLLOWED = 0.5  # share of a number's deviation that the rest of the row explains, for M to ask
@@ -92,7 +93,10 @@ def calibrate(
     )
     asked = np.flatnonzero(scores >= terms.plain)
     scores[asked] += masked_surprise(terms, look_out_of_fold(scorer, terms.columns, rows, folds, asked))
-    terms = msgspec.structs.replace(terms, lift=float(np.quantile(scores, 1 - np.exp(-RARE))))
+    news = np.sort(never_shown(terms.firsts, judged.firsts[None]))
+    terms = msgspec.structs.replace(
+        terms, usual=float(news[-1 - int(RARE * n)]), lift=float(np.quantile(scores, 1 - RARE))
+    )
     scores = lifted(terms, scores, judged.firsts[None])
     flagged = scores >= np.quantile(scores, 1 - max(alpha, 10 / n))
     detector = Detector(schema, scorer, terms, fit_calibration(scores, effective_rows(flagged, blocks), alpha))
@@ -110,8 +114,7 @@ def _unmasked(judged: OutOfFold) -> tuple[Terms, Floats]:
     surprise = column_surprise(tails, judged.columns)
     largest, summed = fit_tail(surprise.max(axis=1)), fit_tail(surprise.sum(axis=1))
     firsts = np.log((len(recon) + 1) / (judged.firsts.sum(axis=1) + 1))
-    new = fit_tail(never_shown(firsts, judged.firsts[None]))
-    terms = Terms(center, spread, tails, fit_tail(total), largest, summed, firsts, new)
+    terms = Terms(center, spread, tails, fit_tail(total), largest, summed, firsts)
     return terms, add_up(terms, total, surprise)
 
 

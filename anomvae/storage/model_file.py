@@ -217,21 +217,21 @@ def _since_masked(document: Document, tails: int) -> Layout:
     return {
         "terms.firsts": ("F64", (2, len(document.encoding.features))),
         "terms.followed": ("F64", (len(document.encoding.columns),)),
-        "terms.levels": ("F64", (2,)),
+        "terms.levels": ("F64", (3,)),
         "tails.limit": ("F64", (tails,)),
     }
 
 
 def _count_tails(document: Document) -> int:
     columns = len(document.encoding.columns)
-    return 2 * columns + 5 if document.format >= MASKED else columns + 3
+    return 2 * columns + 4 if document.format >= MASKED else columns + 3
 
 
 def _tensors(detector: Detector) -> Tensors:
     scorer, terms = detector.scorer, detector.terms
-    if terms.told is None or terms.new is None or terms.followed is None:
+    if terms.told is None or terms.followed is None:
         raise ModelError("comes from an older anomvae and cannot be saved again; fit it again.")
-    tails = [*terms.columns, terms.total, terms.largest, terms.summed, terms.new, *terms.masked, terms.told]
+    tails = [*terms.columns, terms.total, terms.largest, terms.summed, *terms.masked, terms.told]
     made = generator_part.tensors(detector.generator) if detector.generator else {}
     return (
         {f"net.{name}": array for name, array in scorer.vae.arrays.items()}
@@ -244,7 +244,7 @@ def _tensors(detector: Detector) -> Tensors:
             "terms.spread": terms.spread,
             "terms.firsts": terms.firsts,
             "terms.followed": terms.followed,
-            "terms.levels": np.array([terms.plain, terms.lift]),
+            "terms.levels": np.array([terms.plain, terms.lift, terms.usual]),
             "tails.bounds": np.cumsum([0, *(len(tail.knots) for tail in tails)]).astype(np.int64),
             "tails.knots": np.concatenate([tail.knots for tail in tails]),
             "tails.nats": np.concatenate([tail.nats for tail in tails]),
@@ -314,14 +314,14 @@ def _terms(document: Document, tensors: Tensors) -> Terms:
     )
     if document.format < MASKED:
         return first
-    plain, lift = tensors["terms.levels"].tolist()
+    plain, lift, usual = tensors["terms.levels"].tolist()
     return msgspec.structs.replace(
         first,
         firsts=tensors["terms.firsts"],
-        new=tails[count + 3],
+        usual=usual,
         lift=lift,
         plain=plain,
-        masked=tuple(tails[count + 4 : -1]),
+        masked=tuple(tails[count + 3 : -1]),
         followed=tensors["terms.followed"],
         told=tails[-1],
     )
