@@ -6,8 +6,7 @@ A table with named columns (pandas, polars, Arrow) is read as the text that a CS
 as scikit-learn's callers expect.
 """
 
-import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -25,21 +24,20 @@ except ImportError as error:
 
 from anomvae.data import frames
 from anomvae.errors import DataError, UsageError
-from anomvae.model.cells import NumberFormat
 from anomvae.model.detector import Detector, Scores
 from anomvae.model.explanation import reasons
-from anomvae.model.schema import Column, Schema, Values, from_arrays, infer, parse
+from anomvae.model.schema import Schema, from_arrays
 from anomvae.model.writing import LOOKED_AT, fit_styles
-from anomvae.pipeline.fit import describe, versions
+from anomvae.pipeline.fit import describe
 from anomvae.pipeline.learn import learn
+from anomvae.pipeline.memory import Rows, from_array, from_cells, inferred, lineage, numbered
 from anomvae.pipeline.teach import teach
-from anomvae.results import Lineage, Reason
+from anomvae.results import Reason
 from anomvae.settings import FitSettings, build
 from anomvae.storage import model_file
 
 LEAST_ROWS = 10  # scikit-learn's checks fit so few; the command line asks for twice as many
 BEYOND = 15  # rows beyond a threshold place its false-alarm rate within a factor of two, 95 times in 100
-NUMBERS = NumberFormat()
 CHECKED: Mapping[str, Any] = {"dtype": np.float64, "ensure_all_finite": "allow-nan"}
 
 Floats = NDArray[np.float64]
@@ -55,20 +53,6 @@ class Components(msgspec.Struct, frozen=True):
     recon: Floats
     kl: Floats
     columns: dict[str, Floats]
-
-
-class _Rows(msgspec.Struct, frozen=True):
-    """Rows as the model takes them: typed columns by name, and what their cells look like as text."""
-
-    columns: dict[str, Values]
-    cells: dict[str, Sequence[str]]
-
-    def texts(self, names: Iterable[str], most: int | None = None) -> dict[str, list[str]]:
-        """The first cells of the named columns as text; numbers of an array are written here, when asked for."""
-        return {
-            name: list(self.cells[name][:most]) if name in self.cells else _written(self.columns[name][:most])
-            for name in names
-        }
 
 
 class AnomVAE(OutlierMixin, BaseEstimator):  # type: ignore[misc]
@@ -130,7 +114,7 @@ class AnomVAE(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         made = cls(alpha=detector.calibration.alpha)
         names = [column.name for column in detector.schema.columns]
         made.n_features_in_ = len(names)
-        if names != _numbered(len(names)):
+        if names != numbered(len(names)):
             made.feature_names_in_ = np.array(names, dtype=object)
         return made._fitted(detector)
 
@@ -152,7 +136,7 @@ class AnomVAE(OutlierMixin, BaseEstimator):  # type: ignore[misc]
             if settings.generator:
                 styles = fit_styles(schema, rows.texts(columns, LOOKED_AT))
                 learned.detector.generator = teach(schema, columns, settings, styles=styles, device=learned.device)
-            learned.detector.about = describe(learned, settings, columns, _lineage(columns, settings.seed))
+            learned.detector.about = describe(learned, settings, columns, lineage(columns, settings.seed))
         return self._fitted(learned.detector)
 
     def _fitted(self, detector: Detector) -> Self:
@@ -237,67 +221,24 @@ class AnomVAE(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         rows = self._rows(X)
         return self.detector_.score(rows.columns)
 
-    def _training_rows(self, X: Any) -> tuple[Schema, _Rows]:
+    def _training_rows(self, X: Any) -> tuple[Schema, Rows]:
         if not frames.is_table(X):
             array = validate_data(self, X, **CHECKED, ensure_min_samples=2)
-            schema = from_arrays(dict(zip(_numbered(array.shape[1]), array.T, strict=True)))
-            return schema, _from_array(array, schema)
+            schema = from_arrays(dict(zip(numbered(array.shape[1]), array.T, strict=True)))
+            return schema, from_array(array, schema)
         validate_data(self, X, skip_check_array=True)
         table = frames.cells(X)
-        schema = _inferred(table)
-        return schema, _from_cells(schema, table)
+        schema = inferred(table)
+        return schema, from_cells(schema, table)
 
-    def _rows(self, X: Any) -> _Rows:
+    def _rows(self, X: Any) -> Rows:
         check_is_fitted(self, "detector_")
         schema = self.detector_.schema
         with _as_value_errors():
             if frames.is_table(X):
                 validate_data(self, X, skip_check_array=True, reset=False)
-                return _from_cells(schema, frames.cells(X))
-            return _from_array(validate_data(self, X, **CHECKED, reset=False), schema)
-
-
-def _inferred(table: frames.Cells) -> Schema:
-    """What the columns are: categories where the table says so, else what their cells look like."""
-    stated = {
-        name: Column(name=name, kind="categorical", modelled=True, reason="a category of the table")
-        for name in table.categories
-    }
-    return Schema(
-        columns=tuple(stated.get(name) or infer(name, texts, NUMBERS) for name, texts in table.columns.items())
-    )
-
-
-def _from_cells(schema: Schema, table: frames.Cells) -> _Rows:
-    """Cells of a table as typed columns, column by column in the schema's order."""
-    columns: dict[str, Values] = {}
-    cells: dict[str, Sequence[str]] = {}
-    for column, texts in zip(schema.columns, table.columns.values(), strict=True):
-        if column.modelled:
-            columns[column.name], errors = parse(column, texts, NUMBERS)
-            for row, error in errors.items():
-                raise DataError(error.code, f"row {row}, column '{column.name}': {error.message}")
-            cells[column.name] = texts
-    return _Rows(columns, cells)
-
-
-def _from_array(X: Floats, schema: Schema) -> _Rows:
-    """Columns of an array by position."""
-    text = [column for column in schema.modelled if column.kind not in ("numeric", "integer")]
-    if text:
-        raise ValueError(
-            f"column '{text[0].name}' is {text[0].kind}: give a table as in fit, an array has only numbers."
-        )
-    return _Rows({column.name: X[:, j] for j, column in enumerate(schema.columns)}, {})
-
-
-def _numbered(count: int) -> list[str]:
-    """scikit-learn's names of columns that have none."""
-    return [f"x{j}" for j in range(count)]
-
-
-def _written(values: Values) -> list[str]:
-    return ["" if np.isnan(value) else f"{value:.12g}" for value in values.tolist()]
+                return from_cells(schema, frames.cells(X))
+            return from_array(validate_data(self, X, **CHECKED, reset=False), schema)
 
 
 def _plain(value: Any) -> Any:
@@ -309,24 +250,6 @@ def _seed(random_state: Any) -> int:
     if isinstance(random_state, int | np.integer):
         return int(random_state)
     return int(check_random_state(random_state).randint(1 << 31))
-
-
-def _lineage(columns: Mapping[str, Values], seed: int) -> Lineage:
-    """Where a model of a table in memory comes from: the hash of its values."""
-    digest = hashlib.sha256()
-    for name, values in columns.items():
-        digest.update(name.encode())
-        digest.update("\0".join(values).encode() if values.dtype == object else np.ascontiguousarray(values).tobytes())
-    rows = len(next(iter(columns.values())))
-    return Lineage(
-        files=("a table in memory",),
-        data_sha256=digest.hexdigest(),
-        rows_read=rows,
-        rows_used=rows,
-        selection="",
-        seed=seed,
-        versions=versions(),
-    )
 
 
 @contextmanager

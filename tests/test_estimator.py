@@ -74,6 +74,7 @@ def test_a_row_is_judged_alike_in_every_company(fitted: AnomVAE, table: pd.DataF
     for part in (*(slice(i, i + 1) for i in range(60)), slice(3, 5), slice(100, 240)):
         assert np.array_equal(fitted.score_samples(table.iloc[part]), together[part])
     assert np.array_equal(fitted.score_samples(table.iloc[::-1])[::-1], together)
+    assert fitted.explain(table.iloc[40:41]) == fitted.explain(table.iloc[:50])[40:41]
 
 
 @pytest.mark.parametrize("make", [pl.from_pandas, lambda frame: pa.Table.from_pandas(frame, preserve_index=False)])

@@ -5,6 +5,7 @@ or to score become cells of text through the Arrow C stream, which all three lib
 cells serves files and frames. polars is never imported, and nobody pays for pandas who does not ask for a frame.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -101,18 +102,15 @@ def _texts(name: str, column: Any) -> list[str]:
     if pa.types.is_floating(column.type):
         if pc.any(pc.is_inf(column)).as_py():
             raise DataError("non_finite", f"column '{name}' has infinity, which is no number to learn from or to score")
-        column = _whole(pc.if_else(pc.is_nan(column), None, column))
+        return [_number(value) for value in column.to_pylist()]
     return [parquet.text(value) for value in column.to_pylist()]
 
 
-def _whole(column: Any) -> Any:
-    """Whole numbers that a library keeps as floats, as pandas does where there are gaps, become integers again."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    double = pc.cast(column, pa.float64())
-    whole = pc.and_(pc.equal(pc.floor(double), double), pc.less_equal(pc.abs(double), pa.scalar(float(1 << 53))))
-    return pc.cast(double, pa.int64()) if pc.all(whole).as_py() else column
+def _number(value: float | None) -> str:
+    """Whole numbers without a point, which pandas adds to a column of integers as soon as it has a gap."""
+    if value is None or math.isnan(value):
+        return ""
+    return str(int(value)) if value.is_integer() and abs(value) < 1 << 53 else repr(value)
 
 
 def _check_names(names: list[str]) -> None:
