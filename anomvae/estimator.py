@@ -149,7 +149,7 @@ class AnomVAE(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         given = {name: _plain(value) for name, value in self.get_params().items() if name != "random_state"}
         if self.alpha == "auto":
             given["alpha"] = float(np.clip(round(BEYOND / max(rows, 1), 3), 0.01, 0.05))
-        return build(FitSettings, {**given, "seed": _seed(self.random_state)}, "AnomVAE")
+        return build(FitSettings, {**given, "selftest": False, "seed": _seed(self.random_state)}, "AnomVAE")
 
     def score_samples(self, X: Any) -> Floats:
         """How normal each row is (n,): minus the anomaly score."""
@@ -188,7 +188,7 @@ class AnomVAE(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         encoded = self.detector_.encode(rows.columns)
         scores = self.detector_.score_encoded(encoded)
         texts = list(zip(*rows.texts(self.detector_.columns).values(), strict=True))
-        return reasons(self.detector_, encoded, scores, np.arange(len(encoded)), texts, top)
+        return reasons(self.detector_, encoded, scores, np.arange(len(encoded)), texts, most=top)
 
     def sample(self, n: int, given: Mapping[str, object] | None = None, random_state: Any = 0) -> Any:
         """Draw n synthetic rows as a pandas DataFrame.

@@ -26,6 +26,7 @@ def reasons(
     scores: Scores,
     chosen: NDArray[np.intp],
     texts: Sequence[Sequence[str]],
+    *,
     most: int = REASONS,
 ) -> list[tuple[Reason, ...]]:
     """The columns to blame for each chosen row, the first the most.
