@@ -11,6 +11,7 @@ from anomvae.errors import AnomvaeError
 
 if TYPE_CHECKING:
     from anomvae.assessment import quality
+    from anomvae.estimator import AnomVAE
     from anomvae.model.detector import Detector
     from anomvae.pipeline.fit import fit
     from anomvae.pipeline.generate import generate
@@ -18,9 +19,10 @@ if TYPE_CHECKING:
     from anomvae.storage.model_file import load
 
 __version__ = "0.1.0"
-__all__ = ["AnomvaeError", "Detector", "__version__", "fit", "generate", "load", "quality", "score"]
+__all__ = ["AnomVAE", "AnomvaeError", "Detector", "__version__", "fit", "generate", "load", "quality", "score"]
 
 _HOMES = {
+    "AnomVAE": "anomvae.estimator",
     "Detector": "anomvae.model.detector",
     "fit": "anomvae.pipeline.fit",
     "generate": "anomvae.pipeline.generate",

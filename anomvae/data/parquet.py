@@ -43,7 +43,7 @@ class Table:
 
         try:
             for batch in self._file.iter_batches(batch_size=4096):
-                columns = [[_text(value) for value in column.to_pylist()] for column in batch.columns]
+                columns = [[text(value) for value in column.to_pylist()] for column in batch.columns]
                 for fields in zip(*columns, strict=True):
                     self.count += 1
                     yield Line(list(fields), self.count + 1)
@@ -62,7 +62,8 @@ def _hashed(file: BinaryIO) -> str:
     return digest.hexdigest()
 
 
-def _text(value: Any) -> str:
+def text(value: Any) -> str:
+    """One value of an Arrow table as the cell that a CSV file would have."""
     if value is None:
         return ""
     if isinstance(value, bool):

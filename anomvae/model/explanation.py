@@ -21,7 +21,13 @@ LEAST_SHARE = 0.05
 
 
 def reasons(
-    detector: Detector, rows: Encoded, scores: Scores, chosen: NDArray[np.intp], texts: Sequence[Sequence[str]]
+    detector: Detector,
+    rows: Encoded,
+    scores: Scores,
+    chosen: NDArray[np.intp],
+    texts: Sequence[Sequence[str]],
+    *,
+    most: int = REASONS,
 ) -> list[tuple[Reason, ...]]:
     """The columns to blame for each chosen row, the first the most.
 
@@ -31,10 +37,11 @@ def reasons(
         scores: theirs.
         chosen: which of them, k indices.
         texts: the chosen rows' cells as the user wrote them, k rows of the modelled columns.
+        most: columns to name for a row.
     """
     gains, guesses = repairs(detector, rows, scores, chosen)
     shares = gains / np.maximum(gains.sum(axis=1, keepdims=True), 1e-12)
-    order = np.argsort(-gains, axis=1, kind="stable")[:, :REASONS]
+    order = np.argsort(-gains, axis=1, kind="stable")[:, :most]
     out = []
     for i, ranked in enumerate(order.tolist()):
         blamed = [j for rank, j in enumerate(ranked) if rank == 0 or shares[i, j] >= LEAST_SHARE]

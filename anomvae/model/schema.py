@@ -21,6 +21,7 @@ Kind = Literal["numeric", "integer", "categorical", "boolean", "datetime", "igno
 Values = NDArray[np.float64] | NDArray[np.object_]
 
 STRAY_SHARE = 0.005  # so few cells that are no numbers are faults of the file, not a category
+NO_VALUES = "no values"
 MAX_LEVELS = 1000  # a category with more values than this is an identifier or free text
 
 
@@ -84,8 +85,14 @@ def parse_cell(column: Column, text: str, numbers: NumberFormat) -> float:
 
 
 def from_arrays(values: Mapping[str, NDArray[np.float64]]) -> Schema:
-    """The schema of a table that is all numbers already: every column is numeric."""
-    return Schema(columns=tuple(Column(name=name, kind="numeric", modelled=True) for name in values))
+    """The schema of a table that is all numbers already: every column that has any is numeric."""
+    return Schema(columns=tuple(_numbers(name, column) for name, column in values.items()))
+
+
+def _numbers(name: str, values: NDArray[np.float64]) -> Column:
+    if np.isnan(values).all():
+        return Column(name=name, kind="ignore", modelled=False, reason=NO_VALUES)
+    return Column(name=name, kind="numeric", modelled=True)
 
 
 def infer(name: str, texts: Sequence[str], numbers: NumberFormat) -> Column:
@@ -99,7 +106,7 @@ def infer(name: str, texts: Sequence[str], numbers: NumberFormat) -> Column:
     counts = Counter(text.strip(" ") for text in texts)
     present = [text for text in counts if text not in cells.MISSING]
     if not present:
-        return Column(name=name, kind="ignore", modelled=False, reason="no values")
+        return Column(name=name, kind="ignore", modelled=False, reason=NO_VALUES)
     plain = [p for text in present if cells.is_number(p := numbers.plain(text))]
     strange = [text for text in present if not cells.is_number(numbers.plain(text))]
     if sum(counts[text] for text in strange) <= STRAY_SHARE * sum(counts[text] for text in present):

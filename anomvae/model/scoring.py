@@ -87,6 +87,7 @@ class Scorer:
     def _category(self, j: int, rows: Encoded, logits: Floats) -> Floats:
         level = rows.level[:, j]
         known = level >= 0
+        logits = np.ascontiguousarray(logits)  # numpy sums in the order of memory, which one row alone would change
         top = logits.max(axis=2)
         surprise = np.log(np.exp(logits - top[:, :, None]).sum(axis=2)) + top
         chosen = np.take_along_axis(logits, np.maximum(level, 0)[None, :, None], axis=2)[:, :, 0]

@@ -3,7 +3,7 @@
 import hashlib
 import importlib.metadata
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -75,7 +75,7 @@ def fit(
         calibration = learned.detector.calibration
         learned.detector.calibration = calibration.at(calibration.alpha_at(float(settings.threshold)))
     lineage = _lineage(table, settings, paths, len(file))
-    about = _about(learned, settings, _reports(learned, fitted_schema, columns), lineage)
+    about = describe(learned, settings, columns, lineage)
     learned.detector.about = about
     model_file.save(learned.detector, Path(model))
     return FitResult(
@@ -147,12 +147,20 @@ def _few(errors: dict[int, DataError]) -> list[DataError]:
     return list(errors.values())[:3]
 
 
-def _about(learned: Learned, settings: FitSettings, reports: tuple[ColumnReport, ...], lineage: Lineage) -> About:
+def describe(learned: Learned, settings: FitSettings, columns: Mapping[str, Values], lineage: Lineage) -> About:
+    """What a saved model says of itself.
+
+    Args:
+        learned: the detector and how it was made.
+        settings: the recipe.
+        columns: the typed training columns.
+        lineage: where they come from.
+    """
     threshold = _calibration(learned)
     return About(
         created_by=f"anomvae {anomvae.__version__}",
         dialect=settings.dialect(),
-        columns=reports,
+        columns=_reports(learned, columns),
         training=_training(learned, settings),
         threshold=threshold,
         lineage=lineage,
@@ -162,7 +170,6 @@ def _about(learned: Learned, settings: FitSettings, reports: tuple[ColumnReport,
 
 
 def _lineage(table: Gathered, settings: FitSettings, paths: list[str], used: int) -> Lineage:
-    packages = ("torch", "numpy", "scipy")
     return Lineage(
         files=tuple(Path(path).name for path in paths),
         data_sha256=hashlib.sha256("".join(table.sha256).encode()).hexdigest(),
@@ -170,8 +177,13 @@ def _lineage(table: Gathered, settings: FitSettings, paths: list[str], used: int
         rows_used=used,
         selection=spoken(conditions(settings)),
         seed=settings.seed,
-        versions={name: importlib.metadata.version(name) for name in packages},
+        versions=versions(),
     )
+
+
+def versions() -> dict[str, str]:
+    """Versions of the libraries that a model's numbers depend on."""
+    return {name: importlib.metadata.version(name) for name in ("torch", "numpy", "scipy")}
 
 
 def _calibration(learned: Learned) -> Calibration:
@@ -217,10 +229,10 @@ def _training(learned: Learned, settings: FitSettings) -> Training:
     )
 
 
-def _reports(learned: Learned, schema: Schema, columns: dict[str, Values]) -> tuple[ColumnReport, ...]:
+def _reports(learned: Learned, columns: Mapping[str, Values]) -> tuple[ColumnReport, ...]:
     features = {feature.column: feature for feature in reversed(learned.detector.scorer.encoding.features)}
     reports = []
-    for column in schema.columns:
+    for column in learned.detector.schema.columns:
         feature = features.get(column.name)
         if feature is None:
             reports.append(ColumnReport(name=column.name, kind=column.kind, modelled=False, reason=column.reason))

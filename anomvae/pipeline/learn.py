@@ -49,6 +49,7 @@ def learn(
     *,
     progress: Callable[[int, int], None] = lambda done, total: None,
     folds: Literal["blocks", "random"] = "blocks",
+    least_rows: int = LEAST_ROWS,
 ) -> Learned:
     """Train and calibrate on normal rows.
 
@@ -59,6 +60,7 @@ def learn(
         files: (n,): which file each row came from.
         progress: called with steps done and planned.
         folds: blocks of neighbouring rows; `random` is for comparison only.
+        least_rows: fewer are refused.
 
     Raises:
         DataError: too few rows, nothing that varies, or training that diverged.
@@ -66,7 +68,7 @@ def learn(
     from anomvae.training.trainer import choose_device, train
 
     n = len(next(iter(columns.values()))) if columns else 0
-    _check_rows(n, columns)
+    _check_rows(n, columns, least_rows)
     plain = settings.hidden is not None or settings.latent != "auto"
     encoding = fit_encoding(schema, columns, discrete=not plain)
     rows = encode(encoding, columns)
@@ -98,11 +100,11 @@ def learn(
     )
 
 
-def _check_rows(n: int, columns: Mapping[str, Values]) -> None:
+def _check_rows(n: int, columns: Mapping[str, Values], least: int) -> None:
     if not columns:
         raise DataError("nothing_to_learn", "no column is left to learn from; see --drop, --id and [schema]")
-    if n < LEAST_ROWS:
-        raise DataError("too_few_rows", f"{n} rows are left to learn from; at least {LEAST_ROWS} are needed")
+    if n < least:
+        raise DataError("too_few_rows", f"{n} rows are left to learn from; at least {least} are needed")
     if all(len(np.unique(values.astype(str))) == 1 for values in columns.values()):
         raise DataError("nothing_to_learn", "every column is constant: there is nothing to learn from")
 

@@ -1,0 +1,261 @@
+"""The scikit-learn face of the detector: `anomvae.AnomVAE`. With the assessment the only door to scikit-learn.
+
+scikit-learn's sign holds here alone: `score_samples` is higher for more normal rows, it is minus the anomaly score.
+A table with named columns (pandas, polars, Arrow) is read as the text that a CSV file of it would have, so that
+`anomvae fit` and `AnomVAE.fit` make the same model of it; an array is numbers. Errors of the input are ValueErrors,
+as scikit-learn's callers expect.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+try:
+    from sklearn.base import BaseEstimator, OutlierMixin
+    from sklearn.utils import check_random_state
+    from sklearn.utils.validation import check_is_fitted, validate_data
+except ImportError as error:
+    raise ImportError("AnomVAE needs scikit-learn; install it with: pip install 'anomvae[sklearn]'.") from error
+
+from anomvae.data import frames
+from anomvae.errors import DataError, UsageError
+from anomvae.model.detector import Detector, Scores
+from anomvae.model.explanation import reasons
+from anomvae.model.schema import Schema, from_arrays
+from anomvae.model.writing import LOOKED_AT, fit_styles
+from anomvae.pipeline.fit import describe
+from anomvae.pipeline.learn import learn
+from anomvae.pipeline.memory import Rows, from_array, from_cells, inferred, lineage, numbered
+from anomvae.pipeline.teach import teach
+from anomvae.results import Reason
+from anomvae.settings import FitSettings, build
+from anomvae.storage import model_file
+
+LEAST_ROWS = 10  # scikit-learn's checks fit so few; the command line asks for twice as many
+BEYOND = 15  # rows beyond a threshold place its false-alarm rate within a factor of two, 95 times in 100
+CHECKED: Mapping[str, Any] = {"dtype": np.float64, "ensure_all_finite": "allow-nan"}
+
+Floats = NDArray[np.float64]
+
+
+class Components(msgspec.Struct, frozen=True):
+    """The parts of n rows' scores.
+
+    `recon` (n,): reconstruction error in nats. `kl` (n,): KL in nats. `columns`: the deviance (n,) of every modelled
+    column by name; they sum to `recon`.
+    """
+
+    recon: Floats
+    kl: Floats
+    columns: dict[str, Floats]
+
+
+class AnomVAE(OutlierMixin, BaseEstimator):  # type: ignore[misc]
+    """Anomaly detection on mixed tables with a variational autoencoder, as a scikit-learn estimator.
+
+    Fit on rows presumed normal. Numbers, categories, booleans, dates and gaps are taken as they are from pandas, polars
+    and Arrow tables; arrays hold numbers and gaps (NaN).
+
+    Args:
+        alpha: the accepted false-alarm rate, which sets the threshold; `auto` is 0.01, and more where fewer than 1,500
+            rows could not place that threshold well (0.05 for 300 rows and less).
+        hidden: units of the encoder's layers; None chooses by the number of rows.
+        latent: dimensions of the latent space, or `auto`.
+        beta: weight of the KL in training.
+        steps: optimiser steps, or `auto`.
+        generator: train a generating member too, which `sample` needs.
+        random_state: an int makes the fit repeatable; a RandomState or None draws a seed.
+
+    Attributes:
+        detector_: the fitted `Detector`.
+        alpha_: the false-alarm rate that was accepted.
+        offset_: `score_samples` below it is an anomaly; minus the threshold.
+        n_features_in_: columns of the training table.
+        feature_names_in_: their names, where they had any.
+    """
+
+    def __init__(
+        self,
+        alpha: float | Literal["auto"] = "auto",
+        *,
+        hidden: tuple[int, ...] | None = None,
+        latent: int | Literal["auto"] = "auto",
+        beta: float = 0.03,
+        steps: int | Literal["auto"] = "auto",
+        generator: bool = False,
+        random_state: Any = None,
+    ) -> None:
+        self.alpha = alpha
+        self.hidden = hidden
+        self.latent = latent
+        self.beta = beta
+        self.steps = steps
+        self.generator = generator
+        self.random_state = random_state
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> Self:
+        """An estimator around a saved model, from `save` or from `anomvae fit`; only its `alpha` is restored.
+
+        Raises:
+            ModelError: the file is no model.
+        """
+        detector = model_file.load(path)
+        made = cls(alpha=detector.calibration.alpha)
+        names = [column.name for column in detector.schema.columns]
+        made.n_features_in_ = len(names)
+        if names != numbered(len(names)):
+            made.feature_names_in_ = np.array(names, dtype=object)
+        return made._fitted(detector)
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Learn normal rows and calibrate the threshold.
+
+        Args:
+            X: an array (n, columns) of numbers, or a pandas, polars or Arrow table.
+            y: ignored.
+
+        Raises:
+            ValueError: the table cannot be learnt from, or a parameter is out of range.
+        """
+        with _as_value_errors():
+            schema, rows = self._training_rows(X)
+            columns = {column.name: rows.columns[column.name] for column in schema.modelled}
+            settings = self._settings(len(next(iter(rows.columns.values()), ())))
+            learned = learn(schema, columns, settings, least_rows=LEAST_ROWS)
+            if settings.generator:
+                styles = fit_styles(schema, rows.texts(columns, LOOKED_AT))
+                learned.detector.generator = teach(schema, columns, settings, styles=styles, device=learned.device)
+            learned.detector.about = describe(learned, settings, columns, lineage(columns, settings.seed))
+        return self._fitted(learned.detector)
+
+    def _fitted(self, detector: Detector) -> Self:
+        self.detector_ = detector
+        self.alpha_ = detector.calibration.alpha
+        self.offset_ = -detector.calibration.threshold(self.alpha_)
+        return self
+
+    def _settings(self, rows: int) -> FitSettings:
+        given = {name: _plain(value) for name, value in self.get_params().items() if name != "random_state"}
+        if self.alpha == "auto":
+            given["alpha"] = float(np.clip(round(BEYOND / max(rows, 1), 3), 0.01, 0.05))
+        return build(FitSettings, {**given, "selftest": False, "seed": _seed(self.random_state)}, "AnomVAE")
+
+    def score_samples(self, X: Any) -> Floats:
+        """How normal each row is (n,): minus the anomaly score."""
+        return -self.anomaly_score(X)
+
+    def decision_function(self, X: Any) -> Floats:
+        """`score_samples` minus `offset_` (n,): negative for anomalies."""
+        return self.score_samples(X) - self.offset_
+
+    def predict(self, X: Any) -> NDArray[np.intp]:
+        """-1 for anomalies, +1 for normal rows (n,); each row is judged by itself."""
+        return np.where(self.decision_function(X) < 0, -1, 1)
+
+    def anomaly_score(self, X: Any) -> Floats:
+        """The score (n,), higher for more anomalous rows, as `_av_score` of the command line."""
+        return self._scores(X).score
+
+    def p_values(self, X: Any) -> Floats:
+        """The chance of such a score among normal rows (n,)."""
+        return self._scores(X).p
+
+    def components(self, X: Any) -> Components:
+        """Reconstruction error, KL, and what every column adds to the reconstruction error."""
+        scores = self._scores(X)
+        columns = dict(zip(self.detector_.columns, scores.contributions.T, strict=True))
+        return Components(recon=scores.recon, kl=scores.kl, columns=columns)
+
+    def explain(self, X: Any, top: int = 3) -> list[tuple[Reason, ...]]:
+        """The columns to blame for each row, the first the most, with what was expected there.
+
+        Args:
+            X: rows, as a rule those that `predict` flagged; normal rows get reasons too.
+            top: columns to name for a row, at most; those with a small share are left out.
+        """
+        rows = self._rows(X)
+        encoded = self.detector_.encode(rows.columns)
+        scores = self.detector_.score_encoded(encoded)
+        texts = list(zip(*rows.texts(self.detector_.columns).values(), strict=True))
+        return reasons(self.detector_, encoded, scores, np.arange(len(encoded)), texts, most=top)
+
+    def sample(self, n: int, given: Mapping[str, object] | None = None, random_state: Any = 0) -> Any:
+        """Draw n synthetic rows as a pandas DataFrame.
+
+        Args:
+            n: how many.
+            given: columns that are fixed, with their values.
+            random_state: the same int gives the same rows.
+
+        Raises:
+            ValueError: the estimator was fitted without a generator, or no row can be what is given.
+        """
+        check_is_fitted(self, "detector_")
+        if self.detector_.generator is None:
+            raise ValueError("there is no generator to draw rows from; fit AnomVAE(generator=True).")
+        with _as_value_errors():
+            columns = self.detector_.sample(n, given, seed=_seed(random_state))
+        return frames.frame(self.detector_.schema, columns)
+
+    def save(self, path: str | Path) -> str:
+        """Write the model file that `anomvae score -m`, `anomvae.load` and `from_file` open; returns its sha256.
+
+        Raises:
+            EnvironmentFault: the file cannot be written.
+        """
+        check_is_fitted(self, "detector_")
+        return model_file.save(self.detector_, Path(path))
+
+    def _scores(self, X: Any) -> Scores:
+        rows = self._rows(X)
+        return self.detector_.score(rows.columns)
+
+    def _training_rows(self, X: Any) -> tuple[Schema, Rows]:
+        if not frames.is_table(X):
+            array = validate_data(self, X, **CHECKED, ensure_min_samples=2)
+            schema = from_arrays(dict(zip(numbered(array.shape[1]), array.T, strict=True)))
+            return schema, from_array(array, schema)
+        validate_data(self, X, skip_check_array=True)
+        table = frames.cells(X)
+        schema = inferred(table)
+        return schema, from_cells(schema, table)
+
+    def _rows(self, X: Any) -> Rows:
+        check_is_fitted(self, "detector_")
+        schema = self.detector_.schema
+        with _as_value_errors():
+            if frames.is_table(X):
+                validate_data(self, X, skip_check_array=True, reset=False)
+                return from_cells(schema, frames.cells(X))
+            return from_array(validate_data(self, X, **CHECKED, reset=False), schema)
+
+
+def _plain(value: Any) -> Any:
+    """A parameter as Python's own type: a grid search may hand in numpy's."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _seed(random_state: Any) -> int:
+    if isinstance(random_state, int | np.integer):
+        return int(random_state)
+    return int(check_random_state(random_state).randint(1 << 31))
+
+
+@contextmanager
+def _as_value_errors() -> Iterator[None]:
+    """Errors of the user's input as scikit-learn's callers expect them."""
+    try:
+        yield
+    except (DataError, UsageError) as error:
+        raise ValueError(str(error)) from error
