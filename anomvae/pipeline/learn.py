@@ -15,6 +15,7 @@ from anomvae.model.out_of_fold import OutOfFold, calibrate, judge_out_of_fold
 from anomvae.model.schema import Schema, Values
 from anomvae.model.scoring import Scorer
 from anomvae.model.self_test import self_test
+from anomvae.model.trimming import Suspects, most_anomalous, recalibrated
 from anomvae.model.vae import VAE
 from anomvae.results import Power
 from anomvae.settings import FitSettings, seconds
@@ -39,6 +40,7 @@ class Learned(msgspec.Struct, frozen=True):
     steps_planned: int
     device: str
     self_test: tuple[Power, ...]
+    suspects: Suspects | None = None
 
 
 def learn(
@@ -50,7 +52,7 @@ def learn(
     progress: Callable[[int, int], None] = lambda done, total: None,
     folds: Literal["blocks", "random"] = "blocks",
 ) -> Learned:
-    """Train and calibrate on normal rows.
+    """Train and calibrate on normal rows; with `settings.contamination`, on those that two rounds hold for normal.
 
     Args:
         schema: what the columns are.
@@ -63,8 +65,33 @@ def learn(
     Raises:
         DataError: too few rows, nothing that varies, or training that diverged.
     """
+    n = len(next(iter(columns.values()))) if columns else 0
+    everyone = np.zeros(n, dtype=bool)
+    if not settings.contamination:
+        return _learn(schema, columns, settings, files, everyone, progress=progress, folds=folds)
+    time = settings.max_time and f"{seconds(settings.max_time) / 2}s"  # it is told for both rounds together
+    settings = msgspec.structs.replace(settings, max_time=time)
+    quick = msgspec.structs.replace(settings, selftest=False)
+    first = _learn(schema, columns, quick, files, everyone, progress=lambda k, n: progress(k, 2 * n), folds=folds)
+    left_out = most_anomalous(first.detector, first.judged, settings.contamination)
+    return _learn(schema, columns, settings, files, left_out, progress=lambda k, n: progress(n + k, 2 * n), folds=folds)
+
+
+def _learn(
+    schema: Schema,
+    every: Mapping[str, Values],
+    settings: FitSettings,
+    files: NDArray[np.intp] | None,
+    left_out: NDArray[np.bool_],
+    *,
+    progress: Callable[[int, int], None],
+    folds: Literal["blocks", "random"],
+) -> Learned:
+    """One round: train and calibrate on all rows but those left out; what is usual of these calibrates as well."""
     from anomvae.training.trainer import choose_device, train
 
+    columns = _without(every, left_out)
+    files = None if files is None else files[~left_out]
     n = len(next(iter(columns.values()))) if columns else 0
     _check_rows(n, columns)
     plain = settings.hidden is not None or settings.latent != "auto"
@@ -81,6 +108,7 @@ def learn(
     scorer = Scorer(encoding, VAE(trained.arrays, recipe.hidden), trained.seen)
     judged = judge_out_of_fold(scorer, rows, dealt)
     detector = calibrate(schema, scorer, rows, dealt, judged, blocks=blocks, alpha=settings.alpha)
+    suspects = _judge(detector, every, left_out) if left_out.any() else None
     return Learned(
         detector=detector,
         judged=judged,
@@ -95,7 +123,27 @@ def learn(
         self_test=self_test(detector, columns, dealt, np.random.default_rng(settings.seed))
         if settings.selftest
         else (),
+        suspects=suspects,
     )
+
+
+def _without(columns: Mapping[str, Values], left_out: NDArray[np.bool_]) -> Mapping[str, Values]:
+    kept = {name: values[~left_out] for name, values in columns.items()}
+    for name, values in kept.items() if left_out.any() else ():
+        empty = values == "" if values.dtype == object else np.isnan(values.astype(np.float64))
+        if empty.all():
+            message = (
+                f"column '{name}' has values in suspected rows only; leave it out (--drop), or lower --contamination"
+            )
+            raise DataError("nothing_to_learn", message, column=name)
+    return kept
+
+
+def _judge(detector: Detector, columns: Mapping[str, Values], left_out: NDArray[np.bool_]) -> Suspects:
+    """What a detector says of the rows that it was not trained on; it calibrates on the usual ones from here on."""
+    scores = detector.score({name: values[left_out] for name, values in columns.items()}).score
+    detector.calibration, out = recalibrated(detector.calibration, scores)
+    return Suspects(np.flatnonzero(left_out), out, scores)
 
 
 def _check_rows(n: int, columns: Mapping[str, Values]) -> None:
