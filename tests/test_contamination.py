@@ -14,7 +14,7 @@ from rich.console import Console
 from anomvae.cli import main
 from anomvae.errors import DataError
 from anomvae.model.calibration import fit_calibration
-from anomvae.model.trimming import USUAL, most_anomalous, recalibrated
+from anomvae.model.trimming import USUAL, extended, most_anomalous, unmasked_out_of_fold, usual
 from anomvae.pipeline.fit import fit
 from anomvae.pipeline.learn import Learned
 from anomvae.report.terminal import fit_report
@@ -22,7 +22,7 @@ from anomvae.results import FitResult
 from anomvae.settings import FitSettings
 from tests.conftest import learn_numbers, numbers
 
-ROWS, SHARE, STEPS = 1200, 0.05, 600
+ROWS, SHARE, STEPS = 1000, 0.05, 500
 
 
 def spoilt(n: int, share: float, seed: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
@@ -42,7 +42,7 @@ def mixed() -> tuple[dict[str, np.ndarray], np.ndarray]:
 
 @pytest.fixture(scope="module")
 def treated(mixed: tuple[dict[str, np.ndarray], np.ndarray]) -> Learned:
-    return learn_numbers(mixed[0], steps=STEPS, contamination=SHARE)
+    return learn_numbers(mixed[0], steps=STEPS, contamination=SHARE, selftest=False)
 
 
 def test_the_rows_to_review_are_the_spoilt_ones_the_worst_first(
@@ -60,7 +60,7 @@ def test_the_rows_to_review_are_the_spoilt_ones_the_worst_first(
 def test_no_row_to_review_is_calibrated_on(treated: Learned) -> None:
     assert treated.suspects is not None
     assert len(treated.detector.calibration.scores) == ROWS - treated.suspects.out.sum()
-    assert len(treated.judged.kl) == ROWS - len(treated.suspects.rows) == ROWS - 60
+    assert len(treated.judged.kl) == ROWS - len(treated.suspects.rows) == ROWS - 50
     assert treated.suspects.scores[treated.suspects.out].min() > np.quantile(treated.detector.calibration.scores, 0.99)
 
 
@@ -68,7 +68,7 @@ def test_treated_training_finds_what_untreated_training_takes_for_normal(
     mixed: tuple[dict[str, np.ndarray], np.ndarray], treated: Learned
 ) -> None:
     fresh, bad = spoilt(4000, 0.1, seed=7)
-    untreated = learn_numbers(mixed[0], steps=STEPS)
+    untreated = learn_numbers(mixed[0], steps=STEPS, selftest=False)
     found, missed = treated.detector.score(fresh).p <= 0.01, untreated.detector.score(fresh).p <= 0.01
     assert found[bad].mean() > 0.9
     assert found[bad].mean() > missed[bad].mean() + 0.3
@@ -80,32 +80,32 @@ def test_normal_rows_are_not_flagged_more_often_than_alpha_says(treated: Learned
 
 
 def test_clean_rows_keep_their_false_alarm_rate_and_are_hardly_suspected() -> None:
-    learned = learn_numbers(numbers(ROWS, seed=3), steps=STEPS, contamination=SHARE)
+    learned = learn_numbers(numbers(ROWS, seed=3), steps=STEPS, contamination=SHARE, selftest=False)
     assert learned.suspects is not None
     assert len(learned.suspects.review()) <= 0.02 * ROWS
     assert (learned.detector.score(numbers(4000, seed=9)).p <= 0.01).mean() <= 0.025
 
 
 def test_no_contamination_is_the_plain_fit(small: Learned) -> None:
-    again = learn_numbers(numbers(300, seed=1), steps=200, contamination=0.0)
+    again = learn_numbers(numbers(300, seed=1), steps=200, contamination=0.0, selftest=False)
     assert again.suspects is None
     assert np.array_equal(again.detector.calibration.scores, small.detector.calibration.scores)
 
 
 @pytest.mark.parametrize(("share", "count"), [(0.001, 1), (0.01, 3), (0.05, 15), (0.499, 150)])
 def test_the_share_is_rounded_up(small: Learned, share: float, count: int) -> None:
-    assert most_anomalous(small.detector, small.judged, share).sum() == count
+    assert most_anomalous(unmasked_out_of_fold(small.detector, small.judged), share).sum() == count
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10_000), st.lists(st.floats(0, 1e6), min_size=1, max_size=60))
 def test_usual_rows_come_back_and_absurd_ones_stay_out(seed: int, scores: list[float]) -> None:
-    before = fit_calibration(np.random.default_rng(seed).exponential(2, 400), 400.0, 0.01)
+    kept = np.random.default_rng(seed).exponential(2, 400)
     given = np.array(scores)
-    after, out = recalibrated(before, given)
-    assert not out[before.p_values(given)[0] > USUAL].any()
-    assert out[given > 1e5].all()
-    assert sorted([*before.scores, *given[~out]]) == after.scores.tolist()
+    back, before = usual(kept, given), fit_calibration(kept, 400.0, 0.01)
+    assert back[before.p_values(given)[0] > USUAL].all()
+    assert not back[given > 1e5].any()
+    assert extended(before, given[back]).scores.tolist() == sorted([*kept, *given[back]])
 
 
 def write(path: Path, columns: dict[str, np.ndarray], first: int, last: int) -> None:
@@ -126,7 +126,7 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, FitResult, l
     write(folder / "1.csv", columns, 0, 400)
     write(folder / "2.csv", columns, 400, 900)
     spots = [(str(folder / ("1.csv" if i < 400 else "2.csv")), 2 + 2 * (i if i < 400 else i - 400)) for i in range(900)]
-    wanted = FitSettings(where=("shop == x",), contamination=0.05, steps=STEPS)
+    wanted = FitSettings(where=("shop == x",), contamination=0.05, steps=STEPS, selftest=False, generator=False)
     result = fit([str(folder)], folder / "m.anomvae", wanted)
     return folder, result, [spots[i] for i in np.flatnonzero(bad) if i % 3]
 
@@ -182,4 +182,4 @@ def test_a_column_that_only_suspected_rows_fill_is_refused() -> None:
     columns["e"] = np.full(300, np.nan)
     columns["e"][:3], columns["b"][:3] = 1.0, 1e4
     with pytest.raises(DataError, match="column 'e' has values in suspected rows only"):
-        learn_numbers(columns, steps=200, contamination=0.03)
+        learn_numbers(columns, steps=200, contamination=0.03, selftest=False)

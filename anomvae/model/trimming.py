@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from anomvae.model.calibration import Calibration, column_surprise, fit_calibration
 from anomvae.model.detector import Detector, add_up, combine
+from anomvae.model.encoding import Encoded
 from anomvae.model.out_of_fold import OutOfFold
 from anomvae.model.scoring import Floats
 
@@ -34,34 +35,44 @@ class Suspects(msgspec.Struct, frozen=True):
         return [int(self.rows[i]) for i in order if self.out[i]]
 
 
-def most_anomalous(detector: Detector, judged: OutOfFold, share: float) -> Bools:
-    """The share of the training rows (n,) with the highest scores out of fold, rounded up.
+def unmasked_out_of_fold(detector: Detector, judged: OutOfFold) -> Floats:
+    """B + U + S, the part of the score that every row has, of training rows (n,), out of fold."""
+    return _unmasked(detector, judged.columns[None], judged.kl[None])
 
-    By the part of the score that every row has: B + U + S.
 
-    Args:
-        detector: trained on these rows.
-        judged: each row under the member that did not see it.
-        share: of the rows.
-    """
-    surprise = column_surprise(detector.terms.columns, judged.columns)
-    total = combine(detector.terms, judged.columns.sum(axis=1)[None], judged.kl[None])
-    score = add_up(detector.terms, total, surprise)
-    chosen = np.zeros(len(score), dtype=bool)
-    chosen[np.argsort(-score, kind="stable")[: int(np.ceil(share * len(score)))]] = True
+def unmasked(detector: Detector, rows: Encoded) -> Floats:
+    """B + U + S of other rows (n,)."""
+    deviances = detector.scorer.deviances(rows)
+    return _unmasked(detector, deviances.columns, deviances.kl)
+
+
+def _unmasked(detector: Detector, columns: Floats, kl: Floats) -> Floats:
+    total = combine(detector.terms, columns.sum(axis=2), kl)
+    return add_up(detector.terms, total, column_surprise(detector.terms.columns, columns.mean(axis=0)))
+
+
+def most_anomalous(scores: Floats, share: float) -> Bools:
+    """The share of the rows (n,) with the highest scores, rounded up."""
+    chosen = np.zeros(len(scores), dtype=bool)
+    chosen[np.argsort(-scores, kind="stable")[: int(np.ceil(share * len(scores)))]] = True
     return chosen
 
 
-def recalibrated(calibration: Calibration, scores: Floats) -> tuple[Calibration, Bools]:
-    """The calibration with the normal ones among scores (k,) of rows that were left out, and which ones stay out.
+def usual(kept: Floats, suspects: Floats) -> Bools:
+    """Which suspects (k,) score like the kept rows (n,) do.
 
     Asked twice: the first tail was cut short with the rows that were left out, the second is of a size to judge
     by. Asked until nothing more came back, it took the anomalies back as well (docs/decisions.md, 62).
     """
-    found, back = calibration, np.zeros(len(scores), dtype=bool)
+    back = np.zeros(len(suspects), dtype=bool)
     for _ in range(PASSES):
-        back |= found.p_values(scores)[0] > USUAL
-        every = np.concatenate([calibration.scores, scores[back]])
-        effective = calibration.effective * len(every) / len(calibration.scores)
-        found = fit_calibration(every, effective, calibration.alpha)
-    return found, ~back
+        found = fit_calibration(np.concatenate([kept, suspects[back]]), float(len(kept)), USUAL)
+        back |= found.p_values(suspects)[0] > USUAL
+    return back
+
+
+def extended(calibration: Calibration, scores: Floats) -> Calibration:
+    """The calibration with more scores (k,) of normal rows."""
+    every = np.concatenate([calibration.scores, scores])
+    effective = calibration.effective * len(every) / len(calibration.scores)
+    return fit_calibration(every, effective, calibration.alpha)

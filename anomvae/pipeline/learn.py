@@ -15,7 +15,7 @@ from anomvae.model.out_of_fold import OutOfFold, calibrate, judge_out_of_fold
 from anomvae.model.schema import Schema, Values
 from anomvae.model.scoring import Scorer
 from anomvae.model.self_test import self_test
-from anomvae.model.trimming import Suspects, most_anomalous, recalibrated
+from anomvae.model.trimming import Suspects, extended, most_anomalous, unmasked, unmasked_out_of_fold, usual
 from anomvae.model.vae import VAE
 from anomvae.results import Power
 from anomvae.settings import FitSettings, seconds
@@ -73,7 +73,7 @@ def learn(
     settings = msgspec.structs.replace(settings, max_time=time)
     quick = msgspec.structs.replace(settings, selftest=False)
     first = _learn(schema, columns, quick, files, everyone, progress=lambda k, n: progress(k, 2 * n), folds=folds)
-    left_out = most_anomalous(first.detector, first.judged, settings.contamination)
+    left_out = most_anomalous(unmasked_out_of_fold(first.detector, first.judged), settings.contamination)
     return _learn(schema, columns, settings, files, left_out, progress=lambda k, n: progress(n + k, 2 * n), folds=folds)
 
 
@@ -108,7 +108,7 @@ def _learn(
     scorer = Scorer(encoding, VAE(trained.arrays, recipe.hidden), trained.seen)
     judged = judge_out_of_fold(scorer, rows, dealt)
     detector = calibrate(schema, scorer, rows, dealt, judged, blocks=blocks, alpha=settings.alpha)
-    suspects = _judge(detector, every, left_out) if left_out.any() else None
+    suspects = _judge(detector, judged, every, left_out) if left_out.any() else None
     return Learned(
         detector=detector,
         judged=judged,
@@ -139,11 +139,15 @@ def _without(columns: Mapping[str, Values], left_out: NDArray[np.bool_]) -> Mapp
     return kept
 
 
-def _judge(detector: Detector, columns: Mapping[str, Values], left_out: NDArray[np.bool_]) -> Suspects:
+def _judge(
+    detector: Detector, judged: OutOfFold, columns: Mapping[str, Values], left_out: NDArray[np.bool_]
+) -> Suspects:
     """What a detector says of the rows that it was not trained on; it calibrates on the usual ones from here on."""
-    scores = detector.score({name: values[left_out] for name, values in columns.items()}).score
-    detector.calibration, out = recalibrated(detector.calibration, scores)
-    return Suspects(np.flatnonzero(left_out), out, scores)
+    rows = detector.encode({name: values[left_out] for name, values in columns.items()})
+    scores = detector.score_encoded(rows).score
+    back = usual(unmasked_out_of_fold(detector, judged), unmasked(detector, rows))
+    detector.calibration = extended(detector.calibration, scores[back])
+    return Suspects(np.flatnonzero(left_out), ~back, scores)
 
 
 def _check_rows(n: int, columns: Mapping[str, Values]) -> None:
