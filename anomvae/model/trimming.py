@@ -18,7 +18,7 @@ from anomvae.model.scoring import Floats
 
 Bools = NDArray[np.bool_]
 
-USUAL = 1e-3  # the p-value above which a row that was left out counts as normal
+USUAL = 5e-3  # the p-value above which a row that was left out counts as normal
 
 
 class Suspects(msgspec.Struct, frozen=True):
