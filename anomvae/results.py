@@ -110,8 +110,22 @@ class Lineage(Record, frozen=True, kw_only=True):
     versions: dict[str, str]
 
 
+class ReviewRow(Record, frozen=True, kw_only=True):
+    """A training row that is held for an anomaly: neither trained nor calibrated on. `reason` is the first one."""
+
+    file: str
+    line: int
+    score: float
+    p: float
+    reason: str
+
+
 class FitResult(Record, frozen=True, kw_only=True, tag_field="schema", tag="anomvae.fit/1"):
-    """A finished fit: the schema, the training, the threshold, the file."""
+    """A finished fit: the schema, the training, the threshold, the file.
+
+    With a `contamination` above 0: `suspected` rows were not trained on; of these `to_review` were not calibrated on
+    either, and `review` lists the first of them, the worst first.
+    """
 
     model: str
     model_id: str
@@ -125,6 +139,10 @@ class FitResult(Record, frozen=True, kw_only=True, tag_field="schema", tag="anom
     calibration: Calibration
     dependencies: tuple[str, ...] = ()
     self_test: tuple[Power, ...] = ()
+    contamination: float = 0.0
+    suspected: int = 0
+    to_review: int = 0
+    review: tuple[ReviewRow, ...] = ()
     warnings: tuple[str, ...]
     seconds: float
 

@@ -62,6 +62,7 @@ class FitSettings(Dialect, frozen=True, kw_only=True, forbid_unknown_fields=True
     label: str | None = None
     normal: str | None = None
     alpha: float = 0.01
+    contamination: Annotated[float, Meta(ge=0, lt=0.5)] = 0.0
     threshold: Literal["auto"] | float = "auto"
     hidden: tuple[Positive, ...] | None = None
     latent: Literal["auto"] | Positive = "auto"

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import msgspec
 
-from anomvae import comparison, deliveries, evaluation, results
+from anomvae import comparison, deliveries, evaluation, explained, results
 
 
 def schemas() -> str:
     """The schemas as JSON text."""
-    records = (*results.RECORDS, *deliveries.RECORDS, *comparison.RECORDS, *evaluation.RECORDS)
+    records = (*results.RECORDS, *deliveries.RECORDS, *comparison.RECORDS, *evaluation.RECORDS, *explained.RECORDS)
     _, components = msgspec.json.schema_components(records, ref_template="#/$defs/{name}")
     return json.dumps({"$defs": components}, indent=1, sort_keys=True) + "\n"
 

@@ -18,16 +18,17 @@ FLOORS = {  # room: rooms that it may import (its own folder apart)
     "deliveries": {"results"},
     "comparison": {"results"},
     "evaluation": {"results"},
-    "model": {"errors", "settings", "results", "comparison"},
+    "explained": {"results"},
+    "model": {"errors", "settings", "results", "comparison", "explained"},
     "training": {"errors", "settings", "results", "model"},
     "data": {"errors", "settings", "results", "disk", "model"},
     "storage": {"errors", "settings", "results", "deliveries", "disk", "model"},
     "inbox": {"errors"},
     "pipeline": {
-        *("errors", "settings", "results", "deliveries", "comparison", "evaluation", "disk"),
+        *("errors", "settings", "results", "deliveries", "comparison", "evaluation", "explained", "disk"),
         *("model", "training", "data", "storage", "inbox", "anomvae"),
     },
-    "report": {"results", "deliveries", "comparison", "evaluation"},
+    "report": {"results", "deliveries", "comparison", "evaluation", "explained"},
     "assessment": {"errors", "comparison", "model", "data", "pipeline"},
     "cli": {
         *("errors", "settings", "results", "deliveries", "comparison", "disk"),
@@ -133,11 +134,12 @@ def test_help_and_version_load_neither_numpy_nor_pandas(flag: str) -> None:
     assert not {"numpy", "pandas", "torch", "pyarrow", "scipy"} & loaded(flag)
 
 
-def test_score_generate_and_inspect_never_load_torch(orders_model: Path) -> None:
+def test_score_generate_inspect_and_explain_never_load_torch(orders_model: Path) -> None:
     table = PACKAGE.parent / "sample_data" / "incoming" / "2026-11-10.csv"
     heavy = {"torch", "sklearn", "pandas", "scipy.stats", "watchdog"}
     assert not heavy & loaded("score", str(table), "-m", str(orders_model))
     assert not heavy & loaded("inspect", str(orders_model))
+    assert not heavy & loaded("explain", f"{table}:2", "-m", str(orders_model))
     assert not heavy & loaded("generate", "-m", str(orders_model), "-n", "3")
     assert not heavy & loaded("evaluate", str(table), "-m", str(orders_model), "--label", "customer", "--normal", "x")
     assert not heavy & loaded("threshold", "show", "-m", str(orders_model))

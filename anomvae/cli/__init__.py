@@ -25,6 +25,7 @@ COMMANDS = {
     "generate": "Make synthetic rows: never a copy of a training row.",
     "evaluate": "Compare scores with known labels: how much is found, how often the alarm is false.",
     "threshold": "Show the threshold, or move it without fitting again.",
+    "explain": "Show one row in depth, and the change that would mend it.",
     "inspect": "Show what is in a model file.",
     "demo": "The whole story on the sample data.",
 }

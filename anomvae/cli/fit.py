@@ -17,6 +17,12 @@ from anomvae.errors import UsageError
 @click.option("--drop", multiple=True, metavar="COL", help="Leave a column out.")
 @click.option("--id", "ids", multiple=True, metavar="COL", help="An identifier: kept in results, not modelled.")
 @click.option("--alpha", type=float, help="Accepted false-alarm rate. [default: 0.01]")
+@click.option(
+    "--contamination",
+    type=float,
+    metavar="SHARE",
+    help="Share of anomalies that may be among the training rows: leave it out, list rows to review. [default: 0]",
+)
 @click.option("--threshold", metavar="auto|SCORE", help="Flag from this score on. [default: auto]")
 @click.option("--hidden", metavar="64,64", help="Units of the hidden layers.")
 @click.option("--latent", metavar="N|auto", help="Latent dimensions.")

@@ -59,12 +59,14 @@ class Scorer:
 
     def features(self, rows: Encoded) -> tuple[Floats, Floats]:
         """Deviance of every feature (members, n, features) and KL (members, n)."""
+        n = len(rows)
+        rows = rows.take(np.arange(n + n % 2) % max(n, 1))  # numpy sums a lone row in another order than two
         shape = (self.vae.members, len(rows))
         out, kl = np.zeros((*shape, len(self.encoding.features))), np.zeros(shape)
         for at, outputs, block_kl in self.vae.blocks(np.hstack([rows.x, rows.hidden])):
             out[:, at] = self.judge(rows.take(at), outputs)
             kl[:, at] = block_kl
-        return out, kl
+        return out[:, :n], kl[:, :n]
 
     def judge(self, rows: Encoded, outputs: Floats) -> Floats:
         """Deviance of every feature (members, n, features), given the outputs (members, n, width) for these rows."""

@@ -16,6 +16,7 @@ from anomvae.model.schema import Column, Schema, Values, declared, infer, parse
 from anomvae.model.writing import LOOKED_AT, fit_styles
 from anomvae.pipeline.gather import Gathered, gather, training_files
 from anomvae.pipeline.learn import Learned, learn
+from anomvae.pipeline.review import doubtful
 from anomvae.pipeline.select import conditions, spoken
 from anomvae.pipeline.teach import teach
 from anomvae.results import Calibration, ColumnReport, FitResult, Lineage, ThresholdChange, Training
@@ -61,11 +62,12 @@ def fit(
         )
     except DataError as error:
         raise error.within(paths[0]) from error
+    normal, review = doubtful(learned, table, kept, paths, columns)
     if settings.generator:
         styles = fit_styles(fitted_schema, _texts(fitted_schema, table, kept))
         learned.detector.generator = teach(
             fitted_schema,
-            columns,
+            normal,
             settings,
             styles=styles,
             device=learned.device,
@@ -91,6 +93,10 @@ def fit(
         calibration=about.threshold,
         dependencies=_dependencies(learned),
         self_test=learned.self_test,
+        contamination=settings.contamination,
+        suspected=0 if learned.suspects is None else len(learned.suspects.rows),
+        to_review=0 if learned.suspects is None else int(learned.suspects.out.sum()),
+        review=review,
         warnings=(*table.warnings, *_notes(learned)),
         seconds=round(time.monotonic() - started, 2),
     )

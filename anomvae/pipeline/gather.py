@@ -18,11 +18,12 @@ SUFFIXES = (".csv", ".csv.gz", ".parquet")
 
 
 class Gathered(msgspec.Struct):
-    """Selected training rows: text `rows`, the `file` index of each, and what was counted on the way."""
+    """Selected training rows: text `rows`, the `file` index and `line` of each, and what was counted on the way."""
 
     names: list[str]
     rows: list[list[str]]
     file: list[int]
+    line: list[int]
     rows_read: int
     rows_selected: int
     rejected: int
@@ -35,13 +36,13 @@ class _Thinned:
 
     def __init__(self, most: int) -> None:
         self.most, self.stride, self.count = most, 1, 0
-        self.kept: list[tuple[int, int, list[str]]] = []
+        self.kept: list[tuple[int, int, int, list[str]]] = []
 
-    def add(self, file: int, row: list[str]) -> None:
+    def add(self, file: int, line: int, row: list[str]) -> None:
         block = self.count // BLOCK
         self.count += 1
         if block % self.stride == 0:
-            self.kept.append((block, file, row))
+            self.kept.append((block, file, line, row))
         if len(self.kept) > self.most:
             self.stride *= 2
             self.kept = [item for item in self.kept if item[0] % self.stride == 0]
@@ -86,7 +87,7 @@ def gather(
         DataError: a file is refused.
     """
     numbers = NumberFormat(settings.decimal, settings.thousands)
-    out = Gathered([], [], [], 0, 0, 0, [], [])
+    out = Gathered([], [], [], [], 0, 0, 0, [], [])
     thinned = _Thinned(settings.max_rows)
     for index, file in enumerate(files):
         try:
@@ -96,9 +97,9 @@ def gather(
             meets = selector(wanted, table.names, numbers)
             positions = _positions(out.names, table, settings)
             for batch in table.batches():
-                for row in batch.rows:
+                for row, line in zip(batch.rows, batch.lines, strict=True):
                     if meets(row):
-                        thinned.add(index, [row[at] for at in positions])
+                        thinned.add(index, line, [row[at] for at in positions])
                 progress(file, out.rows_read + table.rows)
             table.check_rejects()
         except DataError as error:
@@ -108,7 +109,8 @@ def gather(
         out.sha256.append(table.sha256)
         out.warnings += [f"{file}: {warning}" for warning in table.warnings]
         out.warnings += [f"{file}:{bad.line}: {bad.message} ({bad.code})" for bad in table.rejects[:5]]
-    out.rows, out.file = [row for _, _, row in thinned.kept], [file for _, file, _ in thinned.kept]
+    out.rows, out.line = [row for *_, row in thinned.kept], [line for _, _, line, _ in thinned.kept]
+    out.file = [file for _, file, _, _ in thinned.kept]
     out.rows_selected = thinned.count
     if len(out.rows) < thinned.count:
         out.warnings.append(f"{len(out.rows):,} of {thinned.count:,} rows were kept, evenly spread (--max-rows)")

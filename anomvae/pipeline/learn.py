@@ -1,6 +1,7 @@
 """Typed columns to a fitted detector: encode, deal folds, train, judge out of fold, calibrate."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -15,6 +16,7 @@ from anomvae.model.out_of_fold import OutOfFold, calibrate, judge_out_of_fold
 from anomvae.model.schema import Schema, Values
 from anomvae.model.scoring import Scorer
 from anomvae.model.self_test import self_test
+from anomvae.model.trimming import Suspects, extended, most_anomalous, unmasked, unmasked_out_of_fold, usual
 from anomvae.model.vae import VAE
 from anomvae.results import Power
 from anomvae.settings import FitSettings, seconds
@@ -39,6 +41,7 @@ class Learned(msgspec.Struct, frozen=True):
     steps_planned: int
     device: str
     self_test: tuple[Power, ...]
+    suspects: Suspects | None = None
 
 
 def learn(
@@ -51,7 +54,7 @@ def learn(
     folds: Literal["blocks", "random"] = "blocks",
     least_rows: int = LEAST_ROWS,
 ) -> Learned:
-    """Train and calibrate on normal rows.
+    """Train and calibrate on normal rows; with `settings.contamination`, on those that two rounds hold for normal.
 
     Args:
         schema: what the columns are.
@@ -65,8 +68,35 @@ def learn(
     Raises:
         DataError: too few rows, nothing that varies, or training that diverged.
     """
+    n = len(next(iter(columns.values()))) if columns else 0
+    everyone = np.zeros(n, dtype=bool)
+    once = partial(_learn, schema, columns, files, folds=folds, least_rows=least_rows)
+    if not settings.contamination:
+        return once(settings, everyone, progress=progress)
+    time = settings.max_time and f"{seconds(settings.max_time) / 2}s"  # it is told for both rounds together
+    settings = msgspec.structs.replace(settings, max_time=time)
+    quick = msgspec.structs.replace(settings, selftest=False)
+    first = once(quick, everyone, progress=lambda done, total: progress(done, 2 * total))
+    left_out = most_anomalous(unmasked_out_of_fold(first.detector, first.judged), settings.contamination)
+    return once(settings, left_out, progress=lambda done, total: progress(total + done, 2 * total))
+
+
+def _learn(
+    schema: Schema,
+    every: Mapping[str, Values],
+    files: NDArray[np.intp] | None,
+    settings: FitSettings,
+    left_out: NDArray[np.bool_],
+    *,
+    progress: Callable[[int, int], None],
+    folds: Literal["blocks", "random"],
+    least_rows: int,
+) -> Learned:
+    """One round: train and calibrate on all rows but those left out; what is usual of these calibrates as well."""
     from anomvae.training.trainer import choose_device, train
 
+    columns = _without(every, left_out)
+    files = None if files is None else files[~left_out]
     n = len(next(iter(columns.values()))) if columns else 0
     _check_rows(n, columns, least_rows)
     plain = settings.hidden is not None or settings.latent != "auto"
@@ -83,6 +113,7 @@ def learn(
     scorer = Scorer(encoding, VAE(trained.arrays, recipe.hidden), trained.seen)
     judged = judge_out_of_fold(scorer, rows, dealt)
     detector = calibrate(schema, scorer, rows, dealt, judged, blocks=blocks, alpha=settings.alpha)
+    suspects = _judge(detector, judged, every, left_out) if left_out.any() else None
     return Learned(
         detector=detector,
         judged=judged,
@@ -97,7 +128,31 @@ def learn(
         self_test=self_test(detector, columns, dealt, np.random.default_rng(settings.seed))
         if settings.selftest
         else (),
+        suspects=suspects,
     )
+
+
+def _without(columns: Mapping[str, Values], left_out: NDArray[np.bool_]) -> Mapping[str, Values]:
+    kept = {name: values[~left_out] for name, values in columns.items()}
+    for name, values in kept.items() if left_out.any() else ():
+        empty = values == "" if values.dtype == object else np.isnan(values.astype(np.float64))
+        if empty.all():
+            message = (
+                f"column '{name}' has values in suspected rows only; leave it out (--drop), or lower --contamination"
+            )
+            raise DataError("nothing_to_learn", message, column=name)
+    return kept
+
+
+def _judge(
+    detector: Detector, judged: OutOfFold, columns: Mapping[str, Values], left_out: NDArray[np.bool_]
+) -> Suspects:
+    """What a detector says of the rows that it was not trained on; it calibrates on the usual ones from here on."""
+    rows = detector.encode({name: values[left_out] for name, values in columns.items()})
+    scores = detector.score_encoded(rows).score
+    back = usual(unmasked_out_of_fold(detector, judged), unmasked(detector, rows))
+    detector.calibration = extended(detector.calibration, scores[back])
+    return Suspects(np.flatnonzero(left_out), ~back, scores)
 
 
 def _check_rows(n: int, columns: Mapping[str, Values], least: int) -> None:

@@ -51,11 +51,25 @@ def fit_report(result: FitResult) -> RenderableType:
         parts.append(
             Text(plain(f"Follows from other columns, kept by generate: {'; '.join(result.dependencies)}", 300))
         )
-    parts += [*threshold_lines(result.calibration), *_self_test(result.self_test), *warning_lines(result.warnings)]
+    parts += [*threshold_lines(result.calibration), *_self_test(result.self_test), *_review(result)]
+    parts += warning_lines(result.warnings)
     saved = Text.assemble(
         "Saved ", cell(result.model, 80, "bold"), f"  sha256 {result.model_id[:12]}  {result.seconds:.1f} s"
     )
     return Group(*parts, saved)
+
+
+def _review(result: FitResult) -> list[RenderableType]:
+    """The training rows that were held for anomalies."""
+    if not result.contamination:
+        return []
+    back = result.suspected - result.to_review
+    told = f"{result.suspected:,} suspected rows were not trained on; {back:,} proved usual and are calibrated on"
+    lines: list[RenderableType] = [Text(f"{told}; {result.to_review:,} to review:", style="yellow")]
+    lines += [cell(f"  {row.file}:{row.line}  score {row.score:.1f}  {row.reason}", 200) for row in result.review]
+    if result.to_review > len(result.review):
+        lines.append(Text(f"  ... and {result.to_review - len(result.review):,} more", style="dim"))
+    return lines
 
 
 def inspect_report(result: InspectResult) -> RenderableType:

@@ -1,0 +1,69 @@
+"""Training that withstands anomalies: which rows to leave out, and which of them turn out to be normal.
+
+Two rounds, as in least trimmed squares with a reweighting step (Rousseeuw & van Driessen 1999): the most
+anomalous share of the rows, judged out of fold, is left out, and a detector trained on the rest judges it again.
+What looks usual there goes back to the calibration, whose upper tail would else be cut off with the anomalies;
+what does not is neither trained on nor calibrated on, and is for a person to review.
+"""
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from anomvae.model.calibration import Calibration, column_surprise, fit_calibration
+from anomvae.model.detector import Detector, add_up, combine
+from anomvae.model.encoding import Encoded
+from anomvae.model.out_of_fold import OutOfFold
+from anomvae.model.scoring import Floats
+
+Bools = NDArray[np.bool_]
+
+USUAL = 5e-3  # the p-value above which a row that was left out counts as normal
+
+
+class Suspects(msgspec.Struct, frozen=True):
+    """Rows left out of training: positions `rows` (k,), whether each stays `out` (k,), and their `scores` (k,)."""
+
+    rows: NDArray[np.intp]
+    out: Bools
+    scores: Floats
+
+    def review(self) -> list[int]:
+        """The rows that stay out, the worst first."""
+        order = np.argsort(-self.scores, kind="stable")
+        return [int(self.rows[i]) for i in order if self.out[i]]
+
+
+def unmasked_out_of_fold(detector: Detector, judged: OutOfFold) -> Floats:
+    """B + U + S, the part of the score that every row has, of training rows (n,), out of fold."""
+    return _unmasked(detector, judged.columns[None], judged.kl[None])
+
+
+def unmasked(detector: Detector, rows: Encoded) -> Floats:
+    """B + U + S of other rows (n,)."""
+    deviances = detector.scorer.deviances(rows)
+    return _unmasked(detector, deviances.columns, deviances.kl)
+
+
+def _unmasked(detector: Detector, columns: Floats, kl: Floats) -> Floats:
+    total = combine(detector.terms, columns.sum(axis=2), kl)
+    return add_up(detector.terms, total, column_surprise(detector.terms.columns, columns.mean(axis=0)))
+
+
+def most_anomalous(scores: Floats, share: float) -> Bools:
+    """The share of the rows (n,) with the highest scores, rounded up."""
+    chosen = np.zeros(len(scores), dtype=bool)
+    chosen[np.argsort(-scores, kind="stable")[: int(np.ceil(share * len(scores)))]] = True
+    return chosen
+
+
+def usual(kept: Floats, suspects: Floats) -> Bools:
+    """Which suspects (k,) score as the tail of the kept rows (n,) lets expect; asked once (docs/decisions.md, 62)."""
+    return fit_calibration(kept, float(len(kept)), USUAL).p_values(suspects)[0] > USUAL
+
+
+def extended(calibration: Calibration, scores: Floats) -> Calibration:
+    """The calibration with more scores (k,) of normal rows."""
+    every = np.concatenate([calibration.scores, scores])
+    effective = calibration.effective * len(every) / len(calibration.scores)
+    return fit_calibration(every, effective, calibration.alpha)

@@ -1,0 +1,113 @@
+"""One row in depth as a rich renderable, for 80 columns."""
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from anomvae.explained import Change, ColumnPart, ExplainedRow, ExplainResult
+from anomvae.report.cell import plain
+from anomvae.report.terminal import cell
+
+STATE = {"usual": "usual", "high": "too high", "low": "too low"}
+ESTIMATE = "* beyond the calibration rows: a tail estimate, no guarantee"
+SURPRISING = 3.0  # nats: one training row in twenty
+
+
+def explain_report(result: ExplainResult) -> RenderableType:
+    """What `explain` prints: each row, a blank line between."""
+    parts: list[RenderableType] = []
+    for row in result.rows:
+        parts += [Text()] if parts else []
+        parts += _row(row, result)
+    parts += [Text.assemble(("! ", "yellow"), cell(warning, 220)) for warning in result.warnings]
+    return Group(*parts)
+
+
+def _row(row: ExplainedRow, result: ExplainResult) -> list[RenderableType]:
+    verdict = ("FLAGGED", "bold red") if row.flagged else ("not flagged", "green")
+    mark = "*" if row.estimated else ""
+    head = Text.assemble((f"{plain(row.file, 120)}:{row.line}", "bold"), "  ", verdict)
+    figures = f"score {row.score:.2f} (threshold {result.threshold:.2f} at alpha {result.alpha:g}), "
+    chance = f"p {_chance(row.p)}{mark}, severity {row.severity:.1f}"
+    foot = [Text(ESTIMATE, style="dim")] if row.estimated else []
+    return [
+        head,
+        Text(figures + chance),
+        Text(f"recon {row.recon:.2f}; {_latent(row)}"),
+        Text(_terms(row)),
+        _table(row.columns),
+        *foot,
+        *_changes(row),
+    ]
+
+
+def _latent(row: ExplainedRow) -> str:
+    latent = row.latent
+    return f"KL {latent.kl:.2f}, {STATE[latent.state]} (in training {latent.low:.2f} to {latent.high:.2f})"
+
+
+def _terms(row: ExplainedRow) -> str:
+    terms, kl = row.terms, row.latent.nats
+    parts = [
+        f"{terms.total:.2f} whole row (KL {kl:+.2f})",
+        f"{terms.largest:.2f} worst column",
+        f"{terms.summed:.2f} columns alike",
+        f"{terms.masked:.2f} hidden columns",
+    ]
+    never = [f"{terms.unseen:.2f} never seen in training"] if terms.unseen > 0.005 else []
+    return f"{row.score:.2f} = {' + '.join([*parts, *never])}"
+
+
+def _table(columns: tuple[ColumnPart, ...]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, expand=True)
+    for name, ratio in (("column", 3), ("value", 3), ("expected", 5)):
+        table.add_column(name, overflow="fold", ratio=ratio)
+    for name in ("deviance", "surprise", "share"):
+        table.add_column(name, justify="right", no_wrap=True, min_width=len(name))
+    for part in columns:
+        style = "yellow" if part.surprise > SURPRISING or part.share >= 0.05 else ""
+        table.add_row(
+            plain(part.column, 60),
+            plain(_written(part.value), 60),
+            plain(_expected(part), 90),
+            *(_figure(value) for value in (part.deviance, part.surprise)),
+            f"{part.share:.0%}",
+            style=style,
+        )
+    return table
+
+
+def _figure(value: float) -> str:
+    return f"{value:.2f}" if value < 1e4 else f"{value:.1e}"
+
+
+def _chance(p: float) -> str:
+    return f"{p:.2g}" if p >= 1e-4 else f"{p:.1e}"
+
+
+def _written(text: str) -> str:
+    return text if text != "" else "empty"
+
+
+def _expected(part: ColumnPart) -> str:
+    expected = _written(part.expected)
+    return f"{expected} ({part.low} to {part.high})" if part.low else expected
+
+
+def _changes(row: ExplainedRow) -> list[RenderableType]:
+    told: list[RenderableType] = []
+    for change in row.changes:
+        end = "; no longer flagged" if change.suffices else "; still flagged"
+        figures = f"score from {row.score:.2f} to {change.score:.2f} (p {_chance(change.p)})"
+        start = "One change: " if len(change.cells) == 1 else "Two changes: "
+        text = f"{start}{_cells(change)} would bring the {figures}{end}"
+        told.append(Text(text, style="bold" if change.suffices else ""))
+    return told
+
+
+def _cells(change: Change) -> str:
+    return " and ".join(
+        f"{plain(one.column, 40)} {plain(_written(one.value), 40)} -> {plain(_written(one.expected), 40)}"
+        for one in change.cells
+    )
