@@ -92,12 +92,14 @@ def expected(detector: Detector, column: int, guess: Floats) -> tuple[str, str, 
         values = (guess[j] + np.array([0.0, *detector.intervals[j]])) * feature.scale + feature.center
         told, low, high = (_number(value, digits) for value in np.clip(values, feature.low, feature.high))
         return told, low, high
-    return " ".join(_likely(detector, name, f, int(guess[j]), digits) for j, f, _ in parts), "", ""
+    return ", ".join(_likely(detector, name, f, int(guess[j]), digits) for j, f, _ in parts), "", ""
 
 
 def _likely(detector: Detector, name: str, feature: Feature, likeliest: int, digits: int | None) -> str:
     level = (*feature.levels, *feature.rare[:1])[likeliest]
     kind = next(column.kind for column in detector.schema.columns if column.name == name)
+    if feature.part == "era":
+        return "a usual date"
     if feature.part != "value":
         return f"{feature.part} {level}"
     if kind == "boolean":
