@@ -22,7 +22,7 @@ class Anomvae:
 
     def fit(self, X: np.ndarray) -> Anomvae:
         columns = self._columns(X)
-        self.detector = learn(from_arrays(columns), columns, FitSettings(seed=self.seed)).detector
+        self.detector = learn(from_arrays(columns), columns, FitSettings(seed=self.seed, selftest=False)).detector
         return self
 
     def score(self, X: np.ndarray) -> np.ndarray:

@@ -25,7 +25,7 @@ def columns(x: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def load(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    held = np.load(path, allow_pickle=True)
+    held = np.load(path)
     x, y = held["X"].astype(np.float64), held["y"].astype(int).ravel()
     chosen = np.sort(np.random.default_rng(12345).permutation(len(y))[:CAP])
     return x[chosen], y[chosen]
