@@ -62,7 +62,7 @@ class FitSettings(Dialect, frozen=True, kw_only=True, forbid_unknown_fields=True
     label: str | None = None
     normal: str | None = None
     alpha: float = 0.01
-    contamination: Annotated[float, Meta(ge=0, lt=0.5)] = 0.0
+    contamination: float = 0.0
     threshold: Literal["auto"] | float = "auto"
     hidden: tuple[Positive, ...] | None = None
     latent: Literal["auto"] | Positive = "auto"
@@ -79,6 +79,9 @@ class FitSettings(Dialect, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     def __post_init__(self) -> None:
         _check_alpha(self.alpha)
+        if not 0 <= self.contamination < 0.5:
+            told = "it is the share of the training rows that may be anomalies"
+            raise ValueError(f"contamination {self.contamination:g} is not in [0, 0.5): {told}")
 
     def dialect(self) -> Dialect:
         """The part of these settings that later commands must share."""

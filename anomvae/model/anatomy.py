@@ -19,7 +19,7 @@ from anomvae.model.scoring import Floats
 Columns = tuple[int, ...]
 
 USUAL = 2.0  # standard deviations of log KL: about 95 % of training rows
-LEADS = 3  # single changes that are tried together with every other one
+LEADS = 2  # single changes that are tried together with every other one
 
 
 def dissect(detector: Detector, row: Encoded, texts: Sequence[str], file: str, line: int) -> ExplainedRow:

@@ -40,7 +40,7 @@ class Labels:
             numbers: how numbers are written, so that 0.0 is 0.
 
         Raises:
-            UsageError: what is wanted is written otherwise here, or the values cannot be understood.
+            UsageError: no row has a value that is wanted, or the values cannot be understood.
         """
         if wanted:
             return self._told(wanted, numbers)
@@ -55,12 +55,11 @@ class Labels:
     def _told(self, wanted: Sequence[str], numbers: NumberFormat) -> tuple[str, ...]:
         named = {_plain(value, numbers) for value in wanted}
         found = tuple(value for value in self.codes if _plain(value, numbers) in named)
+        if found:
+            return found
         near = [value for value in self.codes if value.casefold() in {name.casefold() for name in named}]
-        if near and not found:
-            raise UsageError(
-                f"no row of column '{self.column}' has the value of --normal; did you mean {quoted(near[0])}?"
-            )
-        return found
+        hint = f"did you mean {quoted(near[0])}?" if near else f"found: {self.listed()}."
+        raise UsageError(f"no row of column '{self.column}' has a value of --normal; {hint}")
 
     def listed(self) -> str:
         """The first values, for a message."""
