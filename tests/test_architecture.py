@@ -141,7 +141,9 @@ def test_score_generate_inspect_and_explain_never_load_torch(orders_model: Path)
     assert not heavy & loaded("inspect", str(orders_model))
     assert not heavy & loaded("explain", f"{table}:2", "-m", str(orders_model))
     assert not heavy & loaded("generate", "-m", str(orders_model), "-n", "3")
-    assert not heavy & loaded("evaluate", str(table), "-m", str(orders_model), "--label", "customer", "--normal", "C0016")
+    assert not heavy & loaded(
+        "evaluate", str(table), "-m", str(orders_model), "--label", "customer", "--normal", "C0016"
+    )
     assert not heavy & loaded("threshold", "show", "-m", str(orders_model))
 
 
