@@ -46,14 +46,14 @@ class Codes:
     """Tables as numbers for the peers: one-hot categories, standardised numbers, gaps at the median and a bit."""
 
     def __init__(self, train: pd.DataFrame, witness: Witness) -> None:
-        self.witness, self.train = witness, train
+        self.witness = witness
         numbers = [name for name in witness.columns if name not in witness.codes]
         self.center = {name: float(train[name].median()) for name in numbers}
         self.scale = {name: float(train[name].std()) or 1.0 for name in numbers}
 
-    def __call__(self, rows: pd.DataFrame) -> NDArray[np.float64]:
+    def __call__(self, rows: pd.DataFrame, names: list[str] | None = None) -> NDArray[np.float64]:
         parts = []
-        for name in self.witness.columns:
+        for name in self.witness.columns if names is None else names:
             values = rows[name]
             if name in self.witness.codes:
                 parts += [(values == level).to_numpy(dtype=np.float64) for level in self.witness.codes[name]]
@@ -174,19 +174,11 @@ def _imputer(codes: Codes, train: pd.DataFrame, rows: pd.DataFrame, witness: Wit
     sample = train.iloc[:3000]
     for j, name in enumerate(witness.columns):
         others = [other for other in witness.columns if other != name]
-        x, y = _without(codes, sample, others), _without(codes, rows, others)
+        x, y = codes(sample, others), codes(rows, others)
         at = NearestNeighbors(n_neighbors=5).fit(x).kneighbors(y)[1]
-        own, seen = _without(codes, rows, [name]), _without(codes, sample, [name])
+        own, seen = codes(rows, [name]), codes(sample, [name])
         out[:, j] = np.abs(own - seen[at].mean(axis=1)).sum(axis=1)
     return out
-
-
-def _without(codes: Codes, rows: pd.DataFrame, names: list[str]) -> NDArray[np.float64]:
-    part = object.__new__(Witness)
-    part.columns, part.codes = names, codes.witness.codes
-    view = Codes.__new__(Codes)
-    view.witness, view.train, view.center, view.scale = part, codes.train, codes.center, codes.scale
-    return view(rows)
 
 
 def main() -> int:

@@ -13,7 +13,7 @@ from anomvae.explained import Change, ColumnPart, ExplainedRow, LatentPart, Repl
 from anomvae.model.detector import Detector, Scores, combine, masked_surprise
 from anomvae.model.encoding import Encoded
 from anomvae.model.explanation import expected, repairs
-from anomvae.model.masking import BLOCK, features_of, hide
+from anomvae.model.masking import BLOCK, features_of, guess_of, hide
 from anomvae.model.scoring import Floats
 
 Columns = tuple[int, ...]
@@ -103,7 +103,7 @@ def _columns(
 def _changes(detector: Detector, row: Encoded, texts: Sequence[str], guess: Floats) -> list[Change]:
     """The best change of one column and, where it does not suffice, the best of two.
 
-    Of two: the three best single ones, each with every other column, both hidden and expected anew.
+    Of two: the best single ones, each with every other column, both hidden and expected anew.
     """
     single: list[Columns] = [(j,) for j in range(len(detector.columns))]
     guesses = np.repeat(guess[None], len(single), axis=0)
@@ -142,8 +142,7 @@ def _guesses(detector: Detector, row: Encoded, hidden: Sequence[Columns]) -> Flo
     outputs = np.concatenate([found.mean(axis=0) for _, found, _ in blocks])
     guess = np.zeros((len(hidden), len(scorer.encoding.features)))
     for j, (feature, at) in enumerate(zip(scorer.encoding.features, scorer.encoding.offsets(), strict=True)):
-        units = outputs[:, at : at + feature.units]
-        guess[:, j] = units[:, 0] if feature.numeric else units.argmax(axis=1)
+        guess[:, j] = guess_of(feature, outputs[:, at : at + feature.units])
     return guess
 
 

@@ -81,9 +81,13 @@ def _guesses(scorer: Scorer, outputs: Floats) -> Floats:
     guess = np.zeros((outputs.shape[1], len(scorer.encoding.features)))
     for column in range(len(outputs)):
         for j, feature, at in features_of(scorer, column):
-            units = outputs[column, :, at : at + feature.units]
-            guess[:, j] = units[:, 0] if feature.numeric else units.argmax(axis=1)
+            guess[:, j] = guess_of(feature, outputs[column, :, at : at + feature.units])
     return guess
+
+
+def guess_of(feature: Feature, outputs: Floats) -> Floats:
+    """Expected number or index of the likeliest level (n,) from a feature's outputs (n, units)."""
+    return outputs[:, 0] if feature.numeric else outputs.argmax(axis=1).astype(np.float64)
 
 
 def joined(kind: type[S], parts: Sequence[S]) -> S:

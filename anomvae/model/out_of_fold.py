@@ -20,10 +20,10 @@ from anomvae.model.scoring import Floats, Scorer, fit_novelty
 RARE = 0.005  # share of the out-of-fold rows with what training never showed up to which that lifts a row
 PLAIN = 0.98  # share of the out-of-fold rows that are plainly normal: M is not asked for
 ASKED_CELLS = 60_000  # rows times columns that the tails of hidden columns are fitted to,
+ASKED_ROWS = 400  # and no less than so many rows
 FOLLOWED = 0.5  # share of a number's deviation that the rest of the row explains, for M to ask
 TOLD = 0.2  # share of a category's entropy
-LEAST = 500  # rows
-ASKED_ROWS = 400  # and no less than so many rows
+LEAST = 500  # rows, for M to ask at all
 
 
 class OutOfFold(msgspec.Struct, frozen=True):

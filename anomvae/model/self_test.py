@@ -1,7 +1,7 @@
 """How well known faults are found: injected into training rows, each judged by the member that did not see it.
 
-Four fifths of what a new row meets is another member's opinion; out of fold there is one, so that the power told is,
-if anything, a little low. It is an answer about faults of these kinds, not a promise about others.
+A new row is judged by the mean of all members, which knows a little better than one; so the power told is, if anything,
+low. It is an answer about faults of these kinds, not a promise about others.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anomvae.model.detector import Detector
-from anomvae.model.encoding import encode
 from anomvae.model.faults import Faults
 from anomvae.model.metrics import wilson
 from anomvae.model.schema import Values
@@ -82,7 +81,7 @@ def _where(detector: Detector, columns: Mapping[str, Values], kind: str, follow:
 
 
 def _found(detector: Detector, case: Case, folds: NDArray[np.intp]) -> NDArray[np.bool_]:
-    encoded = encode(detector.scorer.encoding, case.spoilt)
+    encoded = detector.encode(case.spoilt)
     hits = np.zeros(len(case.rows), dtype=bool)
     for m in range(detector.scorer.vae.members):
         mine = np.flatnonzero(folds[case.rows] == m)
@@ -92,6 +91,6 @@ def _found(detector: Detector, case: Case, folds: NDArray[np.intp]) -> NDArray[n
 
 
 def _power(kind: str, column: str, hits: NDArray[np.bool_]) -> Power:
-    low, high = wilson(float(hits.mean()), len(hits))
     share = float(hits.mean())
+    low, high = wilson(share, len(hits))
     return Power(kind=kind, column=column, rows=len(hits), found=share, low=round(low, 4), high=round(high, 4))

@@ -16,7 +16,7 @@ from anomvae.model import metrics
 from anomvae.model.detector import Detector
 from anomvae.pipeline.gather import training_files
 from anomvae.pipeline.labels import Labels
-from anomvae.pipeline.score import typed
+from anomvae.pipeline.score import shown, typed
 from anomvae.settings import Dialect
 
 Progress = Callable[[str, int], None]
@@ -72,7 +72,7 @@ def evaluate(
     return EvaluateResult(
         model=model,
         model_id=detector.model_id,
-        files=tuple("standard input" if path == "-" else path for path in paths),
+        files=tuple(map(shown, paths)),
         label=label,
         normal=values,
         alpha=alpha,
@@ -91,7 +91,7 @@ def _judge(paths: Sequence[str], detector: Detector, label: str, alpha: float, p
         try:
             parts += _judge_file(path, detector, out, alpha, progress)
         except DataError as error:
-            raise error.within("standard input" if path == "-" else path) from error
+            raise error.within(shown(path)) from error
     if parts:
         out.score, out.flagged, out.code = (np.concatenate(part) for part in zip(*parts, strict=True))
     return out

@@ -14,6 +14,7 @@ from anomvae.explained import ExplainedRow, ExplainResult
 from anomvae.model.anatomy import dissect
 from anomvae.model.detector import Detector
 from anomvae.model.schema import parse
+from anomvae.pipeline.score import shown
 from anomvae.settings import Dialect
 
 Place = tuple[str, int]
@@ -39,7 +40,7 @@ def explain(places: Sequence[str], detector: Detector, *, model: str = "") -> Ex
         try:
             found, told = _explained(file, sorted({line for name, line in wanted if name == file}), detector)
         except DataError as error:
-            raise error.within(_shown(file)) from error
+            raise error.within(shown(file)) from error
         rows |= {(file, row.line): row for row in found}
         warnings += told
     calibration = detector.calibration
@@ -74,7 +75,7 @@ def _explained(file: str, lines: list[int], detector: Detector) -> tuple[list[Ex
     positions, warnings = header.locate(table.names, wanted, known, table.dialect.delimiter, table.header_line)
     records = _records(table, file, lines)
     rows = [_row(file, line, [records[line][at] for at in positions], detector) for line in lines]
-    return rows, [f"{_shown(file)}: {warning}" for warning in warnings]
+    return rows, [f"{shown(file)}: {warning}" for warning in warnings]
 
 
 def _row(file: str, line: int, texts: list[str], detector: Detector) -> ExplainedRow:
@@ -84,7 +85,7 @@ def _row(file: str, line: int, texts: list[str], detector: Detector) -> Explaine
         for error in errors.values():
             message = f"this row is rejected: column '{error.column}': {error.message}"
             raise DataError(error.code, message, line=line, column=error.column)
-    return dissect(detector, detector.encode(columns), texts, _shown(file), line)
+    return dissect(detector, detector.encode(columns), texts, shown(file), line)
 
 
 def _records(table: Table, file: str, lines: list[int]) -> dict[int, list[str]]:
@@ -116,7 +117,7 @@ def _records(table: Table, file: str, lines: list[int]) -> dict[int, list[str]]:
 
 def _absence(table: Table, file: str, line: int, before: tuple[int, list[str]] | None, end: int) -> AnomvaeError:
     """Why no row starts at a line."""
-    name = _shown(file)
+    name = shown(file)
     rejected = max((bad for bad in table.rejects if bad.line <= line), key=lambda bad: bad.line, default=None)
     if rejected and rejected.line == line:
         return DataError(rejected.code, f"this row is rejected: {rejected.message}", line=line, column=rejected.column)
@@ -134,7 +135,3 @@ def _absence(table: Table, file: str, line: int, before: tuple[int, list[str]] |
 def _breaks(fields: list[str]) -> int:
     """Line ends inside a record's fields."""
     return sum(field.replace("\r\n", "\n").replace("\r", "\n").count("\n") for field in fields)
-
-
-def _shown(file: str) -> str:
-    return "standard input" if file == "-" else file

@@ -70,7 +70,7 @@ def score(
         try:
             done.append(score_file(file, detector, settings, target, stdout=stdout, progress=progress))
         except DataError as error:
-            refused.append(error_result(error.within(_shown(file))))
+            refused.append(error_result(error.within(shown(file))))
     return ScoreResult(
         model=model,
         model_id=detector.model_id,
@@ -148,7 +148,7 @@ class Scoring:
     ) -> None:
         self.file, self.detector, self.settings, self.progress = file, detector, settings, progress
         self.alpha = alpha_of(detector, settings)
-        self.tally = Tally(_shown(file), settings.top)
+        self.tally = Tally(shown(file), settings.top)
         self._opened, self._base, self._flagged = opened, base, flagged
 
     def into(self, out: IO[bytes] | None, target: str = "", suffix: str = "") -> FileResult:
@@ -287,7 +287,8 @@ def alpha_of(detector: Detector, settings: ScoreSettings) -> float:
     return detector.calibration.alpha if settings.alpha is None else settings.alpha
 
 
-def _shown(file: str) -> str:
+def shown(file: str) -> str:
+    """An input's name for people."""
     return "standard input" if file == "-" else file
 
 
