@@ -6,31 +6,29 @@ from anomvae.results import Record
 
 
 class ScoreTerms(Record, frozen=True, kw_only=True):
-    """What the score adds up, in nats.
+    """The views whose largest is the score, in nats, each less its cost (docs/decisions.md, 65).
 
-    `total`: all deviances and the KL; `largest`: the most surprising column; `summed`: every column alike; `masked`:
-    the most surprising column when it is hidden and told by the rest (0 for a plainly normal row); `unseen`: what
-    training never showed adds.
+    `whole`: all deviances; `worst`: the most surprising column; `latent`: the KL; `place`: how far from any training
+    row; `hidden`: the most surprising column when it is hidden and told by the rest (0 for a plainly normal row). The
+    first four are means over the members, each of which counts with its own largest; `unseen`: what training never
+    showed adds.
     """
 
-    total: float
-    largest: float
-    summed: float
-    masked: float
+    whole: float
+    worst: float
+    latent: float
+    place: float
+    hidden: float
     unseen: float
 
 
 class LatentPart(Record, frozen=True, kw_only=True):
-    """The latent's part: the row's KL beside the range of 95 % of training rows.
-
-    `nats` is how much of the score comes from the KL not being training's median one; too low counts as well.
-    """
+    """The latent's part: the row's KL beside the range of 95 % of training rows; too low counts as well."""
 
     kl: float
     low: float
     high: float
     state: Literal["usual", "high", "low"]
-    nats: float
 
 
 class ColumnPart(Record, frozen=True, kw_only=True):

@@ -8,13 +8,11 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
-import safetensors.numpy
 
 import anomvae
 from anomvae.cli import main
 from anomvae.comparison import GenerateResult, Picture
 from anomvae.model.gate import Gate
-from anomvae.model.schema import Values
 from anomvae.pipeline.generate import generate
 from anomvae.settings import FitSettings, GenerateSettings, SchemaSettings
 from anomvae.storage import model_file
@@ -286,44 +284,6 @@ def test_a_model_without_a_generator_says_so(tmp_path: Path, capsys: pytest.Capt
     assert "no generator" in capsys.readouterr().err
     scores = [anomvae.score([str(EMPLOYEES)], anomvae.load(path)).files[0].worst for path in (model, with_one)]
     assert scores[0] == scores[1]
-
-
-@pytest.mark.parametrize("form", [1, 2])
-def test_a_model_of_an_older_format_still_opens(form: int, tmp_path: Path) -> None:
-    """As it was written then: without the masked term, and in the first format without the generator's part."""
-    model = tmp_path / "m"
-    anomvae.fit([str(EMPLOYEES)], model, FitSettings(steps=20, generator=False))
-    data = model.read_bytes()
-    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-    document = json.loads(header["__metadata__"]["anomvae"])
-    tensors = safetensors.numpy.load(data)
-    for name in ("terms.firsts", "terms.followed", "terms.levels", "tails.limit"):
-        del tensors[name]
-    tails = len({feature["column"] for feature in document["encoding"]["features"]}) + 3
-    tensors["tails.bounds"] = tensors["tails.bounds"][: tails + 1].copy()
-    document["knots"] = int(tensors["tails.bounds"][-1])
-    for name, count in (("knots", document["knots"]), ("nats", document["knots"]), ("scale", tails), ("shape", tails)):
-        tensors[f"tails.{name}"] = tensors[f"tails.{name}"][:count].copy()
-    del document["about"]["self_test"]
-    if form == 1:
-        del document["generator"]
-    old = {"anomvae": json.dumps({**document, "format": form})}
-    (tmp_path / "old").write_bytes(safetensors.numpy.save(tensors, metadata=old))
-    detector, newer = anomvae.load(tmp_path / "old"), anomvae.load(model)
-    assert detector.generator is None
-    rows = odd_rows(newer)
-    before, now = detector.score(rows), newer.score(rows)
-    assert np.array_equal(before.recon, now.recon)
-    assert np.all(before.score <= now.score)
-    assert not before.asked.any()
-
-
-def odd_rows(detector: anomvae.Detector) -> dict[str, Values]:
-    """Two rows that the detector can read: all gaps, and all levels unknown."""
-    return {
-        column.name: np.array(["", "?"], dtype=object) if column.kind == "categorical" else np.array([np.nan, 1e6])
-        for column in detector.schema.modelled
-    }
 
 
 def test_the_generator_survives_the_file(employees: Path, tmp_path: Path) -> None:

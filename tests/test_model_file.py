@@ -58,6 +58,7 @@ BAD = {
     "negative shape": lambda data: rebuilt(data, {"novelty": {"dtype": "F64", "shape": [-1], "data_offsets": [0, -8]}}),
     "unknown type": lambda data: rebuilt(data, {"novelty": {"dtype": "PICKLE", "shape": [1], "data_offsets": [0, 8]}}),
     "newer format": lambda data: rebuilt(data, document={"format": 99}),
+    "older format": lambda data: rebuilt(data, document={"format": 3}),
     "unknown key": lambda data: rebuilt(data, document={"run": "me"}),
     "wrong layout": lambda data: rebuilt(data, document={"latent": 3}),
     "not finite": non_finite,
@@ -76,6 +77,15 @@ def test_a_damaged_model_is_refused_in_one_line(
     assert told.out == ""
     assert len(told.err.splitlines()) == 1
     assert "Traceback" not in told.err
+
+
+def test_an_older_model_is_told_to_be_made_again(
+    orders_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "old.anomvae"
+    path.write_bytes(rebuilt(orders_model.read_bytes(), document={"format": 3, "members": "five"}))
+    assert main(["inspect", str(path)]) == 4
+    assert "anomvae fit" in capsys.readouterr().err
 
 
 def test_pickles_are_refused_and_nothing_in_them_runs(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ def command(model: str, as_json: bool, quiet: bool, debug: bool) -> int:
         model=model,
         model_id=detector.model_id,
         bytes=Path(model).stat().st_size,
-        format=detector.file_format,
+        format=model_file.FORMAT,
         created_by=about.created_by,
         lineage=about.lineage,
         columns=about.columns,

@@ -10,7 +10,7 @@ from itertools import combinations
 import numpy as np
 
 from anomvae.explained import Change, ColumnPart, ExplainedRow, LatentPart, Replacement, ScoreTerms
-from anomvae.model.detector import Detector, Scores, combine, masked_surprise
+from anomvae.model.detector import VIEWS, Detector, Scores
 from anomvae.model.encoding import Encoded
 from anomvae.model.explanation import expected, repairs
 from anomvae.model.masking import BLOCK, features_of, guess_of, hide
@@ -35,7 +35,7 @@ def dissect(detector: Detector, row: Encoded, texts: Sequence[str], file: str, l
     scores = detector.score_encoded(row)
     gains, guesses = repairs(detector, row, scores, np.zeros(1, dtype=np.intp))
     shares, guess = gains[0] / max(float(gains[0].sum()), 1e-12), guesses[0]
-    terms, latent = _terms(detector, row, scores)
+    terms, latent = _terms(detector, scores)
     flagged = bool(scores.p[0] <= detector.calibration.alpha)
     return ExplainedRow(
         file=file,
@@ -54,27 +54,18 @@ def dissect(detector: Detector, row: Encoded, texts: Sequence[str], file: str, l
     )
 
 
-def _terms(detector: Detector, row: Encoded, scores: Scores) -> tuple[ScoreTerms, LatentPart]:
-    """The terms of the score, and how much of them is owed to the KL."""
-    terms, deviances = detector.terms, detector.scorer.deviances(row)
-    recon, kl = deviances.columns.sum(axis=2), deviances.kl
-    median, spread = float(terms.center[1]), float(terms.spread[1])
-    total = float(terms.total.surprise(combine(terms, recon, kl))[0])
-    without = float(terms.total.surprise(combine(terms, recon, np.full_like(kl, np.exp(median))))[0])
-    mean = float(kl.mean())
-    z = (np.log(mean + 1e-12) - median) / spread
+def _terms(detector: Detector, scores: Scores) -> tuple[ScoreTerms, LatentPart]:
+    """The views of the row, and its KL beside training's."""
+    median, spread = detector.terms.kl.tolist()
+    kl = float(scores.kl[0])
+    z = (np.log(kl + 1e-12) - median) / spread
     latent = LatentPart(
-        kl=mean,
+        kl=kl,
         low=float(np.exp(median - USUAL * spread)),
         high=float(np.exp(median + USUAL * spread)),
         state="usual" if abs(z) <= USUAL else "high" if z > 0 else "low",
-        nats=total - without,
     )
-    largest = float(terms.largest.surprise(scores.surprise.max(axis=1))[0])
-    summed = float(terms.summed.surprise(scores.surprise.sum(axis=1))[0])
-    masked = float(masked_surprise(terms, scores.hidden)[0]) if scores.asked[0] else 0.0
-    unseen = float(scores.score[0]) - (total + largest + summed + masked)
-    return ScoreTerms(total=total, largest=largest, summed=summed, masked=masked, unseen=unseen), latent
+    return ScoreTerms(**dict(zip((*VIEWS, "hidden", "unseen"), scores.views[0].tolist(), strict=True))), latent
 
 
 def _columns(

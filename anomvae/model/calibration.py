@@ -27,8 +27,8 @@ class Tail(msgspec.Struct, frozen=True):
     """A distribution as -log P(value >= v): interpolated knots, then a generalised-Pareto tail.
 
     `knots`, `nats` (k,): values, rising, and their -log p. Beyond the last knot, `scale` and `shape`.
-    `limit`: the nats that n rows can support by counting, log(n + 1); what is extrapolated beyond is no
-    more than an order among extremes, and grows by its logarithm.
+    `limit`: the nats that n rows can support by counting, log(n + 1) for one value of each; what is extrapolated
+    beyond is no more than an order among extremes, and adds less than one nat.
     """
 
     knots: Floats
@@ -42,15 +42,19 @@ class Tail(msgspec.Struct, frozen=True):
         inside = np.interp(values, self.knots, self.nats)
         excess = np.maximum(values - self.knots[-1], 0.0)
         total = inside + _pareto_nats(excess, self.scale, self.shape)
-        return np.asarray(np.minimum(total, self.limit) + np.log1p(np.maximum(total - self.limit, 0.0)))
+        beyond = np.maximum(total - self.limit, 0.0)
+        return np.asarray(np.minimum(total, self.limit) + beyond / (1.0 + beyond))
 
 
 def _pareto_nats(excess: Floats, scale: float, shape: float) -> Floats:
     return excess / scale if shape < 1e-9 else np.log1p(shape * excess / scale) / shape
 
 
-def fit_tail(values: Floats) -> Tail:
+def fit_tail(values: Floats, of: int = 1) -> Tail:
     """A tail from a sample (n,): knots at its quantiles, Pareto beyond the 95 % one.
+
+    Where each value is the largest surprise `of` several columns, a new row goes beyond all n rows in one of them with
+    chance of / (n + 1), so that much less is supported.
 
     The Pareto parameters come from probability-weighted moments (Hosking & Wallis 1987), in closed form,
     since a table may need hundreds of these.
@@ -64,7 +68,7 @@ def fit_tail(values: Floats) -> Tail:
     knots = knots[np.diff(knots, prepend=-np.inf) > TINY]  # a slope between nearer ones would overflow
     nats = -np.log((n - np.searchsorted(ordered, knots, side="left")) / n)
     scale, shape = _weighted_moments(ordered[ordered > knots[-1]] - knots[-1])
-    return Tail(knots, nats, scale, shape, float(np.log(n + 1)))
+    return Tail(knots, nats, scale, shape, max(float(np.log((n + 1) / of)), 0.0))
 
 
 def _weighted_moments(excess: Floats) -> tuple[float, float]:

@@ -1,13 +1,16 @@
 """The fitted detector as one value: rows in, scores and reasons out.
 
-The score adds surprises, in nats, each calibrated on out-of-fold rows: B, the sum of a row's deviances with its KL
-on both sides, mean over the members of z(log R) + 0.25 |z(log K)|; U, the largest surprise of any single column,
-which a sum would hide; S, the sum of the columns' surprises, in which every column counts alike. Where that sum is not
-plainly normal it gets M: the largest surprise of a column that is hidden from the network, of those that the rest of a
-row can tell. A row that has what training never showed is lifted to what only one row in two hundred reaches.
+Every member looks at a row in four ways, each told as surprise, -log p among rows that it did not see: the whole row,
+all deviances summed; the worst column, which a sum would hide; the latent, whose KL may be too large or too small; the
+place, how far from any training row. The largest of them is the member's score, less what a view costs: some get a
+smaller share of the false alarms than others, a weighted Bonferroni in nats. The row's score is the mean over members.
+
+Where the first member calls a row plainly normal the others are not asked; where the score is not plainly normal every
+column that the rest of a row can tell is hidden in turn, a fifth view. A row that has what training never showed is
+lifted to what only one row in two hundred reaches.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 import numpy as np
@@ -21,7 +24,7 @@ from anomvae.model.calibration import (
     severity,
 )
 from anomvae.model.encoding import Encoded, encode
-from anomvae.model.masking import Hidden, look
+from anomvae.model.masking import own_deviances
 from anomvae.model.schema import Schema, Values
 from anomvae.model.scoring import Floats, Scorer
 from anomvae.model.synthesis import BLOCK, Generator
@@ -29,32 +32,34 @@ from anomvae.results import Calibration as CalibrationReport
 from anomvae.results import ColumnReport, Lineage, Power, ThresholdChange, Training
 from anomvae.settings import Dialect
 
-KL_WEIGHT = 0.25
+VIEWS = ("whole", "worst", "latent", "place")
+COST = np.array([0.5, 1.0, 3.0, 0.0])  # nats taken off each
+
+HIDDEN_COST = 0.5
 
 
 class Terms(msgspec.Struct, frozen=True):
     """What turns deviances into a score.
 
-    `center`, `spread` (2,): of log R and log K out of fold. `columns`: a tail for every original column.
-    `total`, `largest`, `summed`: tails of B, U and S. `firsts` (2, features): weights of a level never seen; of a gap
-    never seen or a number far off; `usual`: how much of these is no news, `lift`: what a row with more of them reaches.
-    `plain`: the sum from which M is asked for; `masked`: a tail for every hidden column; `followed` (columns,): 1
-    where the rest of a row tells the column; `told`: the tail of M.
+    `kl` (2,): median and spread of log KL out of fold. `columns`: a tail for every original column. `views`: a tail for
+    each of `VIEWS`. `firsts` (2, features): weights of a level never seen; of a gap never seen or a number far off;
+    `usual`: how much of these is no news, `lift`: what a row with more of them reaches.
+    `certain`: the score of the first member from which the others are asked. `plain`: the score from which columns are
+    hidden; `masked`: a tail for every hidden column; `followed` (columns,): 1 where the rest of a row tells the column;
+    `told`: the tail of the largest surprise of these.
     """
 
-    center: Floats
-    spread: Floats
+    kl: Floats
     columns: tuple[Tail, ...]
-    total: Tail
-    largest: Tail
-    summed: Tail
+    views: tuple[Tail, ...]
     firsts: Floats
+    masked: tuple[Tail, ...]
+    followed: Floats
+    told: Tail
     usual: float = np.inf
     lift: float = 0.0
+    certain: float = -np.inf
     plain: float = np.inf
-    masked: tuple[Tail, ...] = ()
-    followed: Floats | None = None
-    told: Tail | None = None
 
 
 class Scores(msgspec.Struct, frozen=True):
@@ -62,7 +67,8 @@ class Scores(msgspec.Struct, frozen=True):
 
     `score`, `recon`, `kl`, `p`, `severity` (n,); `estimated` (n,): p is a tail estimate;
     `contributions` (n, columns): deviances, summing to `recon`; `surprise` (n, columns): -log p of each;
-    `asked` (n,): the row is not plainly normal, and `hidden` holds what it looks like without each column.
+    `views` (n, 6): nats of each of `VIEWS`, mean over the members asked; of the hidden columns, 0 where none was; and
+    what was added for what training never showed.
     """
 
     score: Floats
@@ -73,8 +79,7 @@ class Scores(msgspec.Struct, frozen=True):
     severity: Floats
     contributions: Floats
     surprise: Floats
-    asked: NDArray[np.bool_]
-    hidden: Hidden
+    views: Floats
 
 
 class About(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -111,10 +116,11 @@ class Detector:
     ) -> None:
         self.schema, self.scorer, self.terms = schema, scorer, terms
         self.calibration, self.about = calibration, about
+        self._first = scorer.member(0)
+        self._others = scorer.pick(slice(1, None)) if scorer.vae.members > 1 else None
         self.intervals: Floats = np.zeros((len(scorer.encoding.features), 2))
         self.generator: Generator | None = None
         self.model_id = ""
-        self.file_format = 0  # of the file it came from
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -134,28 +140,26 @@ class Detector:
 
     def score_encoded(self, rows: Encoded) -> Scores:
         """Score rows that are encoded already."""
-        deviances = self.scorer.deviances(rows)
-        recon = deviances.columns.sum(axis=2)
-        contributions = deviances.columns.mean(axis=0)
-        surprise = column_surprise(self.terms.columns, contributions)
-        total = combine(self.terms, recon, deviances.kl)
-        score = add_up(self.terms, total, surprise)
-        asked = score >= self.terms.plain
-        hidden = look(self.scorer, self.terms.columns, rows.take(np.flatnonzero(asked)))
-        score[asked] += masked_surprise(self.terms, hidden)
-        score = lifted(self.terms, score, self.scorer.firsts(rows))
+        found = judge(self.terms, self._first, rows)
+        doubtful = np.flatnonzero(found.score >= self.terms.certain)
+        if self._others is not None and len(doubtful):
+            found = found.joined(doubtful, judge(self.terms, self._others, rows.take(doubtful)))
+        asked = np.flatnonzero(found.score >= self.terms.plain)
+        hidden = np.full(len(rows), -HIDDEN_COST)
+        hidden[asked] = masked_surprise(self.terms, own_deviances(self.scorer, rows.take(asked), self.terms.followed))
+        known = np.maximum(found.score, hidden)
+        score = lifted(self.terms, known, self.scorer.firsts(rows))
         p, estimated = self.calibration.p_values(score)
         return Scores(
             score=score,
-            recon=contributions.sum(axis=1),
-            kl=deviances.kl.mean(axis=0),
+            recon=found.columns.sum(axis=1),
+            kl=found.kl,
             p=p,
             estimated=estimated,
             severity=severity(p),
-            contributions=contributions,
-            surprise=surprise,
-            asked=asked,
-            hidden=hidden,
+            contributions=found.columns,
+            surprise=column_surprise(self.terms.columns, found.columns),
+            views=np.column_stack([found.views, hidden, score - known]),
         )
 
     def sample(self, n: int, given: Mapping[str, object] | None = None, seed: int = 0) -> dict[str, Values]:
@@ -180,15 +184,62 @@ class Detector:
         }
 
 
-def combine(terms: Terms, recon: Floats, kl: Floats) -> Floats:
-    """B (n,) from reconstruction errors and KL (members, n)."""
-    return np.asarray(standardised(terms.center, terms.spread, recon, kl).mean(axis=0))
+class Judged(msgspec.Struct, frozen=True):
+    """What `members` say of n rows, the mean over them: `score`, `kl` (n,), `columns` (n, columns), `views` (n, 4)."""
+
+    members: int
+    score: Floats
+    kl: Floats
+    columns: Floats
+    views: Floats
+
+    def joined(self, rows: NDArray[np.intp], other: "Judged") -> "Judged":
+        """With what other members say of some rows (k,)."""
+        total = self.members + other.members
+
+        def mean(mine: Floats, theirs: Floats) -> Floats:
+            out = mine.copy()
+            out[rows] = (self.members * mine[rows] + other.members * theirs) / total
+            return out
+
+        return Judged(
+            total,
+            mean(self.score, other.score),
+            mean(self.kl, other.kl),
+            mean(self.columns, other.columns),
+            mean(self.views, other.views),
+        )
 
 
-def add_up(terms: Terms, total: Floats, surprise: Floats) -> Floats:
-    """B + U + S (n,) from B (n,) and the columns' surprises (n, columns)."""
-    largest, summed = surprise.max(axis=1), surprise.sum(axis=1)
-    return terms.total.surprise(total) + terms.largest.surprise(largest) + terms.summed.surprise(summed)
+def judge(terms: Terms, scorer: Scorer, rows: Encoded) -> Judged:
+    """What the members of a scorer say of n rows."""
+    found = scorer.deviances(rows)
+    views = views_of(terms, found.columns, found.kl, found.distance)
+    score, kl, columns = views.max(axis=2).mean(axis=0), found.kl.mean(axis=0), found.columns.mean(axis=0)
+    return Judged(len(views), score, kl, columns, np.asarray(views.mean(axis=0)))
+
+
+def views_of(terms: Terms, columns: Floats, kl: Floats, distance: Floats) -> Floats:
+    """Nats of each view, less its cost (members, n, 4).
+
+    Args:
+        terms: their tails.
+        columns: deviances (members, n, columns).
+        kl: KL (members, n).
+        distance: to the nearest component (members, n).
+    """
+    raw = raw_views(terms.kl, terms.columns, columns, kl, distance)
+    nats = [tail.surprise(view) for tail, view in zip(terms.views, raw, strict=True)]
+    return np.asarray(np.stack(nats, axis=-1) - COST)
+
+
+def raw_views(
+    center: Floats, tails: Sequence[Tail], columns: Floats, kl: Floats, distance: Floats
+) -> tuple[Floats, ...]:
+    """The views (members, n) before their tails: total deviance, largest surprise, |z(log KL)|, distance."""
+    worst = np.stack([column_surprise(tails, each).max(axis=1) for each in columns])
+    latent = np.abs(np.log(kl + 1e-12) - center[0]) / center[1]
+    return np.asarray(columns.sum(axis=2)), worst, np.asarray(latent), distance
 
 
 def never_shown(nats: Floats, firsts: NDArray[np.bool_]) -> Floats:
@@ -202,15 +253,6 @@ def lifted(terms: Terms, scores: Floats, firsts: NDArray[np.bool_]) -> Floats:
     return np.where(rare, np.maximum(scores, 0.9 * terms.lift + 0.1 * scores), scores)  # their order stays
 
 
-def masked_surprise(terms: Terms, hidden: Hidden) -> Floats:
-    """M (n,)."""
-    if terms.told is None or terms.followed is None:
-        return np.zeros(len(hidden.own))
-    return terms.told.surprise((column_surprise(terms.masked, hidden.own) * terms.followed).max(axis=1))
-
-
-def standardised(center: Floats, spread: Floats, recon: Floats, kl: Floats) -> Floats:
-    """z(log R) + 0.25 |z(log K)|, of the shape of `recon` and `kl`."""
-    z_recon = (np.log(recon + 1e-12) - center[0]) / spread[0]
-    z_kl = (np.log(kl + 1e-12) - center[1]) / spread[1]
-    return np.asarray(z_recon + KL_WEIGHT * np.abs(z_kl))
+def masked_surprise(terms: Terms, own: Floats) -> Floats:
+    """The largest surprise (n,) of hidden columns that the rest tells, from their deviances (n, columns)."""
+    return terms.told.surprise((column_surprise(terms.masked, own) * terms.followed).max(axis=1)) - HIDDEN_COST

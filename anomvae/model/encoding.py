@@ -25,7 +25,7 @@ Matrix = NDArray[np.float64]
 Part = Literal["value", "hour", "weekday", "month", "era"]
 
 TOP_LEVELS = 40  # units a category takes at most; rarer levels share one
-DISCRETE_LEVELS = 37
+DISCRETE_LEVELS = 12
 DISCRETE_UNITS = 256  # above this the table is more like an image: numbers stay numbers
 CLIP = 1e6  # standard units; keeps every later number finite
 TEN_YEARS = 10 * 365.25 * 86400

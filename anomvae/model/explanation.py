@@ -59,12 +59,8 @@ def repairs(detector: Detector, rows: Encoded, scores: Scores, chosen: NDArray[n
     Returns:
         The gains, and what is expected of each hidden feature (k, features), as in `Hidden.guess`.
     """
-    if scores.asked[chosen].all():
-        place = np.cumsum(scores.asked) - 1
-        left, guess = scores.hidden.left[place[chosen]], scores.hidden.guess[place[chosen]]
-    else:
-        hidden = look(detector.scorer, detector.terms.columns, rows.take(chosen))
-        left, guess = hidden.left, hidden.guess
+    hidden = look(detector.scorer, detector.terms.columns, rows.take(chosen))
+    left, guess = hidden.left, hidden.guess
     return np.maximum(scores.surprise[chosen].sum(axis=1, keepdims=True) - left, 0.0), guess
 
 

@@ -49,7 +49,7 @@ def look(scorer: Scorer, tails: Sequence[Tail], rows: Encoded) -> Hidden:
 def _look(scorer: Scorer, tails: Sequence[Tail], rows: Encoded) -> Hidden:
     columns, n = len(scorer.encoding.columns), len(rows)
     hidden, whole = joined(Encoded, [hide(scorer, rows, j) for j in range(columns)]), joined(Encoded, [rows] * columns)
-    deviances, outputs = np.zeros((len(hidden), columns)), np.zeros((len(hidden), scorer.encoding.width))
+    deviances, outputs = np.zeros((len(hidden), columns)), np.zeros((len(hidden), scorer.vae.outputs))
     for at, found, _ in scorer.vae.blocks(np.hstack([hidden.x, hidden.hidden]), BLOCK):
         outputs[at] = found.mean(axis=0)
         deviances[at] = scorer.by_column(scorer.judge(whole.take(at), found)).mean(axis=0)
@@ -57,7 +57,26 @@ def _look(scorer: Scorer, tails: Sequence[Tail], rows: Encoded) -> Hidden:
     own = deviances.reshape(columns, n, columns)[each, :, each].T
     surprise = column_surprise(tails, deviances).reshape(columns, n, columns)
     surprise[each, :, each] = 0.0
-    return Hidden(own, surprise.sum(axis=2).T, _guesses(scorer, outputs.reshape(columns, n, scorer.encoding.width)))
+    return Hidden(own, surprise.sum(axis=2).T, _guesses(scorer, outputs.reshape(columns, n, scorer.vae.outputs)))
+
+
+def own_deviances(scorer: Scorer, rows: Encoded, columns: Floats) -> Floats:
+    """Deviance of every chosen column when it is hidden, mean over the members (n, columns), 0 for the others.
+
+    Args:
+        scorer: the members.
+        rows: n encoded rows.
+        columns: (columns,): 1 where a column is to be hidden.
+    """
+    out = np.zeros((len(rows), len(scorer.encoding.columns)))
+    if not len(rows):
+        return out
+    for column in np.flatnonzero(columns):
+        hidden = hide(scorer, rows, int(column))
+        for at, outputs, _ in scorer.vae.blocks(np.hstack([hidden.x, hidden.hidden]), BLOCK):
+            found = scorer.by_column(scorer.judge(rows.take(at), outputs))
+            out[at, column] = found[:, :, column].mean(axis=0)
+    return out
 
 
 def hide(scorer: Scorer, rows: Encoded, column: int) -> Encoded:
@@ -77,7 +96,7 @@ def features_of(scorer: Scorer, column: int) -> list[tuple[int, Feature, int]]:
 
 
 def _guesses(scorer: Scorer, outputs: Floats) -> Floats:
-    """Expected number or likeliest level (n, features) from outputs (columns, n, width) with that column hidden."""
+    """Expected number or likeliest level (n, features) from outputs (columns, n, outputs) with that column hidden."""
     guess = np.zeros((outputs.shape[1], len(scorer.encoding.features)))
     for column in range(len(outputs)):
         for j, feature, at in features_of(scorer, column):

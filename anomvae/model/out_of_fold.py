@@ -11,30 +11,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anomvae.model.calibration import Tail, column_surprise, effective_rows, fit_calibration, fit_tail
-from anomvae.model.detector import Detector, Terms, add_up, lifted, masked_surprise, never_shown, standardised
+from anomvae.model.detector import VIEWS, Detector, Terms, lifted, masked_surprise, never_shown, raw_views, views_of
 from anomvae.model.encoding import Encoded
-from anomvae.model.masking import Hidden, joined, look
+from anomvae.model.masking import Hidden, joined, look, own_deviances
 from anomvae.model.schema import Schema
 from anomvae.model.scoring import Floats, Scorer, fit_novelty
 
 RARE = 0.005  # share of the out-of-fold rows with what training never showed up to which that lifts a row
-PLAIN = 0.98  # share of the out-of-fold rows that are plainly normal: M is not asked for
+CERTAIN = 0.5  # share of the out-of-fold rows for which one member is enough
+PLAIN = 0.95  # share of the out-of-fold rows that are plainly normal: no column is hidden
 ASKED_CELLS = 60_000  # rows times columns that the tails of hidden columns are fitted to,
 ASKED_ROWS = 400  # and no less than so many rows
 FOLLOWED = 0.5  # share of a number's deviation that the rest of the row explains, for M to ask
 TOLD = 0.2  # share of a category's entropy
-LEAST = 500  # rows, for M to ask at all
 
 
 class OutOfFold(msgspec.Struct, frozen=True):
     """Training rows judged by the member that did not see them.
 
-    `columns` (n, columns): deviances; `kl` (n,); `firsts` (2, n, features): what that member never saw; `novelty`
-    (features,): what a value never seen costs.
+    `columns` (n, columns): deviances; `kl`, `distance` (n,); `firsts` (2, n, features): what that member never saw;
+    `novelty` (features,): what a value never seen costs.
     """
 
     columns: Floats
     kl: Floats
+    distance: Floats
     firsts: NDArray[np.bool_]
     novelty: Floats
 
@@ -42,17 +43,18 @@ class OutOfFold(msgspec.Struct, frozen=True):
 def judge_out_of_fold(scorer: Scorer, rows: Encoded, folds: NDArray[np.intp]) -> OutOfFold:
     """Deviances of the training rows (n), each under the member that left its fold out."""
     count = len(scorer.encoding.features)
-    features, kl = np.zeros((len(rows), count)), np.zeros(len(rows))
+    features, kl, distance = np.zeros((len(rows), count)), np.zeros(len(rows)), np.zeros(len(rows))
     firsts = np.zeros((2, len(rows), count), dtype=bool)
     for m in range(scorer.vae.members):
         left_out = np.flatnonzero(folds == m)
         member, held = scorer.member(m), rows.take(left_out)
         dev, member_kl = member.features(held)
         features[left_out], kl[left_out] = dev[0], member_kl[0]
+        distance[left_out] = member.density.distance(scorer.encoding, held)[0]
         firsts[:, left_out] = member.firsts(held)[0]
     novelty = fit_novelty(features)
     known = np.where(np.isnan(features), novelty, features)
-    return OutOfFold(scorer.by_column(known), kl, firsts, novelty)
+    return OutOfFold(scorer.by_column(known), kl, distance, firsts, novelty)
 
 
 def calibrate(
@@ -77,26 +79,27 @@ def calibrate(
         alpha: the accepted false-alarm rate.
     """
     scorer.novelty = judged.novelty
-    terms, scores = _unmasked(judged)
-    n = len(scores)
+    n = len(rows)
+    kl, columns, views = _fit_views(judged)
     sample = max(ASKED_CELLS // len(scorer.encoding.columns), ASKED_ROWS)
     even = np.unique(np.linspace(0, n - 1, sample).round().astype(np.intp))
-    seen = look_out_of_fold(scorer, terms.columns, rows, folds, even)
+    seen = look_out_of_fold(scorer, columns, rows, folds, even)
     masked = tuple(fit_tail(seen.own[:, j]) for j in range(seen.own.shape[1]))
     followed = follows(scorer, rows.take(even), seen)
+    told = fit_tail((column_surprise(masked, seen.own) * followed).max(axis=1), max(int(followed.sum()), 1))
+    firsts = np.log((n + 1) / (judged.firsts.sum(axis=1) + 1))
+    terms = Terms(kl, columns, views, firsts, masked, followed, told)
+    scores = first_score(terms, judged)
     terms = msgspec.structs.replace(
-        terms,
-        plain=float(np.quantile(scores, PLAIN)),
-        masked=masked,
-        followed=followed,
-        told=fit_tail((column_surprise(masked, seen.own) * followed).max(axis=1)),
+        terms, certain=float(np.quantile(scores, CERTAIN)), plain=float(np.quantile(scores, PLAIN))
     )
     asked = np.flatnonzero(scores >= terms.plain)
-    scores[asked] += masked_surprise(terms, look_out_of_fold(scorer, terms.columns, rows, folds, asked))
+    scores[asked] = np.maximum(scores[asked], _masked_out_of_fold(terms, scorer, rows, folds, asked))
     news = np.sort(never_shown(terms.firsts, judged.firsts[None]))
-    terms = msgspec.structs.replace(
-        terms, usual=float(news[-1 - int(RARE * n)]), lift=float(np.quantile(scores, 1 - RARE))
-    )
+    if n >= 1 / RARE:  # fewer rows cannot tell that anything is as rare
+        terms = msgspec.structs.replace(
+            terms, usual=float(news[-1 - int(RARE * n)]), lift=float(np.quantile(scores, 1 - RARE))
+        )
     scores = lifted(terms, scores, judged.firsts[None])
     flagged = scores >= np.quantile(scores, 1 - max(alpha, 10 / n))
     detector = Detector(schema, scorer, terms, fit_calibration(scores, effective_rows(flagged, blocks), alpha))
@@ -104,18 +107,31 @@ def calibrate(
     return detector
 
 
-def _unmasked(judged: OutOfFold) -> tuple[Terms, Floats]:
-    """All but M: the terms, and their sum for every training row."""
-    recon = judged.columns.sum(axis=1)
-    logs = np.log(np.stack([recon, judged.kl]) + 1e-12)
-    center, spread = np.median(logs, axis=1), np.maximum(logs.std(axis=1), 1e-3)
-    tails = tuple(fit_tail(judged.columns[:, j]) for j in range(judged.columns.shape[1]))
-    total = standardised(center, spread, recon, judged.kl)
-    surprise = column_surprise(tails, judged.columns)
-    largest, summed = fit_tail(surprise.max(axis=1)), fit_tail(surprise.sum(axis=1))
-    firsts = np.log((len(recon) + 1) / (judged.firsts.sum(axis=1) + 1))
-    terms = Terms(center, spread, tails, fit_tail(total), largest, summed, firsts)
-    return terms, add_up(terms, total, surprise)
+def _fit_views(judged: OutOfFold) -> tuple[Floats, tuple[Tail, ...], tuple[Tail, ...]]:
+    """Median and spread of log KL, the tails of the columns, and those of the views."""
+    log = np.log(judged.kl + 1e-12)
+    kl = np.array([np.median(log), max(float(log.std()), 1e-3)])
+    columns = tuple(fit_tail(judged.columns[:, j]) for j in range(judged.columns.shape[1]))
+    raw = raw_views(kl, columns, judged.columns[None], judged.kl[None], judged.distance[None])
+    of = dict.fromkeys(VIEWS, 1) | {"worst": len(columns)}
+    return kl, columns, tuple(fit_tail(view[0], of[name]) for name, view in zip(VIEWS, raw, strict=True))
+
+
+def first_score(terms: Terms, judged: OutOfFold) -> Floats:
+    """The score of training rows (n,) out of fold, before columns are hidden."""
+    found = views_of(terms, judged.columns[None], judged.kl[None], judged.distance[None])
+    return np.asarray(found.max(axis=2)[0])
+
+
+def _masked_out_of_fold(
+    terms: Terms, scorer: Scorer, rows: Encoded, folds: NDArray[np.intp], chosen: NDArray[np.intp]
+) -> Floats:
+    out = np.zeros(len(chosen))
+    for m in range(scorer.vae.members):
+        mine = np.flatnonzero(folds[chosen] == m)
+        own = own_deviances(scorer.member(m), rows.take(chosen[mine]), terms.followed)
+        out[mine] = masked_surprise(terms, own) if len(mine) else 0.0
+    return out
 
 
 def look_out_of_fold(
@@ -132,7 +148,7 @@ def follows(scorer: Scorer, rows: Encoded, hidden: Hidden) -> Floats:
     """1 for every column (columns,) that the rest of a row tells well, 0 for the others.
 
     For numbers the share of the squared deviation from the median that goes, in medians; for categories the share of
-    their entropy. Fewer than 500 rows tell too little of how surprising a hidden column may be.
+    their entropy.
     """
     out = np.zeros(len(scorer.encoding.columns))
     for j, (feature, at) in enumerate(zip(scorer.encoding.features, scorer.encoding.offsets(), strict=True)):
@@ -148,7 +164,7 @@ def follows(scorer: Scorer, rows: Encoded, hidden: Hidden) -> Floats:
             entropy = -np.sum(chance * np.log(np.maximum(chance, 1e-12)))
             share = 1 - hidden.own[present, scorer.encoding.columns.index(feature.column)].mean() / max(entropy, 1e-12)
         out[scorer.encoding.columns.index(feature.column)] = share >= (FOLLOWED if feature.numeric else TOLD)
-    return out if len(rows) >= LEAST else np.zeros_like(out)
+    return out
 
 
 def fit_intervals(scorer: Scorer, rows: Encoded, hidden: Hidden) -> Floats:

@@ -1,25 +1,28 @@
-"""Reconstruction error and KL per row, and the contribution of every original column.
+"""Reconstruction error, KL and distance per row, and the contribution of every original column.
 
-A column's deviance is its negative log-likelihood, shifted to be non-negative: squared residual in units of
-the learned sigma, halved, for numbers; -log p for categories and for "is missing". A value or a gap that a
-member never saw in training costs more than anything that it saw there: `novelty`.
+A column's deviance is its negative log-likelihood, shifted to be non-negative: for numbers the squared residual in
+units of the sigma that the row lets expect, halved, and the log of that sigma over its floor; -log p for categories
+and for "is missing". A value or a gap that a member never saw in training costs more than anything that it saw
+there: `novelty`.
 """
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from anomvae.model.density import Density
 from anomvae.model.encoding import Encoded, Encoding
-from anomvae.model.vae import VAE
+from anomvae.model.vae import SIGMA_FLOOR, VAE, sigma_of
 
 Floats = NDArray[np.float64]
 
 
 class Deviances(msgspec.Struct, frozen=True):
-    """`columns` (members, n, columns): deviances. `kl` (members, n): KL in nats."""
+    """`columns` (members, n, columns): deviances. `kl`, `distance` (members, n): in nats."""
 
     columns: Floats
     kl: Floats
+    distance: Floats
 
 
 class Scorer:
@@ -28,12 +31,15 @@ class Scorer:
     Args:
         encoding: the fitted encoding.
         vae: the members.
+        density: their mixtures.
         seen: (members, width): true where a member's training rows had this level, or this gap.
         novelty: (features,): the deviance of a value never seen; NaN while it is being fitted.
     """
 
-    def __init__(self, encoding: Encoding, vae: VAE, seen: NDArray[np.bool_], novelty: Floats | None = None) -> None:
-        self.encoding, self.vae, self.seen = encoding, vae, seen
+    def __init__(
+        self, encoding: Encoding, vae: VAE, density: Density, seen: NDArray[np.bool_], novelty: Floats | None = None
+    ) -> None:
+        self.encoding, self.vae, self.density, self.seen = encoding, vae, density, seen
         features = encoding.features
         self.novelty = np.full(len(features), np.nan) if novelty is None else novelty
         self._at = encoding.offsets()
@@ -41,14 +47,19 @@ class Scorer:
         self._units = np.array([self._at[j] for j in self._numbers], dtype=np.intp)
         self._owner = encoding.owner()
 
+    def pick(self, members: slice) -> "Scorer":
+        """Some of the members alone."""
+        parts = self.vae.pick(members), self.density.pick(members), self.seen[members]
+        return Scorer(self.encoding, *parts, self.novelty)
+
     def member(self, m: int) -> "Scorer":
         """One member alone."""
-        return Scorer(self.encoding, self.vae.member(m), self.seen[m : m + 1], self.novelty)
+        return self.pick(slice(m, m + 1))
 
     def deviances(self, rows: Encoded) -> Deviances:
         """Deviance of every original column and KL, for each member."""
         features, kl = self.features(rows)
-        return Deviances(self.by_column(features), kl)
+        return Deviances(self.by_column(features), kl, self.density.distance(self.encoding, rows))
 
     def by_column(self, features: Floats) -> Floats:
         """Sum the features (..., features) of each original column (..., columns)."""
@@ -69,12 +80,13 @@ class Scorer:
         return out[:, :n], kl[:, :n]
 
     def judge(self, rows: Encoded, outputs: Floats) -> Floats:
-        """Deviance of every feature (members, n, features), given the outputs (members, n, width) for these rows."""
+        """Deviance of every feature (members, n, features), given the outputs (members, n, outputs) for these rows."""
         members, n = outputs.shape[:2]
         dev = np.zeros((members, n, len(self.encoding.features)))
-        sigma = self.vae.arrays["sigma"][:, None, self._numbers].astype(np.float64)
+        sigma = sigma_of(outputs[:, :, self.encoding.width :])
         residual = (rows.x[:, self._units] - outputs[:, :, self._units]) / sigma
-        dev[:, :, self._numbers] = np.where(rows.gap[:, self._numbers], 0.0, 0.5 * residual**2)
+        cost = 0.5 * residual**2 + np.log(sigma / SIGMA_FLOOR)
+        dev[:, :, self._numbers] = np.where(rows.gap[:, self._numbers], 0.0, cost)
         for j, feature in enumerate(self.encoding.features):
             at = self._at[j]
             if not feature.numeric:

@@ -10,10 +10,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from anomvae.model.calibration import Calibration, column_surprise, fit_calibration
-from anomvae.model.detector import Detector, add_up, combine
+from anomvae.model.calibration import Calibration, fit_calibration
+from anomvae.model.detector import Detector, judge
 from anomvae.model.encoding import Encoded
-from anomvae.model.out_of_fold import OutOfFold
+from anomvae.model.out_of_fold import OutOfFold, first_score
 from anomvae.model.scoring import Floats
 
 Bools = NDArray[np.bool_]
@@ -35,19 +35,13 @@ class Suspects(msgspec.Struct, frozen=True):
 
 
 def unmasked_out_of_fold(detector: Detector, judged: OutOfFold) -> Floats:
-    """B + U + S, the part of the score that every row has, of training rows (n,), out of fold."""
-    return _unmasked(detector, judged.columns[None], judged.kl[None])
+    """The score before columns are hidden, of training rows (n,), out of fold."""
+    return first_score(detector.terms, judged)
 
 
 def unmasked(detector: Detector, rows: Encoded) -> Floats:
-    """B + U + S of other rows (n,)."""
-    deviances = detector.scorer.deviances(rows)
-    return _unmasked(detector, deviances.columns, deviances.kl)
-
-
-def _unmasked(detector: Detector, columns: Floats, kl: Floats) -> Floats:
-    total = combine(detector.terms, columns.sum(axis=2), kl)
-    return add_up(detector.terms, total, column_surprise(detector.terms.columns, columns.mean(axis=0)))
+    """The score before columns are hidden, of other rows (n,)."""
+    return judge(detector.terms, detector.scorer, rows).score
 
 
 def most_anomalous(scores: Floats, share: float) -> Bools:

@@ -2,10 +2,11 @@
 
     value path | mask bits -> hidden layers -> (mu, logvar) -> hidden layers, mirrored -> value path
 
-The decoder reads mu, nothing is sampled (Kingma & Welling, arXiv 1312.6114). Rows run in float64 through
-padded blocks of one shape, as columns of each matrix product: so every row meets the same kernel in the same
-order, and its numbers are the same bits whatever stands beside it. Single precision does not keep this: the
-kernels of common processors treat rows of one block differently (docs/decisions.md, 7).
+The decoder ends in the value path and, for every number, a standard deviation that depends on the row. It reads
+mu, nothing is sampled (Kingma & Welling, arXiv 1312.6114). Rows run in float64 through padded blocks of one shape,
+as columns of each matrix product: so every row meets the same kernel in the same order, and its numbers are the
+same bits whatever stands beside it. Single precision does not keep this: the kernels of common processors treat
+rows of one block differently (docs/decisions.md, 7).
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,14 +15,23 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from anomvae.model.encoding import Encoding
+
 Floats = NDArray[np.float64]
 Arrays = Mapping[str, NDArray[np.float32]]
 
+SIGMA_FLOOR = 0.05  # of a number's scale; one that is reconstructed better than this stops mattering
+UNIT = 0.5413  # softplus of it is 1: where an untrained spread starts
 BLOCK = 256  # rows of one matrix product; the last block is padded
 
 
-def layer_shapes(inputs: int, hidden: tuple[int, ...], latent: int, outputs: int) -> dict[str, tuple[int, int]]:
-    """Name and shape (in, out) of every weight matrix of one member, in order of use."""
+def layer_shapes(encoding: Encoding, hidden: tuple[int, ...], latent: int) -> dict[str, tuple[int, int]]:
+    """Name and shape (in, out) of every weight matrix of one member, in order of use.
+
+    The output has one unit more for every number: its spread.
+    """
+    numbers = sum(feature.numeric for feature in encoding.features)
+    inputs, outputs = encoding.width + len(encoding.features), encoding.width + numbers
     encoder = [inputs, *hidden]
     decoder = [latent, *reversed(hidden)]
     shapes = {f"encoder.{i}": (a, b) for i, (a, b) in enumerate(pairwise(encoder))}
@@ -35,23 +45,20 @@ class VAE:
 
     Args:
         arrays: `<layer>.weight` (members, in, out), `<layer>.bias` (members, 1, out) for every layer of
-            `layer_shapes`, and `sigma` (members, features): the learned standard deviation of each
-            numeric feature.
+            `layer_shapes`.
         hidden: units of the encoder's hidden layers.
     """
 
     def __init__(self, arrays: Arrays, hidden: tuple[int, ...]) -> None:
         self.arrays, self.hidden = dict(arrays), hidden
-        self._layers = {
-            name: array.astype(np.float64).transpose(0, 2, 1) for name, array in self.arrays.items() if array.ndim == 3
-        }
+        self._layers = {name: array.astype(np.float64).transpose(0, 2, 1) for name, array in self.arrays.items()}
         self.members, self.inputs, _ = arrays["encoder.0.weight"].shape if hidden else arrays["mu.weight"].shape
         self.latent = arrays["mu.weight"].shape[2]
         self.outputs = arrays["output.weight"].shape[2]
 
-    def member(self, m: int) -> "VAE":
-        """One member alone."""
-        return VAE({name: array[m : m + 1] for name, array in self.arrays.items()}, self.hidden)
+    def pick(self, members: slice) -> "VAE":
+        """Some of the members alone."""
+        return VAE({name: array[members] for name, array in self.arrays.items()}, self.hidden)
 
     def posterior(self, x: Floats) -> tuple[Floats, Floats]:
         """Mu and logvar of q(z given x), each (members, n, latent), for x of shape (n, inputs)."""
@@ -59,7 +66,7 @@ class VAE:
         return self._linear("mu", state), np.clip(self._linear("logvar", state), -20.0, 20.0)
 
     def decode(self, z: Floats) -> Floats:
-        """Outputs of the value path (members, n, outputs): means of numbers, logits of the rest."""
+        """Outputs (members, outputs, n): means of numbers, logits of the rest; then the raw spreads."""
         return self._linear("output", self._through("decoder", z))
 
     def blocks(self, x: NDArray[np.float64], size: int = BLOCK) -> Iterator[tuple[slice, Floats, Floats]]:
@@ -88,6 +95,11 @@ class VAE:
 
     def _linear(self, layer: str, state: Floats) -> Floats:
         return np.asarray(self._layers[f"{layer}.weight"] @ state + self._layers[f"{layer}.bias"])
+
+
+def sigma_of(spread: Floats) -> Floats:
+    """Standard deviations from raw spreads, of the same shape."""
+    return np.asarray(SIGMA_FLOOR + np.logaddexp(0.0, spread + UNIT))
 
 
 def kl_divergence(mu: Floats, logvar: Floats) -> Floats:

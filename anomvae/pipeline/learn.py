@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anomvae.errors import DataError
+from anomvae.model.density import fit_density
 from anomvae.model.detector import Detector
 from anomvae.model.encoding import Encoded, Encoding, encode, fit_encoding
 from anomvae.model.folds import Dependence, block_ids, deal, dependence, training_pools
@@ -110,7 +111,8 @@ def _learn(
     recipe = _recipe(settings, encoding, n, choose_device(settings.device))
     pools = training_pools(dealt, 1 if folds == "random" else found.length)
     trained = train(encoding, rows, pools, recipe, progress)
-    scorer = Scorer(encoding, VAE(trained.arrays, recipe.hidden), trained.seen)
+    density = fit_density(encoding, rows, pools, np.random.default_rng(settings.seed))
+    scorer = Scorer(encoding, VAE(trained.arrays, recipe.hidden), density, trained.seen)
     judged = judge_out_of_fold(scorer, rows, dealt)
     detector = calibrate(schema, scorer, rows, dealt, judged, blocks=blocks, alpha=settings.alpha)
     suspects = _judge(detector, judged, every, left_out) if left_out.any() else None
@@ -185,9 +187,8 @@ def _recipe(settings: FitSettings, encoding: Encoding, n: int, device: str) -> "
 
 
 def planned_steps(n: int) -> int:
-    """Steps for n rows: 300 rows need 400, 1,125 need 1,500, then as their square root up to 5,000."""
-    few, many = 400 * n / 300, 1500 * (n / 1125) ** 0.5
-    return int(np.clip(min(few, many), 200, 5000))
+    """Steps for n rows: 300 rows need 400, and 1,125 or more 1,500."""
+    return int(np.clip(400 * n / 300, 200, 1500))
 
 
 def latents_used(vae: VAE, rows: Encoded) -> int:

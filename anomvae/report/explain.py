@@ -48,15 +48,17 @@ def _latent(row: ExplainedRow) -> str:
 
 
 def _terms(row: ExplainedRow) -> str:
-    terms, kl = row.terms, row.latent.nats
-    parts = [
-        f"{terms.total:.2f} whole row (KL {kl:+.2f})",
-        f"{terms.largest:.2f} worst column",
-        f"{terms.summed:.2f} columns alike",
-        f"{terms.masked:.2f} hidden columns",
-    ]
-    never = [f"{terms.unseen:.2f} never seen in training"] if terms.unseen > 0.005 else []
-    return f"{row.score:.2f} = {' + '.join([*parts, *never])}"
+    terms = row.terms
+    views = {
+        "whole row": terms.whole,
+        "worst column": terms.worst,
+        "latent": terms.latent,
+        "place": terms.place,
+        "hidden columns": terms.hidden,
+    }
+    told = ", ".join(f"{name} {max(nats, 0.0):.2f}" for name, nats in sorted(views.items(), key=lambda item: -item[1]))
+    never = f"; {terms.unseen:.2f} more for what training never showed" if terms.unseen > 0.005 else ""
+    return f"the largest counts: {told}{never}"
 
 
 def _table(columns: tuple[ColumnPart, ...]) -> Table:

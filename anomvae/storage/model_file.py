@@ -17,7 +17,8 @@ import numpy as np
 from anomvae import disk
 from anomvae.errors import DataError, ModelError
 from anomvae.model.calibration import Calibration, Tail
-from anomvae.model.detector import About, Detector, Terms
+from anomvae.model.density import Density, term_count
+from anomvae.model.detector import VIEWS, About, Detector, Terms
 from anomvae.model.encoding import Encoding
 from anomvae.model.schema import Schema
 from anomvae.model.scoring import Scorer
@@ -25,8 +26,7 @@ from anomvae.model.vae import VAE, layer_shapes
 from anomvae.storage import generator_part
 from anomvae.storage.generator_part import GeneratorDocument, Layout, Tensors
 
-FORMAT = 3  # 1: without the generator's part; 2: without the score's masked term and what training never showed
-MASKED = 3  # the first format whose score has these
+FORMAT = 4  # 1 to 3 had another score
 MAX_HEADER = 1 << 20
 MAX_FILE = 1 << 31
 KEY = "anomvae"
@@ -49,6 +49,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     hidden: tuple[int, ...]
     latent: int
     members: int
+    components: int
     knots: int
     rows: int
     alpha: float
@@ -115,7 +116,6 @@ def _open(data: bytes, name: str) -> Detector:
     if not all(np.isfinite(tensor).all() for tensor in tensors.values()):
         raise ModelError("holds numbers that are not finite; make the model again with 'anomvae fit'.")
     detector = _assemble(document, tensors)
-    detector.file_format = document.format
     detector.model_id = hashlib.sha256(data).hexdigest()
     return detector
 
@@ -170,7 +170,9 @@ def parse(header: dict[str, Any]) -> Document:
         text = header["__metadata__"][KEY]
         version = msgspec.json.decode(text, type=dict[str, Any]).get("format")
         if isinstance(version, int) and version > FORMAT:
-            raise ModelError(f"has format {version}, this anomvae reads up to {FORMAT}; upgrade anomvae.")
+            raise ModelError(f"has format {version}, this anomvae reads format {FORMAT}; upgrade anomvae.")
+        if isinstance(version, int) and version < FORMAT:
+            raise ModelError(f"has format {version}, an older score's; make it again with 'anomvae fit'.")
         return msgspec.json.decode(text, type=Document)
     except (KeyError, TypeError, msgspec.DecodeError, RecursionError) as error:
         raise ModelError(f"is not a valid anomvae model ({error}).") from error
@@ -186,52 +188,39 @@ def _check_layout(header: dict[str, Any], layout: Layout) -> None:
 def _layout(document: Document) -> Layout:
     """Type and shape of every tensor that this document needs."""
     width, features = document.encoding.width, len(document.encoding.features)
-    tails = _count_tails(document)
-    members = document.members
-    shapes = layer_shapes(width + features, document.hidden, document.latent, width)
+    columns, members = len(document.encoding.columns), document.members
+    tails = 2 * columns + len(VIEWS) + 1
+    shapes = layer_shapes(document.encoding, document.hidden, document.latent)
     made = generator_part.layout(document.generator) if document.generator else {}
     layout: Layout = {f"net.{k}.weight": ("F32", (members, *shape)) for k, shape in shapes.items()}
     layout |= {f"net.{k}.bias": ("F32", (members, 1, shape[1])) for k, shape in shapes.items()}
     return (
         layout
         | made
-        | (_since_masked(document, tails) if document.format >= MASKED else {})
         | {
-            "net.sigma": ("F32", (members, features)),
             "seen": ("U8", (members, width)),
             "novelty": ("F64", (features,)),
             "intervals": ("F64", (features, 2)),
-            "terms.center": ("F64", (2,)),
-            "terms.spread": ("F64", (2,)),
+            "density.weight": ("F32", (members, document.components, term_count(document.encoding))),
+            "density.bias": ("F32", (members, document.components, 1)),
+            "terms.kl": ("F64", (2,)),
+            "terms.firsts": ("F64", (2, features)),
+            "terms.followed": ("F64", (columns,)),
+            "terms.levels": ("F64", (4,)),
             "tails.bounds": ("I64", (tails + 1,)),
             "tails.knots": ("F64", (document.knots,)),
             "tails.nats": ("F64", (document.knots,)),
             "tails.scale": ("F64", (tails,)),
             "tails.shape": ("F64", (tails,)),
+            "tails.limit": ("F64", (tails,)),
             "calibration.scores": ("F64", (document.rows,)),
         }
     )
 
 
-def _since_masked(document: Document, tails: int) -> Layout:
-    return {
-        "terms.firsts": ("F64", (2, len(document.encoding.features))),
-        "terms.followed": ("F64", (len(document.encoding.columns),)),
-        "terms.levels": ("F64", (3,)),
-        "tails.limit": ("F64", (tails,)),
-    }
-
-
-def _count_tails(document: Document) -> int:
-    columns = len(document.encoding.columns)
-    return 2 * columns + 4 if document.format >= MASKED else columns + 3
-
-
 def _tensors(detector: Detector) -> Tensors:
     scorer, terms = detector.scorer, detector.terms
-    if terms.told is None or terms.followed is None:
-        raise ModelError("comes from an older anomvae and cannot be saved again; fit it again.")
-    tails = [*terms.columns, terms.total, terms.largest, terms.summed, *terms.masked, terms.told]
+    tails = [*terms.columns, *terms.views, *terms.masked, terms.told]
     made = generator_part.tensors(detector.generator) if detector.generator else {}
     return (
         {f"net.{name}": array for name, array in scorer.vae.arrays.items()}
@@ -240,11 +229,12 @@ def _tensors(detector: Detector) -> Tensors:
             "seen": scorer.seen.astype(np.uint8),
             "novelty": scorer.novelty,
             "intervals": detector.intervals,
-            "terms.center": terms.center,
-            "terms.spread": terms.spread,
+            "density.weight": scorer.density.weight,
+            "density.bias": scorer.density.bias,
+            "terms.kl": terms.kl,
             "terms.firsts": terms.firsts,
             "terms.followed": terms.followed,
-            "terms.levels": np.array([terms.plain, terms.lift, terms.usual]),
+            "terms.levels": np.array([terms.usual, terms.lift, terms.certain, terms.plain]),
             "tails.bounds": np.cumsum([0, *(len(tail.knots) for tail in tails)]).astype(np.int64),
             "tails.knots": np.concatenate([tail.knots for tail in tails]),
             "tails.nats": np.concatenate([tail.nats for tail in tails]),
@@ -268,6 +258,7 @@ def _document(detector: Detector, tensors: Tensors) -> Document:
         hidden=vae.hidden,
         latent=vae.latent,
         members=vae.members,
+        components=detector.scorer.density.weight.shape[1],
         knots=len(tensors["tails.knots"]),
         rows=len(calibration.scores),
         alpha=calibration.alpha,
@@ -282,7 +273,8 @@ def _document(detector: Detector, tensors: Tensors) -> Document:
 
 def _assemble(document: Document, tensors: Tensors) -> Detector:
     vae = VAE({k[4:]: v for k, v in tensors.items() if k.startswith("net.")}, document.hidden)
-    scorer = Scorer(document.encoding, vae, tensors["seen"] != 0, tensors["novelty"])
+    density = Density(tensors["density.weight"], tensors["density.bias"])
+    scorer = Scorer(document.encoding, vae, density, tensors["seen"] != 0, tensors["novelty"])
     terms = _terms(document, tensors)
     calibration = Calibration(
         tensors["calibration.scores"],
@@ -301,29 +293,21 @@ def _assemble(document: Document, tensors: Tensors) -> Detector:
 
 
 def _terms(document: Document, tensors: Tensors) -> Terms:
-    tails, count = _tails(tensors), len(document.encoding.columns)
-    total, largest, summed = tails[count : count + 3]
-    first = Terms(
-        center=tensors["terms.center"],
-        spread=tensors["terms.spread"],
-        columns=tuple(tails[:count]),
-        total=total,
-        largest=largest,
-        summed=summed,
-        firsts=np.zeros((2, len(document.encoding.features))),
-    )
-    if document.format < MASKED:
-        return first
-    plain, lift, usual = tensors["terms.levels"].tolist()
-    return msgspec.structs.replace(
-        first,
+    tails, columns = _tails(tensors), len(document.encoding.columns)
+    masked = columns + len(VIEWS)
+    usual, lift, certain, plain = tensors["terms.levels"].tolist()
+    return Terms(
+        kl=tensors["terms.kl"],
+        columns=tuple(tails[:columns]),
+        views=tuple(tails[columns:masked]),
         firsts=tensors["terms.firsts"],
-        usual=usual,
-        lift=lift,
-        plain=plain,
-        masked=tuple(tails[count + 3 : -1]),
+        masked=tuple(tails[masked:-1]),
         followed=tensors["terms.followed"],
         told=tails[-1],
+        usual=usual,
+        lift=lift,
+        certain=certain,
+        plain=plain,
     )
 
 
@@ -331,8 +315,7 @@ def _tails(tensors: Tensors) -> list[Tail]:
     bounds, knots, nats = tensors["tails.bounds"], tensors["tails.knots"], tensors["tails.nats"]
     if bounds[0] != 0 or bounds[-1] != len(knots) or np.any(np.diff(bounds) < 1):
         raise ModelError("is corrupt: the tails' bounds do not fit.")
-    same = np.full(len(bounds) - 1, np.log(len(tensors["calibration.scores"]) + 1))
-    numbers = zip(tensors["tails.scale"], tensors["tails.shape"], tensors.get("tails.limit", same), strict=True)
+    numbers = zip(tensors["tails.scale"], tensors["tails.shape"], tensors["tails.limit"], strict=True)
     return [
         Tail(knots[a:b], nats[a:b], float(scale), float(shape), float(limit))
         for a, b, (scale, shape, limit) in zip(bounds, bounds[1:], numbers, strict=False)

@@ -7,9 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from anomvae.model.encoding import Encoding
-from anomvae.model.vae import layer_shapes
-
-SIGMA_FLOOR = 0.05  # of a column's scale; a column reconstructed better than this stops mattering
+from anomvae.model.vae import SIGMA_FLOOR, UNIT, layer_shapes
 
 
 class Network(nn.Module):
@@ -22,9 +20,8 @@ class Network(nn.Module):
         self, encoding: Encoding, hidden: tuple[int, ...], latent: int, members: int, rng: torch.Generator
     ) -> None:
         super().__init__()
-        features = encoding.features
         self.hidden = hidden
-        self.shapes = layer_shapes(encoding.width + len(features), hidden, latent, encoding.width)
+        self.shapes = layer_shapes(encoding, hidden, latent)
         self.weights = nn.ParameterDict()
         for name, (inputs, outputs) in self.shapes.items():
             bound = 1 / math.sqrt(inputs)
@@ -32,12 +29,12 @@ class Network(nn.Module):
             bias = torch.empty(members, 1, outputs).uniform_(-bound, bound, generator=rng)
             self.weights[f"{_key(name)}_weight"] = nn.Parameter(weight)
             self.weights[f"{_key(name)}_bias"] = nn.Parameter(bias)
-        self.log_sigma = nn.Parameter(torch.zeros(members, len(features)))
         self._lay_out(encoding)
 
     def _lay_out(self, encoding: Encoding) -> None:
         """Where on the value path numbers, categories and gap bits stand."""
         at = encoding.offsets()
+        self.width = encoding.width
         features = list(enumerate(encoding.features))
         self.number_feature = torch.tensor([j for j, f in features if f.numeric], dtype=torch.long)
         self.number_unit = torch.tensor([at[j] for j, f in features if f.numeric], dtype=torch.long)
@@ -45,17 +42,13 @@ class Network(nn.Module):
         self.gap_feature = torch.tensor([j for j, f in features if f.gaps], dtype=torch.long)
         self.gap_unit = torch.tensor([at[j] + f.units for j, f in features if f.gaps], dtype=torch.long)
 
-    def sigma(self) -> Tensor:
-        """Learned standard deviation of each numeric feature (members, features)."""
-        return SIGMA_FLOOR + self.log_sigma.exp()
-
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """mu, logvar (members, batch, latent)."""
         state = self._through("encoder", x)
         return self._linear("mu", state), self._linear("logvar", state).clamp(-20.0, 20.0)
 
     def decode(self, z: Tensor) -> Tensor:
-        """Value-path outputs (members, batch, width)."""
+        """Value path and raw spreads (members, batch, outputs)."""
         return self._linear("output", self._through("decoder", z))
 
     def loss(self, x: Tensor, target: Tensor, gap: Tensor, beta: float, noise: Tensor) -> Tensor:
@@ -68,16 +61,16 @@ class Network(nn.Module):
     def _negative_log_likelihood(self, out: Tensor, target: Tensor, gap: Tensor) -> Tensor:
         total = out.new_zeros(out.shape[:2])
         if len(self.number_unit):
-            sigma = self.sigma()[:, None, self.number_feature]
-            residual = (target[..., self.number_unit] - out[..., self.number_unit]) / sigma
-            present = 1 - gap[..., self.number_feature]
+            sigma = SIGMA_FLOOR + functional.softplus(out[..., self.width :] + UNIT)
+            residual = (pick(target, self.number_unit) - pick(out[..., : self.width], self.number_unit)) / sigma
+            present = 1 - pick(gap, self.number_feature)
             total = total + (present * (0.5 * residual.square() + sigma.log())).sum(-1)
         for _, at, units in self.categories:
             logits = functional.log_softmax(out[..., at : at + units], dim=-1)
             total = total - (target[..., at : at + units] * logits).sum(-1)
         if len(self.gap_unit):
-            bits = target[..., self.gap_unit]
-            costs = functional.binary_cross_entropy_with_logits(out[..., self.gap_unit], bits, reduction="none")
+            bits, logit = pick(target, self.gap_unit), pick(out, self.gap_unit)
+            costs = functional.binary_cross_entropy_with_logits(logit, bits, reduction="none")
             total = total + costs.sum(-1)
         return total
 
@@ -89,6 +82,11 @@ class Network(nn.Module):
     def _linear(self, layer: str, state: Tensor) -> Tensor:
         name = _key(layer)
         return torch.baddbmm(self.weights[f"{name}_bias"], state, self.weights[f"{name}_weight"])
+
+
+def pick(values: Tensor, index: Tensor) -> Tensor:
+    """values[..., index], where index rises; nothing is copied where it picks all."""
+    return values if len(index) == values.shape[-1] else values.index_select(-1, index)
 
 
 def _key(layer: str) -> str:

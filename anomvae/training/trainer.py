@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from anomvae.errors import DataError
 from anomvae.model.encoding import Encoded, Encoding
@@ -84,22 +84,35 @@ def train(
 
 
 def _run(network: Network, batches: "_Batches", recipe: Recipe, progress: Callable[[int, int], None]) -> int:
-    optimiser = torch.optim.AdamW(network.parameters(), lr=recipe.lr, weight_decay=1e-4, fused=recipe.device != "mps")
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, recipe.steps)
+    flat = flattened(network)
+    optimiser = torch.optim.AdamW([flat], lr=recipe.lr, weight_decay=1e-4, fused=recipe.device != "mps")
     started = time.monotonic()
     for step in range(recipe.steps):
+        optimiser.param_groups[0]["lr"] = recipe.lr * (1 + math.cos(math.pi * step / recipe.steps)) / 2
         beta = recipe.beta * min(1.0, (step + 1) / (WARM_UP * recipe.steps))
         loss = network.loss(*batches.draw(), beta=beta, noise=batches.latent_noise())
-        optimiser.zero_grad()
+        optimiser.zero_grad(set_to_none=False)
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
-        schedule.step()
         if step % 50 == 0 or step == recipe.steps - 1:
             _check(loss.item(), step)
             progress(step + 1, recipe.steps)
             if recipe.seconds and time.monotonic() - started > recipe.seconds:
                 return step + 1
     return recipe.steps
+
+
+def flattened(network: Network) -> nn.Parameter:
+    """All weights as one vector that the network's parameters are views of; a step then costs one kernel."""
+    parameters = list(network.parameters())
+    flat = nn.Parameter(torch.cat([parameter.detach().flatten() for parameter in parameters]))
+    flat.grad = torch.zeros_like(flat)
+    at = 0
+    for parameter in parameters:
+        part = slice(at, at + parameter.numel())
+        parameter.data, parameter.grad = (vector[part].view(parameter.shape) for vector in (flat.data, flat.grad))
+        at = part.stop
+    return flat
 
 
 def _check(loss: float, step: int) -> None:
@@ -128,13 +141,20 @@ class _Batches:
 
     def draw(self) -> tuple[Tensor, Tensor, Tensor]:
         """Network input, clean target, and gaps of one step, on the device."""
-        index = torch.stack([self._pick(pool) for pool in self.pools])
-        target, hidden = self.x[index], self.hidden[index]
+        index = torch.cat([self._pick(pool) for pool in self.pools])
+        target, hidden = self._rows(self.x, index), self._rows(self.hidden, index)
         noise = torch.randn(target.shape, generator=self.rng) * self.noise_scale
         mask = torch.maximum(self._mask(hidden.shape), hidden)
-        visible = (target + noise) * (1 - mask[..., self.unit_feature])
-        parts = torch.cat([visible, mask], -1), target, self.gap[index]
+        visible = (target + noise) * (1 - self._by_unit(mask))
+        parts = torch.cat([visible, mask], -1), target, self._rows(self.gap, index)
         return tuple(part.to(self.recipe.device) for part in parts)  # type: ignore[return-value]
+
+    def _rows(self, values: Tensor, index: Tensor) -> Tensor:
+        return values.index_select(0, index).view(len(self.pools), self.recipe.batch, -1)
+
+    def _by_unit(self, mask: Tensor) -> Tensor:
+        alike = len(self.unit_feature) == mask.shape[-1]
+        return mask if alike else mask.index_select(-1, self.unit_feature)
 
     def latent_noise(self) -> Tensor:
         """Standard normal noise for the latent of one step."""
@@ -162,7 +182,6 @@ def _arrays(network: Network, seen: NDArray[np.bool_]) -> dict[str, NDArray[np.f
         for name in network.shapes
         for part in ("weight", "bias")
     }
-    arrays["sigma"] = network.sigma().detach().cpu().numpy().copy()
     first = arrays["encoder.0.weight"] if network.hidden else arrays["mu.weight"]
     categorical = np.zeros(seen.shape[1], dtype=bool)
     for _, at, units in network.categories:
