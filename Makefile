@@ -4,7 +4,7 @@ BIN := .venv/bin
 export OPENBLAS_NUM_THREADS ?= 1
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test check bench bench-watch bench-synthesis bench-faults soak schemas clean
+.PHONY: demo test check bench bench-watch bench-synthesis bench-faults bench-quality soak schemas clean
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -40,6 +40,10 @@ bench-synthesis: .venv/bench
 
 bench-faults: .venv/bench
 	$(BIN)/python -m benchmarks.faults
+
+# ANOMVAE_BENCH_SETS names a folder of .npz files (X, y), with peers.csv beside it where there are figures of others.
+bench-quality: .venv/bench
+	$(BIN)/python -m benchmarks.quality
 
 schemas: .venv/installed
 	$(BIN)/python docs/make_schemas.py

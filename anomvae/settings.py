@@ -69,7 +69,7 @@ class FitSettings(Dialect, frozen=True, kw_only=True, forbid_unknown_fields=True
     beta: Annotated[float, Meta(ge=0)] = 0.03
     steps: Literal["auto"] | Positive = "auto"
     batch: Positive = 128
-    lr: Annotated[float, Meta(gt=0)] = 3e-3
+    lr: Annotated[float, Meta(gt=0)] = 4.5e-3
     max_time: str | None = None
     max_rows: Annotated[int, Meta(ge=20)] = 200_000
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"

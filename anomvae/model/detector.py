@@ -146,7 +146,7 @@ class Detector:
             found = found.joined(doubtful, judge(self.terms, self._others, rows.take(doubtful)))
         asked = np.flatnonzero(found.score >= self.terms.plain)
         hidden = np.full(len(rows), -HIDDEN_COST)
-        hidden[asked] = masked_surprise(self.terms, own_deviances(self.scorer, rows.take(asked), self.terms.followed))
+        hidden[asked] = masked_surprise(self.terms, own_deviances(self._first, rows.take(asked), self.terms.followed))
         known = np.maximum(found.score, hidden)
         score = lifted(self.terms, known, self.scorer.firsts(rows))
         p, estimated = self.calibration.p_values(score)

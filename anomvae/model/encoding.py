@@ -25,8 +25,9 @@ Matrix = NDArray[np.float64]
 Part = Literal["value", "hour", "weekday", "month", "era"]
 
 TOP_LEVELS = 40  # units a category takes at most; rarer levels share one
-DISCRETE_LEVELS = 12
-DISCRETE_UNITS = 256  # above this the table is more like an image: numbers stay numbers
+DISCRETE_LEVELS = 12  # values that a number has at most to become a category
+FEW_LEVELS = 37  # values that look like a grid;
+GRID_UNITS = 256  # where all such columns have more of them the table is like an image, and numbers stay numbers
 CLIP = 1e6  # standard units; keeps every later number finite
 TEN_YEARS = 10 * 365.25 * 86400
 
@@ -231,9 +232,11 @@ def _few_valued(schema: Schema, columns: Mapping[str, Values]) -> dict[str, int]
         if column.kind in ("numeric", "integer"):
             values = np.asarray(columns[column.name], dtype=np.float64)
             distinct = len(np.unique(values[~np.isnan(values)]))
-            if distinct <= min(DISCRETE_LEVELS, max(1, len(values) // 10)):
+            if distinct <= min(FEW_LEVELS, max(1, len(values) // 10)):
                 counts[column.name] = distinct
-    return counts if sum(counts.values()) <= DISCRETE_UNITS else {}
+    if sum(counts.values()) > GRID_UNITS:
+        return {}
+    return {name: distinct for name, distinct in counts.items() if distinct <= DISCRETE_LEVELS}
 
 
 def _number(name: str, values: Matrix) -> Feature:

@@ -19,7 +19,7 @@ from anomvae.model.scoring import Floats, Scorer, fit_novelty
 
 RARE = 0.005  # share of the out-of-fold rows with what training never showed up to which that lifts a row
 CERTAIN = 0.5  # share of the out-of-fold rows for which one member is enough
-PLAIN = 0.95  # share of the out-of-fold rows that are plainly normal: no column is hidden
+PLAIN = 0.9  # share of the out-of-fold rows that are plainly normal: no column is hidden
 ASKED_CELLS = 60_000  # rows times columns that the tails of hidden columns are fitted to,
 ASKED_ROWS = 400  # and no less than so many rows
 FOLLOWED = 0.5  # share of a number's deviation that the rest of the row explains, for M to ask

@@ -19,7 +19,7 @@ from anomvae.errors import DataError
 from anomvae.model.encoding import Encoded, Encoding
 from anomvae.training.network import Network
 
-NOISE = 0.02
+NOISE = 0.05
 WARM_UP = 0.3  # share of the steps over which beta rises
 
 
