@@ -24,10 +24,9 @@ from anomvae.model.explanation import repairs
 from anomvae.model.schema import Values, parse
 from anomvae.settings import FitSettings
 from benchmarks.faults_data import EASY, HARD, TABLES, Faulty, Witness, faults, split
+from benchmarks.page import write_section
 
 SEEDS = (0, 1, 2)
-PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
-BEGIN, END = "<!-- faults: written by make bench-faults -->", "<!-- end of faults -->"
 Figures = dict[tuple[str, str], list[float]]  # by maker and what is measured
 
 
@@ -192,10 +191,7 @@ def main() -> int:
                     everything[name][key] += values
             print(name, seed, flush=True)
     text = _page(everything)
-    page = PAGE.read_text(encoding="utf-8")
-    head, _, rest = page.partition(BEGIN)
-    tail = rest.partition(END)[2] if rest else "\n"
-    PAGE.write_text(f"{head}{BEGIN}\n{text}{END}{tail}", encoding="utf-8")
+    write_section("faults", text)
     print(text)
     return 0
 

@@ -1,9 +1,9 @@
 """make bench-quality: how well anomalies are told apart, and how often a normal row is flagged.
 
-The one-class protocol of arXiv 2305.18593 on every `.npz` (X, y) of the folder that ANOMVAE_BENCH_SETS names: train on a
-random half of the normal rows, test on the other half and all anomalies, sets above 20,000 rows cut first, always alike.
-Figures of other detectors on the same splits are read from `peers.csv` beside that folder, where there is one. False alarms at
-0.1 % are counted on seeded tables of our own. Writes its tables to docs/benchmarks.md.
+The one-class protocol of arXiv 2305.18593 on every `.npz` (X, y) of the folder that ANOMVAE_BENCH_SETS names: train on
+a random half of the normal rows, test on the other half and all anomalies, sets above 20,000 rows cut first, always
+alike. Figures of other detectors on the same splits are read from `peers.csv` beside that folder, where there is one.
+False alarms at 0.1 % are counted on seeded tables of our own. Writes its tables to docs/benchmarks.md.
 """
 
 import os
@@ -72,7 +72,7 @@ def judged(path: Path, seed: int) -> dict[str, float | str]:
 
 
 def seeded(seed: int) -> tuple[Schema, Iterator[dict[str, Values]]]:
-    """A schema, and tables of any size from one distribution: Gaussian mixtures, heavy tails, and mixed types in turn."""
+    """A schema, a training table and a fresh one: Gaussian mixtures, heavy tails, and mixed types in turn."""
     kind, law = seed % 3, np.random.default_rng(seed)
     centres, weights = law.normal(0, 3, (5, 8)), law.dirichlet(np.ones(5))
     loads = law.normal(size=(3, 8))
@@ -106,7 +106,9 @@ def main() -> int:
     """Run all, write the page."""
     folder = os.environ.get(SETS)
     if not folder or not Path(folder).is_dir():
-        print(f"set {SETS} to a folder of .npz files with X and y, for example ADBench's classical sets", file=sys.stderr)
+        print(
+            f"set {SETS} to a folder of .npz files with X and y, for example ADBench's classical sets", file=sys.stderr
+        )
         return 2
     paths = sorted(Path(folder).glob("*.npz"), key=lambda path: -path.stat().st_size)
     with ProcessPoolExecutor(os.cpu_count()) as pool:
@@ -122,46 +124,54 @@ def main() -> int:
 
 def _page(ours: pd.DataFrame, peers: pd.DataFrame | None, rates: list[float]) -> str:
     means = ours.groupby("dataset")[["rows", "columns", "auroc", "aupr", "alarms", "fit", "score"]].mean()
-    rows = [("**anomvae**", *means[["auroc", "aupr"]].mean(), len(means))]
-    lines = []
+    ranked = [("**anomvae**", means.auroc.mean(), means.aupr.mean(), len(means))]
+    told = ""
     if peers is not None:
         finished = peers[peers.status.str.startswith("ok") & peers.dataset.isin(means.index)]
         theirs = 100 * finished.groupby(["detector", "dataset"])[["auroc", "aupr"]].mean()
-        every = theirs.groupby("detector")[["auroc", "aupr"]].mean()
-        rows += [(f"{name} (PyOD)", *every.loc[name], len(theirs.loc[name])) for name in every.index]
+        for name, of in theirs.groupby("detector"):
+            ranked.append((f"{name} (PyOD)", of.auroc.mean(), of.aupr.mean(), len(of)))
         means = means.join(theirs.loc[RIVAL].add_suffix("_rival"))
-        gap = means[["auroc", "aupr"]] - means[["auroc_rival", "aupr_rival"]].to_numpy()
-        lines += [
-            f"Against {RIVAL}, set by set: mean {gap.auroc.mean():+.1f} AUROC and {gap.aupr.mean():+.1f} AUPR, median "
-            f"{gap.auroc.median():+.1f} and {gap.aupr.median():+.1f}, worst AUROC {gap.auroc.min():+.1f}; the mean AUPR is "
-            f"{means.aupr.mean() - every.loc[BASELINE].aupr:+.1f} to that of PyOD's {BASELINE}. With one set left out in turn the mean "
-            f"AUROC gap lies between {_left_out(gap.auroc).min():+.1f} and {_left_out(gap.auroc).max():+.1f}.\n"
-        ]
-    head = ["\n| detector | AUROC | AUPR | sets finished |", "|---|---|---|---|"]
-    ranked = sorted(rows, key=lambda row: -row[1])
-    head += [f"| {name} | {auroc:.1f} | {aupr:.1f} | {count} |" for name, auroc, aupr, count in ranked]
+        told = _against(means, means.aupr.mean() - theirs.loc[BASELINE].aupr.mean())
+    lines = ["\n| detector | AUROC | AUPR | sets finished |", "|---|---|---|---|"]
+    for name, auroc, aupr, count in sorted(ranked, key=lambda row: -row[1]):
+        lines.append(f"| {name} | {auroc:.1f} | {aupr:.1f} | {count} |")
+    return "\n".join([*lines, "", told, _alarms(ours, np.array(rates)), *_sets(means, rival=peers is not None), ""])
+
+
+def _against(means: pd.DataFrame, baseline: float) -> str:
+    auroc, aupr = means.auroc - means.auroc_rival, means.aupr - means.aupr_rival
+    left_out = (auroc.sum() - auroc) / (len(auroc) - 1)
+    return (
+        f"Against {RIVAL}, set by set: mean {auroc.mean():+.1f} AUROC and {aupr.mean():+.1f} AUPR, median "
+        f"{auroc.median():+.1f} and {aupr.median():+.1f}, worst AUROC {auroc.min():+.1f}; with one set left out in "
+        f"turn the mean AUROC differs by {left_out.min():+.1f} to {left_out.max():+.1f}. Mean AUPR to that of PyOD's "
+        f"{BASELINE}: {baseline:+.1f}.\n"
+    )
+
+
+def _alarms(ours: pd.DataFrame, low: NDArray[np.float64]) -> str:
     large = ours[ours.normal >= LARGE]
-    far, low = (large.alarms - 1).abs(), np.array(rates)
-    lines += [
-        f"False alarms for alpha 1 % on the {large.dataset.nunique()} sets with at least {LARGE:,} normal test rows: mean distance "
-        f"{far.mean():.2f} points, worst {far.max():.2f}. For alpha 0.1 % on {TABLES} seeded tables ({TRAIN:,} training and "
-        f"{FRESH:,} fresh rows; Gaussian mixtures, heavy tails, mixed types): mean {low.mean():.3f} %, from {low.min():.3f} to "
-        f"{low.max():.3f} %. The slowest fit took {ours.fit.max():.0f} CPU-seconds.\n",
-        "| set | rows x columns | AUROC | AUPR | " + (f"{RIVAL} | | " if peers is not None else "") + "alarms | fit CPU-s | us a row |",
-        "|---" * (9 if peers is not None else 7) + "|",
-    ]
+    far = (large.alarms - 1).abs()
+    return (
+        f"False alarms for alpha 1 % on the {large.dataset.nunique()} sets with at least {LARGE:,} normal test rows: "
+        f"mean distance {far.mean():.2f} points, worst {far.max():.2f}. For alpha 0.1 % on {TABLES} seeded tables "
+        f"({TRAIN:,} training and {FRESH:,} fresh rows; Gaussian mixtures, heavy tails, mixed types): mean "
+        f"{low.mean():.3f} %, from {low.min():.3f} to {low.max():.3f} %. The slowest fit took {ours.fit.max():.0f} "
+        "CPU-seconds.\n"
+    )
+
+
+def _sets(means: pd.DataFrame, *, rival: bool) -> Iterator[str]:
+    others = [RIVAL, "its AUPR"] if rival else []
+    head = ["set", "rows x columns", "AUROC", "AUPR", *others, "alarms", "fit CPU-s", "us a row"]
+    yield f"| {' | '.join(head)} |"
+    yield "|---" * len(head) + "|"
     for name, row in means.iterrows():
-        rival = f"{row.auroc_rival:.1f} | {row.aupr_rival:.1f} | " if peers is not None else ""
-        lines.append(
-            f"| {name} | {row.rows:.0f} x {row.columns:.0f} | {row.auroc:.1f} | {row.aupr:.1f} | {rival}{row.alarms:.2f} | "
-            f"{row.fit:.1f} | {row.score:.0f} |"
-        )
-    return "\n".join([*head, "", *lines, ""])
-
-
-def _left_out(gaps: "pd.Series[float]") -> NDArray[np.float64]:
-    """The mean without each set in turn."""
-    return np.asarray((gaps.sum() - gaps) / (len(gaps) - 1))
+        theirs = [row.auroc_rival, row.aupr_rival] if rival else []
+        cells = [f"{value:.1f}" for value in (row.auroc, row.aupr, *theirs)]
+        cells += [f"{row.alarms:.2f}", f"{row.fit:.1f}", f"{row.score:.0f}"]
+        yield f"| {name} | {row.rows:.0f} x {row.columns:.0f} | {' | '.join(cells)} |"
 
 
 if __name__ == "__main__":

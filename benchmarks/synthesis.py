@@ -16,12 +16,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import anomvae
+from benchmarks.page import write_section
 from benchmarks.synthesis_data import LABELS, MIXED, SEEDS, write_splits
 
 FIELDS = ("quality", "attainable", "c2st", "tstr", "copies", "nearer", "rare_kept", "missing_points")
 HERE = Path(__file__).parent
-PAGE = HERE.parent / "docs" / "benchmarks.md"
-BEGIN, END = "<!-- synthesis: written by make bench-synthesis -->", "<!-- end of synthesis -->"
 PEERS = ("TVAE", "CTGAN")  # those that the goals name
 
 Means = dict[tuple[str, str], dict[str, float]]  # by table and maker
@@ -158,19 +157,11 @@ def table(found: Means) -> str:
     return "\n".join(lines)
 
 
-def write_page(text: str) -> None:
-    """Put the table between its markers in docs/benchmarks.md."""
-    page = PAGE.read_text(encoding="utf-8")
-    before, _, rest = page.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    PAGE.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
-
-
 def main(work: Path) -> int:
     """Measure, write, compare with the goals; 1 where one is missed."""
     work.mkdir(parents=True, exist_ok=True)
     found = means([*measured(work), *kept()])
-    write_page(table(found))
+    write_section("synthesis", table(found) + "\n")
     missed = [goal for goal, met in goals(found) if not met]
     for goal, met in goals(found):
         print(f"{'met   ' if met else 'MISSED'} {goal}")

@@ -13,6 +13,7 @@ from anomvae.model.schema import Column, Schema, infer, parse
 from anomvae.model.vae import BLOCK
 from anomvae.pipeline.learn import Learned
 from anomvae.training.network import Network
+from anomvae.training.optimiser import DECAY, AdamW
 from tests.conftest import learn_numbers, numbers
 
 POINT = NumberFormat()
@@ -76,6 +77,23 @@ def test_numpy_and_torch_agree(small: Learned) -> None:
     assert np.allclose(ours_logvar.transpose(0, 2, 1), logvar, atol=2e-4)
     assert np.allclose(vae.decode(ours_mu).transpose(0, 2, 1), out, atol=2e-4)
     assert np.allclose(np.concatenate([part for _, _, part in vae.blocks(x)], axis=1), kl, rtol=1e-3, atol=1e-3)
+
+
+def test_the_optimiser_takes_the_steps_of_torchs_own() -> None:
+    torch.manual_seed(0)
+    ours, theirs = (torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.Tanh(), torch.nn.Linear(3, 1)) for _ in "ab")
+    theirs.load_state_dict(ours.state_dict())
+    mine, x = AdamW(ours), torch.randn(64, 4)
+    other = torch.optim.AdamW(theirs.parameters(), weight_decay=DECAY)
+    for step in range(50):
+        rate = 0.01 / (1 + step)
+        mine.step((ours(x) - x[:, :1]).square().mean(), rate)
+        other.param_groups[0]["lr"] = rate
+        other.zero_grad()
+        (theirs(x) - x[:, :1]).square().mean().backward()
+        other.step()
+    for one, two in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert torch.allclose(one, two, rtol=1e-5, atol=1e-7)
 
 
 @given(st.lists(st.one_of(st.none(), st.floats(-1e9, 1e9)), min_size=25, max_size=60))

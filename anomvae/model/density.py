@@ -18,11 +18,12 @@ from anomvae.model.vae import BLOCK
 
 Floats = NDArray[np.float64]
 
-COMPONENTS = 400
-PER_COMPONENT = 5  # rows for each component at least
+COMPONENTS = 600
+PER_COMPONENT = 3  # rows for each component at least
 ROWS = 5_000  # EM sees at most so many rows of a member's
-STEPS = 12
-PRIOR = 20.0  # rows that the common spread is worth
+STEPS = 9
+PRIOR = 20.0  # rows that the common spread of a number is worth,
+PRIOR_CHANCES = 2.0  # and the common chances of a category
 FLOOR = 0.02  # added to the variance of a number
 
 
@@ -91,7 +92,7 @@ def _fit(encoding: Encoding, terms: NDArray[np.float32], k: int) -> tuple[NDArra
         share -= share.max(axis=1, keepdims=True)
         np.exp(share, out=share)
         share /= share.sum(axis=1, keepdims=True)
-        mass = share.sum(axis=0) + 1e-3
+        mass = share.sum(axis=0) + 1e-6
         weight, bias = layout.maximise(share.T @ terms, mass)
     return weight, bias
 
@@ -145,4 +146,4 @@ class _Layout:
 def _chances(sums: NDArray[np.float32], mass: NDArray[np.float32]) -> NDArray[np.float32]:
     """Of each level (k, levels), drawn towards what is common."""
     common = (sums.sum(axis=0) + 0.5) / (mass.sum() + 1.0 + 0.5 * sums.shape[1])
-    return np.asarray((sums + PRIOR * common) / (mass[:, None] + PRIOR), dtype=np.float32)
+    return np.asarray((sums + PRIOR_CHANCES * common) / (mass[:, None] + PRIOR_CHANCES), dtype=np.float32)

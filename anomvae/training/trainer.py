@@ -13,11 +13,12 @@ import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from anomvae.errors import DataError
 from anomvae.model.encoding import Encoded, Encoding
 from anomvae.training.network import Network
+from anomvae.training.optimiser import AdamW
 
 NOISE = 0.05
 WARM_UP = 0.3  # share of the steps over which beta rises
@@ -84,35 +85,18 @@ def train(
 
 
 def _run(network: Network, batches: "_Batches", recipe: Recipe, progress: Callable[[int, int], None]) -> int:
-    flat = flattened(network)
-    optimiser = torch.optim.AdamW([flat], lr=recipe.lr, weight_decay=1e-4, fused=recipe.device != "mps")
+    optimiser = AdamW(network)
     started = time.monotonic()
     for step in range(recipe.steps):
-        optimiser.param_groups[0]["lr"] = recipe.lr * (1 + math.cos(math.pi * step / recipe.steps)) / 2
         beta = recipe.beta * min(1.0, (step + 1) / (WARM_UP * recipe.steps))
         loss = network.loss(*batches.draw(), beta=beta, noise=batches.latent_noise())
-        optimiser.zero_grad(set_to_none=False)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
+        optimiser.step(loss, rate=recipe.lr * (1 + math.cos(math.pi * step / recipe.steps)) / 2)
         if step % 50 == 0 or step == recipe.steps - 1:
             _check(loss.item(), step)
             progress(step + 1, recipe.steps)
             if recipe.seconds and time.monotonic() - started > recipe.seconds:
                 return step + 1
     return recipe.steps
-
-
-def flattened(network: Network) -> nn.Parameter:
-    """All weights as one vector that the network's parameters are views of; a step then costs one kernel."""
-    parameters = list(network.parameters())
-    flat = nn.Parameter(torch.cat([parameter.detach().flatten() for parameter in parameters]))
-    flat.grad = torch.zeros_like(flat)
-    at = 0
-    for parameter in parameters:
-        part = slice(at, at + parameter.numel())
-        parameter.data, parameter.grad = (vector[part].view(parameter.shape) for vector in (flat.data, flat.grad))
-        at = part.stop
-    return flat
 
 
 def _check(loss: float, step: int) -> None:
