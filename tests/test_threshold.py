@@ -85,11 +85,11 @@ def test_setting_what_is_set_writes_nothing(model: Path, capsys: Captured) -> No
 
 
 def test_a_score_becomes_its_p_value(model: Path, tmp_path: Path, capsys: Captured) -> None:
-    result = asked(capsys, "set", "--score", "9", "-m", str(model))
-    assert result.calibration.threshold <= 9
+    result = asked(capsys, "set", "--score", "4.3", "-m", str(model))
+    assert result.calibration.threshold <= 4.3
     assert 0.01 < result.calibration.alpha < 0.2
     rows = flagged(model, tmp_path)
-    assert all(flag == "true" for score, _, flag in rows if float(score) >= 9)
+    assert all(flag == "true" for score, _, flag in rows if float(score) >= 4.3)
     assert all(flag == "false" for score, _, flag in rows if float(score) <= result.calibration.threshold)
 
 

@@ -17,7 +17,15 @@ from anomvae.model.out_of_fold import OutOfFold, calibrate, judge_out_of_fold
 from anomvae.model.schema import Schema, Values
 from anomvae.model.scoring import Scorer
 from anomvae.model.self_test import self_test
-from anomvae.model.trimming import Suspects, extended, most_anomalous, unmasked, unmasked_out_of_fold, usual
+from anomvae.model.trimming import (
+    Suspects,
+    extended,
+    most_anomalous,
+    standing_out,
+    unmasked,
+    unmasked_out_of_fold,
+    usual,
+)
 from anomvae.model.vae import VAE
 from anomvae.results import Power
 from anomvae.settings import FitSettings, seconds
@@ -78,7 +86,7 @@ def learn(
     settings = msgspec.structs.replace(settings, max_time=time)
     quick = msgspec.structs.replace(settings, selftest=False)
     first = once(quick, everyone, progress=lambda done, total: progress(done, 2 * total))
-    left_out = most_anomalous(unmasked_out_of_fold(first.detector, first.judged), settings.contamination)
+    left_out = most_anomalous(standing_out(first.detector, first.judged), settings.contamination)
     return once(settings, left_out, progress=lambda done, total: progress(total + done, 2 * total))
 
 
@@ -187,8 +195,8 @@ def _recipe(settings: FitSettings, encoding: Encoding, n: int, device: str) -> "
 
 
 def planned_steps(n: int) -> int:
-    """Steps for n rows: 300 rows need 400, and 1,125 or more 1,500."""
-    return int(np.clip(400 * n / 300, 200, 1500))
+    """Steps for n rows: 400 for 300, 1,200 from 900 on."""
+    return int(np.clip(400 * n / 300, 200, 1200))
 
 
 def latents_used(vae: VAE, rows: Encoded) -> int:
