@@ -28,7 +28,7 @@ class Tail(msgspec.Struct, frozen=True):
 
     `knots`, `nats` (k,): values, rising, and their -log p. Beyond the last knot, `scale` and `shape`.
     `limit`: the nats that n rows can support by counting, log(n + 1) for one value of each; what is extrapolated
-    beyond is no more than an order among extremes, and adds less than one nat.
+    beyond is no more than an order among extremes, and adds `growth` times its logarithm.
     """
 
     knots: Floats
@@ -36,6 +36,7 @@ class Tail(msgspec.Struct, frozen=True):
     scale: float
     shape: float
     limit: float
+    growth: float
 
     def surprise(self, values: Floats) -> Floats:
         """-log p of each value, monotone, finite."""
@@ -43,7 +44,7 @@ class Tail(msgspec.Struct, frozen=True):
         excess = np.maximum(values - self.knots[-1], 0.0)
         total = inside + _pareto_nats(excess, self.scale, self.shape)
         beyond = np.maximum(total - self.limit, 0.0)
-        return np.asarray(np.minimum(total, self.limit) + beyond / (1.0 + beyond))
+        return np.asarray(np.minimum(total, self.limit) + self.growth * np.log1p(beyond))
 
 
 def _pareto_nats(excess: Floats, scale: float, shape: float) -> Floats:
@@ -54,7 +55,7 @@ def fit_tail(values: Floats, of: int = 1) -> Tail:
     """A tail from a sample (n,): knots at its quantiles, Pareto beyond the 95 % one.
 
     Where each value is the largest surprise `of` several columns, a new row goes beyond all n rows in one of them with
-    chance of / (n + 1), so that much less is supported.
+    chance of / (n + 1), so that much less is supported, and what is beyond tells that much less.
 
     The Pareto parameters come from probability-weighted moments (Hosking & Wallis 1987), in closed form,
     since a table may need hundreds of these.
@@ -68,7 +69,7 @@ def fit_tail(values: Floats, of: int = 1) -> Tail:
     knots = knots[np.diff(knots, prepend=-np.inf) > TINY]  # a slope between nearer ones would overflow
     nats = -np.log((n - np.searchsorted(ordered, knots, side="left")) / n)
     scale, shape = _weighted_moments(ordered[ordered > knots[-1]] - knots[-1])
-    return Tail(knots, nats, scale, shape, max(float(np.log((n + 1) / of)), 0.0))
+    return Tail(knots, nats, scale, shape, limit=max(float(np.log((n + 1) / of)), 0.0), growth=1.0 / of)
 
 
 def _weighted_moments(excess: Floats) -> tuple[float, float]:

@@ -245,7 +245,7 @@ def _columns_in_short(columns: tuple[ColumnReport, ...]) -> RenderableType:
 def _training(training: Training) -> list[RenderableType]:
     lines: list[RenderableType] = [
         Text(
-            f"VAE {training.layout} (value path; mask bits come on top), {training.members} members, "
+            f"VAE {training.layout} (value path; mask bits and spreads come on top), {training.members} members, "
             f"beta {training.beta:g}, {training.steps:,} steps on {training.device}"
         ),
         Text(

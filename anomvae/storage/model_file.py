@@ -213,6 +213,7 @@ def _layout(document: Document) -> Layout:
             "tails.scale": ("F64", (tails,)),
             "tails.shape": ("F64", (tails,)),
             "tails.limit": ("F64", (tails,)),
+            "tails.growth": ("F64", (tails,)),
             "calibration.scores": ("F64", (document.rows,)),
         }
     )
@@ -241,6 +242,7 @@ def _tensors(detector: Detector) -> Tensors:
             "tails.scale": np.array([tail.scale for tail in tails]),
             "tails.shape": np.array([tail.shape for tail in tails]),
             "tails.limit": np.array([tail.limit for tail in tails]),
+            "tails.growth": np.array([tail.growth for tail in tails]),
             "calibration.scores": detector.calibration.scores,
         }
     )
@@ -315,11 +317,8 @@ def _tails(tensors: Tensors) -> list[Tail]:
     bounds, knots, nats = tensors["tails.bounds"], tensors["tails.knots"], tensors["tails.nats"]
     if bounds[0] != 0 or bounds[-1] != len(knots) or np.any(np.diff(bounds) < 1):
         raise ModelError("is corrupt: the tails' bounds do not fit.")
-    numbers = zip(tensors["tails.scale"], tensors["tails.shape"], tensors["tails.limit"], strict=True)
-    return [
-        Tail(knots[a:b], nats[a:b], float(scale), float(shape), float(limit))
-        for a, b, (scale, shape, limit) in zip(bounds, bounds[1:], numbers, strict=False)
-    ]
+    numbers = zip(*(tensors[f"tails.{name}"].tolist() for name in ("scale", "shape", "limit", "growth")), strict=True)
+    return [Tail(knots[a:b], nats[a:b], *of) for a, b, of in zip(bounds, bounds[1:], numbers, strict=False)]
 
 
 def writable_by_others(path: Path) -> bool:
