@@ -6,7 +6,7 @@ from anomvae.results import Record
 
 
 class ScoreTerms(Record, frozen=True, kw_only=True):
-    """The views whose largest is the score, in nats, each less its cost (docs/decisions.md, 65).
+    """The views whose largest is the score, in nats, each less its cost (docs/decisions.md, 66).
 
     `whole`: all deviances; `worst`: the most surprising column; `latent`: the KL; `place`: how far from any training
     row; `hidden`: the most surprising column when it is hidden and told by the rest (0 for a plainly normal row). The
