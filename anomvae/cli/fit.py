@@ -29,7 +29,7 @@ from anomvae.errors import UsageError
 @click.option("--beta", type=float, help="Weight of the KL term. [default: 0.03]")
 @click.option("--steps", metavar="N|auto", help="Training steps. [default: by the number of rows]")
 @click.option("--batch", type=int, help="Rows of one step. [default: 128]")
-@click.option("--lr", type=float, help="Learning rate. [default: 0.003]")
+@click.option("--lr", type=float, help="Learning rate. [default: 0.0045]")
 @click.option("--max-time", metavar="10m", help="End training after this long, and the generator's as well.")
 @click.option("--max-rows", type=int, help="Keep at most so many rows, evenly spread. [default: 200000]")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), help="Where to train. [default: auto]")

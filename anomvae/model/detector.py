@@ -56,7 +56,7 @@ class Terms(msgspec.Struct, frozen=True):
     masked: tuple[Tail, ...]
     followed: Floats
     told: Tail
-    usual: float = np.inf
+    usual: float = float(np.finfo(np.float64).max)  # a file holds finite numbers only
     lift: float = 0.0
     certain: float = -np.inf
     plain: float = np.inf
