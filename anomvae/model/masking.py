@@ -74,8 +74,7 @@ def own_deviances(scorer: Scorer, rows: Encoded, columns: Floats) -> Floats:
     for column in np.flatnonzero(columns):
         hidden = hide(scorer, rows, int(column))
         for at, outputs, _ in scorer.vae.blocks(np.hstack([hidden.x, hidden.hidden]), BLOCK):
-            found = scorer.by_column(scorer.judge(rows.take(at), outputs))
-            out[at, column] = found[:, :, column].mean(axis=0)
+            out[at, column] = scorer.judge(rows.take(at), outputs, int(column)).sum(axis=2).mean(axis=0)
     return out
 
 

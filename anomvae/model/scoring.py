@@ -79,23 +79,28 @@ class Scorer:
             kl[:, at] = block_kl
         return out[:, :n], kl[:, :n]
 
-    def judge(self, rows: Encoded, outputs: Floats) -> Floats:
-        """Deviance of every feature (members, n, features), given the outputs (members, n, outputs) for these rows."""
-        members, n = outputs.shape[:2]
-        dev = np.zeros((members, n, len(self.encoding.features)))
-        sigma = sigma_of(outputs[:, :, self.encoding.width :])
-        residual = (rows.x[:, self._units] - outputs[:, :, self._units]) / sigma
+    def judge(self, rows: Encoded, outputs: Floats, column: int | None = None) -> Floats:
+        """Deviance of every feature (members, n, features), given the outputs (members, n, outputs) for these rows.
+
+        With a `column` that of its features alone, 0 for the others.
+        """
+        dev = np.zeros((*outputs.shape[:2], len(self.encoding.features)))
+        asked = np.ones(dev.shape[2], dtype=bool) if column is None else self._owner == column
+        at = np.flatnonzero(asked[self._numbers])
+        numbers, units = self._numbers[at], self._units[at]
+        sigma = sigma_of(outputs[:, :, self.encoding.width + at])
+        residual = (rows.x[:, units] - outputs[:, :, units]) / sigma
         cost = 0.5 * residual**2 + np.log(sigma / SIGMA_FLOOR)
-        dev[:, :, self._numbers] = np.where(rows.gap[:, self._numbers], 0.0, cost)
-        for j, feature in enumerate(self.encoding.features):
-            at = self._at[j]
+        dev[:, :, numbers] = np.where(rows.gap[:, numbers], 0.0, cost)
+        for j in np.flatnonzero(asked).tolist():
+            feature, unit = self.encoding.features[j], self._at[j]
             if not feature.numeric:
-                logits = outputs[:, :, at : at + feature.units]
-                dev[:, :, j] = self._category(j, rows, logits)
+                dev[:, :, j] = self._category(j, rows, outputs[:, :, unit : unit + feature.units])
             if feature.gaps:
-                self._gaps(dev, j, rows, outputs[:, :, at + feature.units])
+                self._gaps(dev, j, rows, outputs[:, :, unit + feature.units])
             novel = rows.novel[:, j]
-            dev[:, novel, j] = self.novelty[j]
+            if novel.any():
+                dev[:, novel, j] = self.novelty[j]
         return dev
 
     def _category(self, j: int, rows: Encoded, logits: Floats) -> Floats:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anomvae.model.calibration import Calibration, fit_calibration
-from anomvae.model.detector import Detector, judge, raw_views
+from anomvae.model.detector import Detector, judge
 from anomvae.model.encoding import Encoded
 from anomvae.model.out_of_fold import OutOfFold, first_score
 from anomvae.model.scoring import Floats
@@ -44,16 +44,15 @@ def unmasked(detector: Detector, rows: Encoded) -> Floats:
     return judge(detector.terms, detector.scorer, rows).score
 
 
-def standing_out(detector: Detector, judged: OutOfFold) -> Floats:
-    """How far each training row (n,) stands out from the others, out of fold, in the view where it does most.
+def standing_out(judged: OutOfFold) -> Floats:
+    """How far each training row (n,) stands out from the others, out of fold: log of its deviance, and its distance.
 
-    In units of the distance from the median to the upper quartile, which anomalies do not move; a p-value among rows
+    Both in units of the range from the median to the upper quartile, which anomalies do not move; a p-value among rows
     of which many are anomalies would call the worst of them usual.
     """
-    parts = judged.columns[None], judged.kl[None], judged.distance[None]
-    views = np.stack([view[0] for view in raw_views(detector.terms.kl, detector.terms.columns, *parts)])
+    views = np.stack([np.log(judged.columns.sum(axis=1) + 1.0), judged.distance])
     median, upper = np.quantile(views, (0.5, 0.75), axis=1, keepdims=True)
-    return np.asarray(((views - median) / np.maximum(upper - median, 1e-12)).max(axis=0))
+    return np.asarray(((views - median) / np.maximum(upper - median, 1e-12)).sum(axis=0))
 
 
 def most_anomalous(scores: Floats, share: float) -> Bools:

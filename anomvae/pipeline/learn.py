@@ -86,7 +86,7 @@ def learn(
     settings = msgspec.structs.replace(settings, max_time=time)
     quick = msgspec.structs.replace(settings, selftest=False)
     first = once(quick, everyone, progress=lambda done, total: progress(done, 2 * total))
-    left_out = most_anomalous(standing_out(first.detector, first.judged), settings.contamination)
+    left_out = most_anomalous(standing_out(first.judged), settings.contamination)
     return once(settings, left_out, progress=lambda done, total: progress(total + done, 2 * total))
 
 
