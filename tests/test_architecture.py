@@ -51,7 +51,7 @@ DOORS = {  # library: rooms or files that may import it
     "markupsafe": {"report/page.py"},
     "click": {"cli"},
     "scipy": {"model"},
-    "numpy": {"model", "training", "data/frames.py", "pipeline", "storage", "assessment", "estimator"},
+    "numpy": {"model", "training", "data/frames.py", "data/plain.py", "pipeline", "storage", "assessment", "estimator"},
     "sklearn": {"assessment", "estimator"},
     "threadpoolctl": {"assessment"},
 }
