@@ -36,6 +36,14 @@ class PlainRows(Sequence[list[str]]):
             return PlainRows(self.lines[at], self.delimiter)
         return self.lines[at].split(self.delimiter)
 
+    def arrays(self) -> list[Any]:
+        """The columns as Arrow arrays of text."""
+        import pyarrow as pa
+
+        names = [str(j) for j in range(len(self[0]))]
+        text = "\n".join(self.lines)
+        return _arrays(text, self.delimiter, names, dict.fromkeys(names, pa.string()))
+
 
 class Plain:
     """A parser of plain blocks.
@@ -50,10 +58,9 @@ class Plain:
     def __init__(self, schema: Schema, names: Sequence[str], positions: Sequence[int], delimiter: str) -> None:
         self._numbers = schema.numbers
         self._chosen = [(column, str(at)) for column, at in zip(schema.modelled, positions, strict=True)]
-        self._count = len(names)
+        self._names = [str(at) for at in range(len(names))]
         self._header = delimiter.join(names)
         self._odd = tuple(sign for sign in ODD if sign != delimiter)
-        self._options: dict[str, Any] = {}
         self.delimiter = delimiter
         self.usable = schema.decimal == "." and not schema.thousands and delimiter.isascii()
 
@@ -77,39 +84,39 @@ class Plain:
     def _parsed(self, block: str) -> list[Any] | None:
         """Arrow arrays of the modelled columns; None where Arrow refuses a row or a cell, or finds no row."""
         import pyarrow as pa
-        from pyarrow import csv
-
-        self._options = self._options or self._arrow_options()
-        try:
-            text: Any = pa.BufferReader(block.encode())
-            table = csv.read_csv(text, **self._options)
-        except (pa.ArrowInvalid, UnicodeEncodeError):
-            return None
-        return [column.combine_chunks() for column in table.columns] if table.num_rows else None
-
-    def _arrow_options(self) -> dict[str, Any]:
-        import pyarrow as pa
-        from pyarrow import csv
 
         text = pa.dictionary(pa.int32(), pa.string())
         kinds = {at: pa.float64() if column.kind in NUMBERS else text for column, at in self._chosen}
-        names = [str(at) for at in range(self._count)]
-        return {
-            "read_options": csv.ReadOptions(column_names=names, use_threads=False, block_size=8 * MAX_FIELD),
-            "parse_options": csv.ParseOptions(delimiter=self.delimiter, quote_char=False),
-            "convert_options": csv.ConvertOptions(
-                check_utf8=False,
-                column_types=kinds,
-                include_columns=list(kinds),
-                null_values=sorted(MISSING),
-                strings_can_be_null=False,
-            ),
-        }
+        try:
+            return _arrays(block, self.delimiter, self._names, kinds)
+        except (pa.ArrowInvalid, UnicodeEncodeError):
+            return None
 
     def _texts(self, column: Column, cells: Any) -> Values | None:
         """Every different text is parsed once, as the careful path does it."""
         values, errors = parse(column, cells.dictionary.to_pylist(), self._numbers)
         return None if errors else values[np.frombuffer(cells.indices.buffers()[1], np.int32, len(cells))]
+
+
+def _arrays(text: str, delimiter: str, names: list[str], kinds: dict[str, Any]) -> list[Any]:
+    """The columns of `kinds`, typed; ArrowInvalid where a row or a cell does not fit."""
+    import pyarrow as pa
+    from pyarrow import csv
+
+    source: Any = pa.BufferReader(text.encode())
+    table = csv.read_csv(
+        source,
+        csv.ReadOptions(column_names=names, use_threads=False, block_size=8 * MAX_FIELD),
+        csv.ParseOptions(delimiter=delimiter, quote_char=False),
+        csv.ConvertOptions(
+            check_utf8=False,
+            column_types=kinds,
+            include_columns=list(kinds),
+            null_values=sorted(MISSING),
+            strings_can_be_null=False,
+        ),
+    )
+    return [column.combine_chunks() for column in table.columns]
 
 
 def _floats(cells: Any) -> Values | None:

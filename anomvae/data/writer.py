@@ -174,11 +174,16 @@ class ParquetWriter:
         """Append rows."""
         import pyarrow as pa
 
-        scored = zip(*map(rows.values, range(len(rows.lines))), strict=True)
-        columns = [*zip(*rows.cells, strict=True), *scored]
-        arrays = [pa.array(column, field.type) for column, field in zip(columns, self._schema, strict=False)]
-        if arrays:
-            self._writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=self._schema))
+        if not rows.lines:
+            return
+        why = [rows.reasons.get(i, ()) for i in range(len(rows.lines))]
+        scored = [rows.lines, *zip(*rows.numbers, strict=True), rows.flags]
+        told = [[each[0].column if each else None for each in why], [msgspec.to_builtins(each) for each in why]]
+        whole = rows.cells.arrays() if isinstance(rows.cells, PlainRows) else []
+        columns = [*scored, *told] if whole else [*zip(*rows.cells, strict=True), *scored, *told]
+        kinds = self._schema.types[len(whole) :]
+        arrays = whole + [pa.array(column, kind) for column, kind in zip(columns, kinds, strict=True)]
+        self._writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=self._schema))
 
     def close(self) -> None:
         """Write the footer."""
