@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 from anomvae.data import reader, source
 from anomvae.data.plain import Plain, PlainRows
 from anomvae.data.reader import Table
+from anomvae.data.writer import ScoredRows, open_writer, written
 from anomvae.errors import DataError
 from anomvae.model.schema import Column, Schema
 from anomvae.pipeline.score import typed
+from anomvae.results import Reason
 from anomvae.settings import Dialect
 
 LONG = "id" * 2100  # the first 4 KiB are one block whatever the size of a read: the header fills it
@@ -176,3 +178,27 @@ def test_a_short_file_never_loads_arrow(monkeypatch: pytest.MonkeyPatch, tmp_pat
     found, shortcuts = read(path, plain=True)
     assert not any(shortcuts)
     assert found == read(path, plain=False)[0]
+
+
+@settings(max_examples=300, deadline=None)
+@given(numbers=st.lists(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=5, max_size=5), max_size=9))
+@example(numbers=[[1e-5, 9.9e-5, 1e-4, 1e16, 0.0], [1.0, 12.3, 123456789.125, 10.00001, -0.0]])
+def test_numbers_are_written_as_repr_writes_them(numbers: list[list[float]]) -> None:
+    assert written(numbers) == [",".join(map(repr, row)) for row in numbers]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+@pytest.mark.parametrize("guarded", [None, [1]])
+def test_plain_rows_are_written_as_split_ones(suffix: str, guarded: list[int] | None) -> None:
+    why = Reason(column="a,b", share=0.5, value="7", expected="3", low="1", high="5", text="a,b 7, expected 3 (1 to 5)")
+    plain = PlainRows(["1.50,=x,", " 2,é\u2028,b", "7,,c"], ",")
+    files = []
+    for cells in (plain, [plain[i] for i in range(3)]):
+        file = io.BytesIO()
+        writer = open_writer(file, suffix, ["a,b", "t", "u"], guarded)
+        numbers = [[0.5, 2.0, 1e-7, 0.25, 6.0], [3.0] * 5, [9.5, 1.0, 0.1, 1e-05, 50.0]]
+        writer.write(ScoredRows(cells, [2, 3, 4], numbers, [False, False, True], {2: (why,)}))
+        writer.close()
+        files.append(file.getvalue())
+    assert files[0] == files[1]
+    assert suffix != ".csv" or b'\n7,,c,4,9.5,1.0,0.1,1e-05,50.0,true,"a,b","a,b:0.50"\n' in files[0]

@@ -22,7 +22,7 @@ from anomvae.settings import Dialect
 BATCH_ROWS = 4096
 BATCH_CELLS = 1 << 20
 PEEK = 200
-PLAIN_FROM = 1 << 20  # characters; a shorter file is read before Arrow would be loaded
+PLAIN_FROM = 1 << 18  # characters; a shorter file is read before Arrow would be loaded
 REMEMBERED = 10_000
 
 
