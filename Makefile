@@ -4,7 +4,7 @@ BIN := .venv/bin
 export OPENBLAS_NUM_THREADS ?= 1
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test check bench bench-watch bench-synthesis bench-faults bench-quality soak schemas clean
+.PHONY: demo test check bench bench-speed bench-watch bench-synthesis bench-faults bench-quality soak schemas clean
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -22,8 +22,8 @@ check: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-bench: .venv/installed
-	$(BIN)/python benchmarks/bench.py
+bench bench-speed: .venv/installed
+	$(BIN)/python -m benchmarks.bench
 
 bench-watch: .venv/installed
 	$(BIN)/python -m benchmarks.watch

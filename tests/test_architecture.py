@@ -51,7 +51,7 @@ DOORS = {  # library: rooms or files that may import it
     "markupsafe": {"report/page.py"},
     "click": {"cli"},
     "scipy": {"model"},
-    "numpy": {"model", "training", "data/frames.py", "pipeline", "storage", "assessment", "estimator"},
+    "numpy": {"model", "training", "data/frames.py", "data/plain.py", "pipeline", "storage", "assessment", "estimator"},
     "sklearn": {"assessment", "estimator"},
     "threadpoolctl": {"assessment"},
 }
@@ -145,6 +145,15 @@ def test_score_generate_inspect_and_explain_never_load_torch(orders_model: Path)
         "evaluate", str(table), "-m", str(orders_model), "--label", "customer", "--normal", "C0016"
     )
     assert not heavy & loaded("threshold", "show", "-m", str(orders_model))
+
+
+def test_the_score_of_a_small_file_loads_these_libraries_alone(orders_model: Path) -> None:
+    table = PACKAGE.parent / "sample_data" / "incoming" / "2026-11-10.csv"
+    modules = loaded("score", str(table), "-m", str(orders_model))
+    tops = {name.split(".")[0] for name in modules if not name.startswith("_")} - set(sys.stdlib_module_names)
+    needed = {"anomvae", "click", "msgspec", "numpy", "rich", "safetensors", "scipy", "typing_extensions"}
+    assert tops <= needed | {"cython_runtime"}, tops - needed
+    assert not {"rich.progress", "anomvae.inbox.inbox", "anomvae.storage.ledger", "anomvae.report.page"} & modules
 
 
 def test_public_names_are_these() -> None:

@@ -4,21 +4,25 @@ No value is guessed, no row is dropped in silence: records in = rows + rejects. 
 batch. Types come from the model's schema, never from the file.
 """
 
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import BinaryIO
 
 import msgspec
 
 from anomvae.data import header, parquet
-from anomvae.data.records import Line, Records
+from anomvae.data.plain import Plain, PlainRows
+from anomvae.data.records import Line, Lines, Records
 from anomvae.data.source import Base, Source
 from anomvae.errors import DataError
+from anomvae.model.schema import Values
 from anomvae.settings import Dialect
 
 BATCH_ROWS = 4096
 BATCH_CELLS = 1 << 20
 PEEK = 200
+PLAIN_FROM = 1 << 18  # characters; a shorter file is read before Arrow would be loaded
 REMEMBERED = 10_000
 
 
@@ -32,10 +36,18 @@ class Reject(msgspec.Struct, frozen=True):
 
 
 class TextBatch(msgspec.Struct, frozen=True):
-    """Rows as text: `rows` (n lists of fields, in the file's column order) and their `lines` (n)."""
+    """Rows as text: `rows` (n lists of fields, in the file's column order) and their `lines` (n).
 
-    rows: list[list[str]]
-    lines: list[int]
+    `columns` (n,) each: the modelled columns, where the rows were parsed in one go.
+    """
+
+    rows: list[list[str]] | PlainRows
+    lines: list[int] | range
+    columns: Mapping[str, Values] | None = None
+
+    def take(self, chosen: Sequence[int]) -> "TextBatch":
+        """The text of some rows."""
+        return TextBatch([self.rows[i] for i in chosen], [self.lines[i] for i in chosen])
 
 
 class Table:
@@ -61,6 +73,8 @@ class Table:
         self.rows = 0
         self.header_line = 1
         self._offset = dialect.skip_lines
+        self._peeked: deque[Line] = deque()
+        self._trailing = False
         self._parquet = parquet.Table(name, file) if name.endswith(".parquet") else None
         self.names: list[str] = self._parquet.names if self._parquet else self._open()
 
@@ -91,31 +105,52 @@ class Table:
         if len(self.rejects) < REMEMBERED:
             self.rejects.append(Reject(line, code, message, column))
 
-    def batches(self) -> Iterator[TextBatch]:
+    def batches(self, plain: Plain | None = None) -> Iterator[TextBatch]:
         """The rows, in order.
+
+        Args:
+            plain: takes the blocks that it can, where the file is a long one; None to read every record with care.
 
         Raises:
             DataError: the file as a whole cannot be trusted to be this table.
         """
         size = max(min(BATCH_ROWS, BATCH_CELLS // max(len(self.names), 1)), 1)
+        plain = plain if plain and plain.usable and not self._parquet else None
         lines = self._parquet.rows() if self._parquet else self._rows()
-        batch = TextBatch([], [])
+        held: list[Line] = []
         for line in lines:
-            batch.rows.append(line.fields)
-            batch.lines.append(line.number)
-            if len(batch.rows) == size:
-                yield batch
-                batch = TextBatch([], [])
+            held.append(line)
+            whole = self._whole(plain) if plain else None
+            if whole or len(held) == size:
+                yield _batch(held)
+                held = []
+            while plain and whole:
+                yield from _sliced(whole, size)
+                whole = self._whole(plain)
         self._check_empty()
-        if batch.rows:
-            yield batch
+        if held:
+            yield _batch(held)
+
+    def _whole(self, plain: Plain) -> TextBatch | None:
+        """The next block, where the records before it have ended and it is plain."""
+        if self._peeked or self._trailing or self._text.taken < PLAIN_FROM or (block := self._text.whole()) is None:
+            return None
+        columns = plain.read(block)
+        if columns is None:
+            self._text.give_back(block)
+            return None
+        lines = block.removesuffix("\n").split("\n")
+        first = self.lines + 1
+        self.rows += len(lines)
+        self._records.number += len(lines)
+        return TextBatch(PlainRows(lines, plain.delimiter), range(first, first + len(lines)), columns)
 
     def _open(self) -> list[str]:
-        lines = self.source.lines()
+        self._text = Lines(self.source.blocks())
         for _ in range(self.dialect.skip_lines):
-            if next(lines, None) is None:
+            if next(self._text, None) is None:
                 break
-        self._records = Records(lines, self.dialect.delimiter)
+        self._records = Records(self._text, self.dialect.delimiter)
         first = next(self._records, None)
         if first is None or (not any(field.strip() for field in first.fields) and first.error is None):
             raise DataError("empty_file", "holds no header and no rows")
@@ -125,34 +160,37 @@ class Table:
         return header.clean(first.fields)
 
     def _rows(self) -> Iterator[Line]:
-        peeked: list[Line] = list(islice(self._records, PEEK))
-        trailing = self._trailing(peeked)
+        self._peeked.extend(islice(self._records, PEEK))
+        self._trailing = self._ends_empty(self._peeked)
         width = len(self.names)
         if self._base:
-            peeked, self._records, self._offset = [], self._after(self._base), self._base.lines
-        for lines in (peeked, self._records):
-            for line in lines:
-                self.rows += 1
-                number = line.number + self._offset
-                fields = line.fields[:-1] if trailing and line.fields[-1:] == [""] else line.fields
-                if line.error is not None:
-                    self.reject(number, line.error.code, line.error.message)
-                elif len(fields) != width:
-                    told = f"{len(line.fields)} fields where the header has {width}"
-                    self.reject(number, "row_width", told)
-                elif fields == self.names:
-                    self.reject(number, "repeated_header", "the header again")
-                else:
-                    yield Line(fields, number)
+            self._peeked.clear()
+            self._offset = self._base.lines
+            self._go_on(self._base)
+        while (line := self._peeked.popleft() if self._peeked else next(self._records, None)) is not None:
+            self.rows += 1
+            number = line.number + self._offset
+            fields = line.fields[:-1] if self._trailing and line.fields[-1:] == [""] else line.fields
+            if line.error is not None:
+                self.reject(number, line.error.code, line.error.message)
+            elif len(fields) != width:
+                told = f"{len(line.fields)} fields where the header has {width}"
+                self.reject(number, "row_width", told)
+            elif fields == self.names:
+                self.reject(number, "repeated_header", "the header again")
+            else:
+                yield Line(fields, number)
 
-    def _after(self, base: Base) -> Records:
+    def _go_on(self, base: Base) -> None:
+        """Read on after the part of a grown file that was read before."""
         warnings = self.source.warnings
         encoding = "utf-8" if self.source.mark else self.dialect.encoding
         self.source = Source(self.name, encoding, self._file, base)
         self.source.warnings += warnings
-        return Records(self.source.lines(), self.dialect.delimiter)
+        self._text = Lines(self.source.blocks())
+        self._records = Records(self._text, self.dialect.delimiter)
 
-    def _trailing(self, peeked: list[Line]) -> bool:
+    def _ends_empty(self, peeked: Sequence[Line]) -> bool:
         """Whether every row ends in a delimiter that the header lacks.
 
         Raises:
@@ -185,6 +223,18 @@ class Table:
             share = f"{self.rejected:,} of {self.rows:,} rows are unreadable"
             message = f"{share}; the first: {first.message} ({first.code})"
             raise DataError("too_many_bad_rows", message, line=first.line, column=first.column)
+
+
+def _batch(lines: Sequence[Line]) -> TextBatch:
+    return TextBatch([line.fields for line in lines], [line.number for line in lines])
+
+
+def _sliced(whole: TextBatch, size: int) -> Iterator[TextBatch]:
+    """A plain block in batches of the usual size."""
+    for at in range(0, len(whole.rows), size):
+        part = slice(at, at + size)
+        columns = {name: values[part] for name, values in (whole.columns or {}).items()}
+        yield TextBatch(whole.rows[part], whole.lines[part], columns)
 
 
 def columns_of(rows: Sequence[Sequence[str]], positions: Sequence[int]) -> list[list[str]]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from anomvae.data.source import MAX_RECORD
+from anomvae.data.source import LINES, MAX_RECORD
 from anomvae.errors import DataError
 
 MAX_FIELD = 1 << 20
@@ -22,6 +22,36 @@ class Line(msgspec.Struct, frozen=True):
     fields: list[str]
     number: int
     error: DataError | None = None
+
+
+class Lines(Iterator[str]):
+    """Physical lines of blocks of whole lines; a block of which no line was taken yet can be taken whole.
+
+    Attributes:
+        taken: characters of the blocks so far.
+    """
+
+    def __init__(self, blocks: Iterator[str]) -> None:
+        self._blocks = blocks
+        self._held: list[str] = []
+        self._refused = ""
+        self.taken = 0
+
+    def __next__(self) -> str:
+        """The next line with its end."""
+        if not self._held:
+            block, self._refused = self._refused or next(self._blocks), ""
+            self.taken += len(block)
+            self._held = LINES(block)[::-1]
+        return self._held.pop()
+
+    def whole(self) -> str | None:
+        """The next block; None in the midst of one, and at the end."""
+        return None if self._held else self._refused or next(self._blocks, None)
+
+    def give_back(self, block: str) -> None:
+        """Return a block that was taken whole, to be taken line by line."""
+        self._refused = block
 
 
 class Records(Iterator[Line]):

@@ -18,10 +18,10 @@ import msgspec
 
 from anomvae.errors import DataError, EnvironmentFault
 
-CHUNK = 1 << 18
+CHUNK = 1 << 19
 MAX_RECORD = 8 << 20
 MAX_INFLATED = 1 << 40
-LINE_END = re.compile(r"\r\n|\r|\n").finditer
+LINES = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+").findall
 GZIP = b"\x1f\x8b"
 MAGIC = {
     b"PK\x03\x04": "a zip or Excel file",
@@ -63,7 +63,7 @@ class Source:
     Attributes:
         warnings: what was noticed and let pass.
         mark: the encoding that a byte-order mark tells, if there is one.
-        sha256: of the bytes read so far; of the file once `lines` has ended.
+        sha256: of the bytes read so far; of the file once `blocks` has ended.
         ends_line: whether the last byte read was a line feed.
     """
 
@@ -84,10 +84,10 @@ class Source:
         """Hash of the bytes read."""
         return self._digest.hexdigest()
 
-    def lines(self) -> Iterator[str]:
-        """Physical lines with their ends; CR, LF and CRLF end a line, nothing else does."""
+    def blocks(self) -> Iterator[str]:
+        """Pieces of text that are whole lines with their ends; CR, LF and CRLF end a line, nothing else does."""
         chunks = self._bytes() if self._base else self._inflated(self._bytes())
-        return _split(self._decoded(self._checked(chunks)))
+        return _whole(self._decoded(self._checked(chunks)))
 
     def _bytes(self) -> Iterator[bytes]:
         try:
@@ -248,17 +248,17 @@ def _chain(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
     yield from rest
 
 
-def _split(chunks: Iterator[str]) -> Iterator[str]:
-    """Whole lines from pieces of text; a line of more than 8 MiB ends the file."""
+def _whole(chunks: Iterator[str]) -> Iterator[str]:
+    """Pieces of whole lines from pieces of text; a line of more than 8 MiB ends the file."""
     rest, number = "", 1
     for chunk in chunks:
-        text, at = rest + chunk, 0
-        for match in LINE_END(text):
-            if match.end() == len(text) and text.endswith("\r"):
-                break  # an LF may follow in the next piece
-            yield text[at : match.end()]
-            at, number = match.end(), number + 1
-        rest = text[at:]
+        text = rest + chunk
+        # A CR at the very end may belong to an LF in the next piece.
+        end = max(text.rfind("\n"), text.rfind("\r", 0, len(text) - 1 if text else 0)) + 1
+        if end:
+            yield text[:end]
+            number += text.count("\n", 0, end) if "\r" not in text else len(LINES(text[:end]))
+        rest = text[end:]
         if len(rest) > MAX_RECORD:
             raise DataError("record_too_long", "a line is longer than 8 MiB", line=number)
     if rest:

@@ -4,22 +4,24 @@ import shutil
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 
 from anomvae import disk
 from anomvae.data import header
+from anomvae.data.plain import Plain
 from anomvae.data.reader import Table, TextBatch, columns_of
 from anomvae.data.source import Base
-from anomvae.data.writer import ScoredRow, Writer, open_writer, output_suffix
+from anomvae.data.writer import ScoredRows, Writer, open_writer, output_suffix
 from anomvae.errors import AnomvaeError, DataError, UsageError
 from anomvae.model.calibration import critical_severity, file_p_value, verdict
 from anomvae.model.detector import Detector, Scores
 from anomvae.model.explanation import reasons
-from anomvae.model.schema import Values, parse
+from anomvae.model.schema import Schema, Values, parse
 from anomvae.pipeline.tally import Tally, row_result
 from anomvae.results import (
     ColumnBlame,
@@ -162,7 +164,8 @@ class Scoring:
         self.table = Table(self.file, about.dialect if about else Dialect(), self._opened, self._base)
         self.positions = _positions(self.table, self.detector, self.settings)
         writer = open_writer(out, suffix, self.table.names, self._text_positions()) if out else None
-        for batch in self.table.batches():
+        plain = Plain(self.detector.schema, self.table.names, self.positions, self.table.dialect.delimiter)
+        for batch in self.table.batches(plain):
             self._score(batch, writer)
             self.progress(self.file, self.table.rows)
         if self.settings.bad_rows == "quarantine" and self.table.rejected:
@@ -179,7 +182,7 @@ class Scoring:
         return critical_severity(self.tally.by_severity)
 
     def _score(self, batch: TextBatch, writer: Writer | None) -> None:
-        batch, columns = typed(batch, self.table, self.positions, self.detector)
+        batch, columns = typed(batch, self.table, self.positions, self.detector.schema)
         if not batch.rows:
             return
         encoded = self.detector.encode(columns)
@@ -187,17 +190,27 @@ class Scoring:
         flags = scores.p <= self.alpha
         self.tally.add(scores, flags)
         self.tally.notice(self.detector, encoded, columns)
-        flagged = np.flatnonzero(flags)
-        texts = [[batch.rows[i][at] for at in self.positions] for i in flagged]
-        told = reasons(self.detector, encoded, scores, flagged, texts)
-        for i, why in zip(flagged.tolist(), told, strict=True):
+        chosen = np.flatnonzero(flags)
+        flagged: list[int] = chosen.tolist()
+        rows = batch.take(flagged).rows
+        texts = [[cells[at] for at in self.positions] for cells in rows]
+        told = reasons(self.detector, encoded, scores, chosen, texts)
+        for i, why in zip(flagged, told, strict=True):
             row = row_result(self.tally.file, batch.lines[i], scores, i, why)
             self.tally.remember(row)
             self._flagged(row)
         if writer:
-            blamed = dict(zip(flagged.tolist(), told, strict=True))
-            chosen = range(len(batch.rows)) if self.settings.emit == "all" else flagged.tolist()
-            writer.write([_scored_row(batch, scores, i, flags[i], blamed.get(i, ())) for i in chosen])
+            writer.write(self._told(batch, scores, flags, dict(zip(flagged, told, strict=True))))
+
+    def _told(
+        self, batch: TextBatch, scores: Scores, flags: NDArray[np.bool_], why: dict[int, tuple[Reason, ...]]
+    ) -> ScoredRows:
+        """The rows to write."""
+        numbers = np.column_stack([scores.score, scores.recon, scores.kl, scores.p, scores.severity])
+        if self.settings.emit == "all":
+            return ScoredRows(batch.rows, batch.lines, numbers.tolist(), flags.tolist(), why)
+        part, told = batch.take(list(why)), dict(enumerate(why.values()))
+        return ScoredRows(part.rows, part.lines, numbers[flags].tolist(), [True] * len(why), told)
 
     def _text_positions(self) -> list[int] | None:
         """Columns whose cells are text: those the model does not know to be numbers or dates."""
@@ -237,13 +250,15 @@ class Scoring:
 
 
 def typed(
-    batch: TextBatch, table: Table, positions: list[int], detector: Detector
-) -> tuple[TextBatch, dict[str, Values]]:
+    batch: TextBatch, table: Table, positions: list[int], schema: Schema
+) -> tuple[TextBatch, Mapping[str, Values]]:
     """Typed columns of the rows whose every modelled cell can be read; the others are rejected."""
+    if batch.columns is not None:
+        return batch, batch.columns
     columns: dict[str, Values] = {}
     bad: dict[int, DataError] = {}
-    numbers = detector.schema.numbers
-    for column, texts in zip(detector.schema.modelled, columns_of(batch.rows, positions), strict=True):
+    numbers = schema.numbers
+    for column, texts in zip(schema.modelled, columns_of(batch.rows, positions), strict=True):
         columns[column.name], errors = parse(column, texts, numbers)
         for i, error in errors.items():
             bad.setdefault(i, error)
@@ -252,8 +267,7 @@ def typed(
     if not bad:
         return batch, columns
     kept = [i for i in range(len(batch.rows)) if i not in bad]
-    kept_batch = TextBatch([batch.rows[i] for i in kept], [batch.lines[i] for i in kept])
-    return kept_batch, {name: values[kept] for name, values in columns.items()}
+    return batch.take(kept), {name: values[kept] for name, values in columns.items()}
 
 
 def _positions(table: Table, detector: Detector, settings: ScoreSettings) -> list[int]:
@@ -266,20 +280,6 @@ def _positions(table: Table, detector: Detector, settings: ScoreSettings) -> lis
         raise DataError("extra_columns", extra.partition(": ")[2], line=table.header_line)
     table.warnings.extend(warnings)
     return positions
-
-
-def _scored_row(batch: TextBatch, scores: Scores, i: int, flag: bool, why: tuple[Reason, ...]) -> ScoredRow:
-    return ScoredRow(
-        cells=batch.rows[i],
-        line=batch.lines[i],
-        score=float(scores.score[i]),
-        recon=float(scores.recon[i]),
-        kl=float(scores.kl[i]),
-        p=float(scores.p[i]),
-        severity=float(scores.severity[i]),
-        flag=bool(flag),
-        reasons=why,
-    )
 
 
 def alpha_of(detector: Detector, settings: ScoreSettings) -> float:

@@ -2,6 +2,7 @@
 
 import heapq
 from collections import Counter
+from collections.abc import Mapping
 
 import msgspec
 import numpy as np
@@ -53,7 +54,7 @@ class Tally:
         rows = [row for _, _, row in ordered]
         return tuple(msgspec.structs.replace(row, critical=round(row.severity * 10) >= critical) for row in rows)
 
-    def notice(self, detector: Detector, encoded: Encoded, columns: dict[str, Values]) -> None:
+    def notice(self, detector: Detector, encoded: Encoded, columns: Mapping[str, Values]) -> None:
         """Count values never seen, and gaps by column."""
         gaps, news = encoded.gap.sum(axis=0), (encoded.gap & encoded.novel).sum(axis=0)
         unseen = np.asarray((encoded.novel & ~encoded.gap).any(axis=0))
