@@ -6,12 +6,12 @@ false alarms for a target of 1 %). p = (1 + #{scores >= s}) / (1 + n) as in Bate
 largest of them a generalised-Pareto tail (Siffer et al. 2017) extrapolates, marked as an estimate.
 """
 
+import math
 from collections.abc import Sequence
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betaincinv, betaln
 
 from anomvae.errors import UsageError
 from anomvae.results import Verdict
@@ -151,6 +151,8 @@ class Calibration(msgspec.Struct, frozen=True):
 
     def rate_interval(self, alpha: float) -> tuple[float, float]:
         """95 % interval of the true false-alarm rate at alpha, given the calibration rows."""
+        from scipy.special import betaincinv
+
         a, b = _beta(alpha, self.effective)
         return float(betaincinv(a, b, 0.025)), float(betaincinv(a, b, 0.975))
 
@@ -216,14 +218,21 @@ def file_p_value(rows: int, flagged: int, alpha: float, effective: float) -> flo
         return 1.0
     a, b = _beta(alpha, effective)
     total, mean = 0.0, rows * a / (a + b)
+    log = _log_beta(flagged + a, rows - flagged + b) - _log_beta(a, b) - _log_beta(rows - flagged + 1, flagged + 1)
+    log -= math.log(rows + 1)
     for start in range(flagged, rows + 1, TERMS):  # a file may have more rows than memory has room for
-        k = np.arange(start, min(start + TERMS, rows + 1))
-        choose = -betaln(rows - k + 1, k + 1) - np.log(rows + 1.0)
-        part = float(np.exp(choose + betaln(k + a, rows - k + b) - betaln(a, b)).sum())
-        total += part
+        k = np.arange(start, min(start + TERMS, rows), dtype=np.float64)
+        steps = np.log((rows - k) / (k + 1)) + np.log((k + a) / (rows - k - 1 + b))  # from each term to the next
+        logs = log + np.concatenate([[0.0], np.cumsum(steps)])
+        part = float(np.exp(logs[: min(TERMS, rows + 1 - start)]).sum())
+        total, log = total + part, float(logs[-1])
         if start > mean and part <= 1e-17 * total:
             break
     return min(total, 1.0)
+
+
+def _log_beta(a: float, b: float) -> float:
+    return math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)
 
 
 def verdict(p_file: float) -> Verdict:
