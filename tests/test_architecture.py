@@ -153,7 +153,10 @@ def test_the_score_of_a_small_file_loads_these_libraries_alone(orders_model: Pat
     tops = {name.split(".")[0] for name in modules if not name.startswith("_")} - set(sys.stdlib_module_names)
     needed = {"anomvae", "click", "msgspec", "numpy", "rich", "safetensors", "scipy", "typing_extensions"}
     assert tops <= needed | {"cython_runtime"}, tops - needed
-    assert not {"scipy.special", "rich.progress", "anomvae.inbox.inbox", "anomvae.storage.ledger", "anomvae.report.page"} & modules
+    assert (
+        not {"scipy.special", "rich.progress", "anomvae.inbox.inbox", "anomvae.storage.ledger", "anomvae.report.page"}
+        & modules
+    )
 
 
 def test_public_names_are_these() -> None:
