@@ -4,6 +4,7 @@ No value is guessed, no row is dropped in silence: records in = rows + rejects. 
 batch. Types come from the model's schema, never from the file.
 """
 
+import bisect
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
@@ -61,7 +62,7 @@ class Table:
 
     Attributes:
         names: the header, once opened.
-        rejects: rejected records, the first ten thousand; `rejected` counts all of them.
+        rejects: rejected records by line, the first ten thousand; `rejected` counts all of them.
         warnings: what was noticed and let pass.
     """
 
@@ -103,7 +104,7 @@ class Table:
         """Count a record as unreadable."""
         self.rejected += 1
         if len(self.rejects) < REMEMBERED:
-            self.rejects.append(Reject(line, code, message, column))
+            bisect.insort(self.rejects, Reject(line, code, message, column), key=lambda bad: bad.line)
 
     def batches(self, plain: Plain | None = None) -> Iterator[TextBatch]:
         """The rows, in order.
