@@ -43,7 +43,7 @@ def test_a_row_scores_the_same_bits_in_any_company(small: Learned, random: objec
     whole = small.detector.score(table)
     order = np.array(random.sample(range(600), size))  # type: ignore[attr-defined]
     part = small.detector.score({name: values[order] for name, values in table.items()})
-    for name in ("score", "recon", "kl", "p", "contributions", "surprise"):
+    for name in ("score", "recon", "kl", "p", "contributions", "views"):
         assert np.array_equal(getattr(part, name), getattr(whole, name)[order]), name
 
 

@@ -10,6 +10,7 @@ from itertools import combinations
 import numpy as np
 
 from anomvae.explained import Change, ColumnPart, ExplainedRow, LatentPart, Replacement, ScoreTerms
+from anomvae.model.calibration import column_surprise
 from anomvae.model.detector import VIEWS, Detector, Scores
 from anomvae.model.encoding import Encoded
 from anomvae.model.explanation import expected, repairs
@@ -72,7 +73,8 @@ def _columns(
     detector: Detector, texts: Sequence[str], guess: Floats, scores: Scores, shares: Floats
 ) -> tuple[ColumnPart, ...]:
     """Every column, the culprits first; guess (features,) is what is expected where a column is hidden."""
-    deviance, surprise = scores.contributions[0], scores.surprise[0]
+    deviance = scores.contributions[0]
+    surprise = column_surprise(detector.terms.columns, scores.contributions)[0]
     parts = []
     for j in np.lexsort((-surprise, -shares)).tolist():
         told, low, high = expected(detector, j, guess)

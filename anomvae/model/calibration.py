@@ -40,11 +40,12 @@ class Tail(msgspec.Struct, frozen=True):
 
     def surprise(self, values: Floats) -> Floats:
         """-log p of each value, monotone, finite."""
-        inside = np.interp(values, self.knots, self.nats)
-        excess = np.maximum(values - self.knots[-1], 0.0)
-        total = inside + _pareto_nats(excess, self.scale, self.shape)
-        beyond = np.maximum(total - self.limit, 0.0)
-        return np.asarray(np.minimum(total, self.limit) + self.growth * np.log1p(beyond))
+        nats = np.asarray(np.interp(values, self.knots, self.nats))
+        far = values > self.knots[-1]
+        nats[far] += _pareto_nats(values[far] - self.knots[-1], self.scale, self.shape)
+        beyond = nats > self.limit
+        nats[beyond] = self.limit + self.growth * np.log1p(nats[beyond] - self.limit)
+        return nats
 
 
 def _pareto_nats(excess: Floats, scale: float, shape: float) -> Floats:

@@ -18,7 +18,7 @@ from anomvae.model.vae import BLOCK
 
 Floats = NDArray[np.float64]
 
-COMPONENTS = 600
+COMPONENTS = 300
 PER_COMPONENT = 3  # rows for each component at least
 ROWS = 5_000  # EM sees at most so many rows of a member's
 STEPS = 9

@@ -66,7 +66,7 @@ class Scores(msgspec.Struct, frozen=True):
     """What a detector says of n rows.
 
     `score`, `recon`, `kl`, `p`, `severity` (n,); `estimated` (n,): p is a tail estimate;
-    `contributions` (n, columns): deviances, summing to `recon`; `surprise` (n, columns): -log p of each;
+    `contributions` (n, columns): deviances, summing to `recon`;
     `views` (n, 6): nats of each of `VIEWS`, mean over the members asked; of the hidden columns, 0 where none was; and
     what was added for what training never showed.
     """
@@ -78,7 +78,6 @@ class Scores(msgspec.Struct, frozen=True):
     estimated: NDArray[np.bool_]
     severity: Floats
     contributions: Floats
-    surprise: Floats
     views: Floats
 
 
@@ -158,7 +157,6 @@ class Detector:
             estimated=estimated,
             severity=severity(p),
             contributions=found.columns,
-            surprise=column_surprise(self.terms.columns, found.columns),
             views=np.column_stack([found.views, hidden, score - known]),
         )
 

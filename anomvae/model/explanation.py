@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from anomvae.model.calibration import column_surprise
 from anomvae.model.cells import write_number
 from anomvae.model.detector import Detector, Scores
 from anomvae.model.encoding import Encoded, Feature
@@ -60,8 +61,8 @@ def repairs(detector: Detector, rows: Encoded, scores: Scores, chosen: NDArray[n
         The gains, and what is expected of each hidden feature (k, features), as in `Hidden.guess`.
     """
     hidden = look(detector.scorer, detector.terms.columns, rows.take(chosen))
-    left, guess = hidden.left, hidden.guess
-    return np.maximum(scores.surprise[chosen].sum(axis=1, keepdims=True) - left, 0.0), guess
+    surprise = column_surprise(detector.terms.columns, scores.contributions[chosen])
+    return np.maximum(surprise.sum(axis=1, keepdims=True) - hidden.left, 0.0), hidden.guess
 
 
 def _reason(column: str, share: float, value: str, guess: tuple[str, str, str]) -> Reason:

@@ -94,12 +94,15 @@ class VAE:
         return state
 
     def _linear(self, layer: str, state: Floats) -> Floats:
-        return np.asarray(self._layers[f"{layer}.weight"] @ state + self._layers[f"{layer}.bias"])
+        out = self._layers[f"{layer}.weight"] @ state
+        out += self._layers[f"{layer}.bias"]
+        return np.asarray(out)
 
 
 def sigma_of(spread: Floats) -> Floats:
     """Standard deviations from raw spreads, of the same shape."""
-    return np.asarray(SIGMA_FLOOR + np.logaddexp(0.0, spread + UNIT))
+    shifted = spread + UNIT
+    return np.asarray(SIGMA_FLOOR + np.maximum(shifted, 0.0) + np.log1p(np.exp(-np.abs(shifted))))
 
 
 def kl_divergence(mu: Floats, logvar: Floats) -> Floats:
@@ -109,4 +112,7 @@ def kl_divergence(mu: Floats, logvar: Floats) -> Floats:
 
 
 def _silu(a: Floats) -> Floats:
-    return np.asarray(a / (1.0 + np.exp(-np.clip(a, -80.0, None))), dtype=np.float64)
+    out = np.maximum(a, -80.0)
+    np.exp(np.negative(out, out=out), out=out)
+    out += 1.0
+    return np.asarray(np.divide(a, out, out=out))
