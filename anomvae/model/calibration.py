@@ -68,7 +68,7 @@ def fit_tail(values: Floats, of: int = 1) -> Tail:
     index = np.unique(np.linspace(0, split, KNOTS).round().astype(np.intp))
     knots = np.unique(ordered[index])
     knots = knots[np.diff(knots, prepend=-np.inf) > TINY]  # a slope between nearer ones would overflow
-    nats = -np.log((n - np.searchsorted(ordered, knots, side="left")) / n)
+    nats = np.log(n / (n - np.searchsorted(ordered, knots, side="left")))
     scale, shape = _weighted_moments(ordered[ordered > knots[-1]] - knots[-1])
     return Tail(knots, nats, scale, shape, limit=max(float(np.log((n + 1) / of)), 0.0), growth=1.0 / of)
 
