@@ -7,14 +7,12 @@ to the sharp relations that they see. Expectation-maximisation, with small compo
 the maximum a posteriori under a conjugate prior (Fraley & Raftery 2007).
 """
 
-from collections.abc import Iterator
-
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from anomvae.model.encoding import Encoded, Encoding
-from anomvae.model.vae import BLOCK
+from anomvae.model.vae import padded
 
 Floats = NDArray[np.float64]
 
@@ -28,7 +26,7 @@ FLOOR = 0.02  # added to the variance of a number
 
 
 class Density(msgspec.Struct, frozen=True):
-    """A mixture for each member; log of weight times density is linear in what `terms_of` makes of a row.
+    """A mixture for each member; log of weight times density is linear in the terms of a row.
 
     `weight` (members, k, terms), `bias` (members, k, 1).
     """
@@ -44,27 +42,19 @@ class Density(msgspec.Struct, frozen=True):
         """-log of the likeliest component's weight times density (members, n)."""
         weight, bias = self.weight.astype(np.float64), self.bias.astype(np.float64)
         out = np.empty((len(weight), len(rows)))
-        for at, terms in _blocks(encoding, rows):
+        for at, terms in padded(_terms_of(encoding, rows)):
             out[:, at] = -(weight @ terms + bias).max(axis=1)[:, : at.stop - at.start]
         return out
 
 
 def term_count(encoding: Encoding) -> int:
-    """Units that `terms_of` makes: the value path, and the square of every number."""
+    """Terms of a row: the value path, and the square of every number."""
     return encoding.width + sum(feature.numeric for feature in encoding.features)
 
 
 def _terms_of(encoding: Encoding, rows: Encoded) -> Floats:
     units = [at for at, feature in zip(encoding.offsets(), encoding.features, strict=True) if feature.numeric]
     return np.hstack([rows.x, rows.x[:, units] ** 2])
-
-
-def _blocks(encoding: Encoding, rows: Encoded) -> Iterator[tuple[slice, Floats]]:
-    for start in range(0, len(rows), BLOCK):
-        at = slice(start, min(start + BLOCK, len(rows)))
-        block = np.zeros((term_count(encoding), BLOCK))
-        block[:, : at.stop - start] = _terms_of(encoding, rows.take(at)).T
-        yield at, block
 
 
 def fit_density(encoding: Encoding, rows: Encoded, pools: NDArray[np.bool_], rng: np.random.Generator) -> Density:
@@ -85,10 +75,9 @@ def fit_density(encoding: Encoding, rows: Encoded, pools: NDArray[np.bool_], rng
 def _fit(encoding: Encoding, terms: NDArray[np.float32], k: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """EM from k rows; terms (n, terms) in random order."""
     layout = _Layout(encoding)
-    share = np.zeros((len(terms), k), dtype=np.float32)
     weight, bias = layout.first(terms, k)
     for _ in range(STEPS):
-        share = terms @ weight.T + bias.T
+        share: NDArray[np.float32] = terms @ weight.T + bias.T
         share -= share.max(axis=1, keepdims=True)
         np.exp(share, out=share)
         share /= share.sum(axis=1, keepdims=True)

@@ -79,11 +79,8 @@ class VAE:
         Yields:
             The rows' slice, their outputs (members, rows, outputs) and their KL (members, rows).
         """
-        for start in range(0, len(x), size):
-            rows = slice(start, min(start + size, len(x)))
-            count = rows.stop - start
-            block = np.zeros((self.inputs, size), dtype=np.float64)
-            block[:, :count] = x[rows].T
+        for rows, block in padded(x, size):
+            count = rows.stop - rows.start
             mu, logvar = self.posterior(block)
             outputs = self.decode(mu)[:, :, :count].transpose(0, 2, 1)
             yield rows, outputs, kl_divergence(mu, logvar)[:, :count]
@@ -97,6 +94,15 @@ class VAE:
         out = self._layers[f"{layer}.weight"] @ state
         out += self._layers[f"{layer}.bias"]
         return np.asarray(out)
+
+
+def padded(x: Floats, size: int = BLOCK) -> Iterator[tuple[slice, Floats]]:
+    """The slices of rows (n, units), each with its block (units, size): rows as columns, the last block padded."""
+    for start in range(0, len(x), size):
+        rows = slice(start, min(start + size, len(x)))
+        block = np.zeros((x.shape[1], size))
+        block[:, : rows.stop - start] = x[rows].T
+        yield rows, block
 
 
 def sigma_of(spread: Floats) -> Floats:

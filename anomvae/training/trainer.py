@@ -17,7 +17,7 @@ from torch import Tensor
 
 from anomvae.errors import DataError
 from anomvae.model.encoding import Encoded, Encoding
-from anomvae.training.network import Network
+from anomvae.training.network import Network, pick
 from anomvae.training.optimiser import AdamW
 
 NOISE = 0.05
@@ -129,16 +129,12 @@ class _Batches:
         target, hidden = self._rows(self.x, index), self._rows(self.hidden, index)
         noise = torch.randn(target.shape, generator=self.rng) * self.noise_scale
         mask = torch.maximum(self._mask(hidden.shape), hidden)
-        visible = (target + noise) * (1 - self._by_unit(mask))
+        visible = (target + noise) * (1 - pick(mask, self.unit_feature))
         parts = torch.cat([visible, mask], -1), target, self._rows(self.gap, index)
         return tuple(part.to(self.recipe.device) for part in parts)  # type: ignore[return-value]
 
     def _rows(self, values: Tensor, index: Tensor) -> Tensor:
         return values.index_select(0, index).view(len(self.pools), self.recipe.batch, -1)
-
-    def _by_unit(self, mask: Tensor) -> Tensor:
-        alike = len(self.unit_feature) == mask.shape[-1]
-        return mask if alike else mask.index_select(-1, self.unit_feature)
 
     def latent_noise(self) -> Tensor:
         """Standard normal noise for the latent of one step."""
