@@ -8,7 +8,9 @@ from typing import Literal
 
 import msgspec
 
-Verdict = Literal["ok", "elevated", "anomalous", "failed"]
+from anomvae.drift import Drift
+
+Verdict = Literal["ok", "elevated", "anomalous", "drifted", "failed"]
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -201,8 +203,9 @@ class ColumnBlame(Record, frozen=True, kw_only=True):
 class FileResult(Record, frozen=True, kw_only=True, tag_field="schema", tag="anomvae.file/1"):
     """One delivery: rows in = scored + rejected, always.
 
-    `p_file` is the chance of this many flags in a normal file (one-sided beta-binomial). Of a watched folder also:
-    `delivery_id`, and `continues` where only the new rows of a grown file were scored.
+    `p_file` is the chance of this many flags in a normal file (one-sided beta-binomial). `drift` is absent where the
+    model has nothing to compare with, or the file no rows. Of a watched folder also: `delivery_id`, and `continues`
+    where only the new rows of a grown file were scored.
     """
 
     delivery_id: str = ""
@@ -219,6 +222,7 @@ class FileResult(Record, frozen=True, kw_only=True, tag_field="schema", tag="ano
     expected_flags: float
     verdict: Verdict
     p_file: float
+    drift: Drift | None = None
     seconds: float
     outputs: tuple[str, ...]
     worst: tuple[RowResult, ...]

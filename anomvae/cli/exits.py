@@ -5,7 +5,7 @@ from anomvae.results import FileResult
 
 def found(file: FileResult, fail_on: str) -> bool:
     """Whether a file has what `--fail-on` names."""
-    anomalous = file.verdict == "anomalous"
+    anomalous = file.verdict in ("anomalous", "drifted")
     return {
         "never": False,
         "any": file.flagged > 0 or anomalous,

@@ -110,6 +110,11 @@ class Calibration(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(self, alpha=alpha)
 
     @property
+    def design(self) -> float:
+        """How many neighbouring rows are worth one independent row, as flags go."""
+        return len(self.scores) / self.effective
+
+    @property
     def supported(self) -> float:
         """The smallest alpha that counting alone supports; a smaller one rests on the tail estimate."""
         return 1 / (len(self.scores) + 1)
@@ -213,11 +218,19 @@ def critical_severity(counts: NDArray[np.intp], q: float = 0.05) -> float:
     return float(passing[0]) if len(passing) else float("inf")
 
 
-def file_p_value(rows: int, flagged: int, alpha: float, effective: float) -> float:
-    """Chance of at least `flagged` flags among `rows` normal rows: one-sided beta-binomial."""
+def file_p_value(rows: int, flagged: int, alpha: float, effective: float, design: float = 1.0) -> float:
+    """Chance of at least `flagged` flags among `rows` normal rows: one-sided beta-binomial.
+
+    Args:
+        rows: of the file.
+        flagged: of these.
+        alpha: the false-alarm rate.
+        effective: independent rows that the calibration rows are worth.
+        design: rows of a file that are worth one independent row.
+    """
     if flagged == 0 or rows == 0:
         return 1.0
-    a, b = _beta(alpha, effective)
+    a, b = _beta(alpha, _worth(rows, effective, design))
     total, mean = 0.0, rows * a / (a + b)
     log = _log_beta(flagged + a, rows - flagged + b) - _log_beta(a, b) - _log_beta(rows - flagged + 1, flagged + 1)
     log -= math.log(rows + 1)
@@ -230,6 +243,11 @@ def file_p_value(rows: int, flagged: int, alpha: float, effective: float) -> flo
         if start > mean and part <= 1e-17 * total:
             break
     return min(total, 1.0)
+
+
+def _worth(rows: int, effective: float, design: float) -> float:
+    """Calibration rows of which the flag count would vary as it does with the design effect of the file added."""
+    return effective if design <= 1 or rows < 2 else 1 / (1 / (effective + 1) + (design - 1) / (rows - 1)) - 1
 
 
 def _log_beta(a: float, b: float) -> float:

@@ -23,6 +23,7 @@ from anomvae.model.calibration import (
     column_surprise,
     severity,
 )
+from anomvae.model.drift import Reference
 from anomvae.model.encoding import Encoded, encode
 from anomvae.model.masking import own_deviances
 from anomvae.model.schema import Schema, Values
@@ -82,7 +83,7 @@ class Scores(msgspec.Struct, frozen=True):
 
 
 class About(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a saved model says of itself, beside the numbers."""
+    """What a saved model says of itself, beside the numbers. `reference`: what rows are compared with for drift."""
 
     created_by: str
     dialect: Dialect
@@ -92,6 +93,7 @@ class About(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     lineage: Lineage
     history: tuple[ThresholdChange, ...]
     self_test: tuple[Power, ...] = ()
+    reference: Reference | None = None
 
 
 class Detector:

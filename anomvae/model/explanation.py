@@ -14,6 +14,7 @@ from anomvae.model.cells import write_number
 from anomvae.model.detector import Detector, Scores
 from anomvae.model.encoding import Encoded, Feature
 from anomvae.model.masking import features_of, look
+from anomvae.model.schema import Column
 from anomvae.model.scoring import Floats
 from anomvae.results import Reason
 
@@ -82,27 +83,28 @@ def expected(detector: Detector, column: int, guess: Floats) -> tuple[str, str, 
         guess: (features,): a row of `Hidden.guess`.
     """
     name = detector.columns[column]
-    digits = next(item.digits for item in detector.schema.columns if item.name == name)
+    item = next(item for item in detector.schema.columns if item.name == name)
     parts = features_of(detector.scorer, column)
     j, feature, _ = parts[0]
     if feature.numeric:
         values = (guess[j] + np.array([0.0, *detector.intervals[j]])) * feature.scale + feature.center
-        told, low, high = (_number(value, digits) for value in np.clip(values, feature.low, feature.high))
+        told, low, high = (number_text(value, item.digits) for value in np.clip(values, feature.low, feature.high))
         return told, low, high
-    return ", ".join(_likely(detector, name, f, int(guess[j]), digits) for j, f, _ in parts), "", ""
+    return ", ".join(unit_text(item, f, int(guess[j])) for j, f, _ in parts), "", ""
 
 
-def _likely(detector: Detector, name: str, feature: Feature, likeliest: int, digits: int | None) -> str:
-    level = (*feature.levels, *feature.rare[:1])[likeliest]
-    kind = next(column.kind for column in detector.schema.columns if column.name == name)
+def unit_text(column: Column, feature: Feature, unit: int) -> str:
+    """The value that a unit of a category stands for."""
+    level = (*feature.levels, *feature.rare[:1])[unit]
     if feature.part == "era":
-        return "a usual date"
+        return "a usual date" if level == "usual" else "an odd date"
     if feature.part != "value":
         return f"{feature.part} {level}"
-    if kind == "boolean":
+    if column.kind == "boolean":
         return "true" if float(level) else "false"
-    return level if kind == "categorical" else _number(float(level), digits)
+    return level if column.kind == "categorical" else number_text(float(level), column.digits)
 
 
-def _number(value: float, digits: int | None) -> str:
+def number_text(value: float, digits: int | None) -> str:
+    """A number with the decimals of its column."""
     return write_number(value, digits) if digits is not None else f"{value:.6g}"

@@ -66,8 +66,8 @@ def calibrate(
     *,
     blocks: NDArray[np.intp],
     alpha: float,
-) -> Detector:
-    """Fit every tail and the threshold to out-of-fold deviances, and make the detector.
+) -> tuple[Detector, Floats]:
+    """Fit every tail and the threshold to out-of-fold deviances: the detector, and the scores (n,) in the rows' order.
 
     Args:
         schema: what the columns are.
@@ -104,7 +104,7 @@ def calibrate(
     flagged = scores >= np.quantile(scores, 1 - max(alpha, 10 / n))
     detector = Detector(schema, scorer, terms, fit_calibration(scores, effective_rows(flagged, blocks), alpha))
     detector.intervals = fit_intervals(scorer, rows.take(even), seen)
-    return detector
+    return detector, scores
 
 
 def _fit_views(judged: OutOfFold) -> tuple[Floats, tuple[Tail, ...], tuple[Tail, ...]]:

@@ -172,6 +172,7 @@ def describe(learned: Learned, settings: FitSettings, columns: Mapping[str, Valu
         lineage=lineage,
         history=(ThresholdChange(alpha=threshold.alpha, threshold=threshold.threshold, by="fit"),),
         self_test=learned.self_test,
+        reference=learned.reference,
     )
 
 

@@ -21,6 +21,7 @@ from anomvae.inbox.settler import UNENDED, Arrival
 from anomvae.model.detector import Detector
 from anomvae.pipeline import excerpt
 from anomvae.pipeline.deliver import ChangedError, DroppedError, Job, Scored, fingerprint, work
+from anomvae.pipeline.drift import in_sequence
 from anomvae.pipeline.isolate import DiedError, isolated
 from anomvae.settings import ScoreSettings, WatchSettings
 from anomvae.storage.ledger import Entry
@@ -178,6 +179,9 @@ class Judge:
             raise DataError("crashes_scorer", told) from death
 
     def _commit(self, arrival: Arrival, job: Job, detector: Detector, scored: Scored, parent: Entry | None) -> Manifest:
+        result = in_sequence(
+            scored.result, detector, self.store.ledger.evidence(detector.model_id, scored.result.alpha)
+        )
         fact = Manifest(
             **self._common(arrival, job, detector),
             parent_id=parent.delivery_id if parent else None,
@@ -187,9 +191,9 @@ class Judge:
             result_name=job.delivery_id + job.suffix,
             result_sha256=scored.result_sha256,
             alerts_sha256=scored.alerts_sha256,
-            result=scored.result,
+            result=result,
         )
-        alerts = Path(job.alerts) if scored.result.flagged else None
+        alerts = Path(job.alerts) if result.flagged else None
         self.store.commit(fact, Path(job.result), alerts, arrival.stat)
         return fact
 

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from anomvae.errors import DataError
 from anomvae.model.density import fit_density
 from anomvae.model.detector import Detector
+from anomvae.model.drift import Reference, fit_reference
 from anomvae.model.encoding import Encoded, Encoding, encode, fit_encoding
 from anomvae.model.folds import Dependence, block_ids, deal, dependence, training_pools
 from anomvae.model.out_of_fold import OutOfFold, calibrate, judge_out_of_fold
 from anomvae.model.schema import Schema, Values
-from anomvae.model.scoring import Scorer
+from anomvae.model.scoring import Floats, Scorer
 from anomvae.model.self_test import self_test
 from anomvae.model.trimming import (
     Suspects,
@@ -50,6 +51,7 @@ class Learned(msgspec.Struct, frozen=True):
     steps_planned: int
     device: str
     self_test: tuple[Power, ...]
+    reference: Reference
     suspects: Suspects | None = None
 
 
@@ -104,7 +106,7 @@ def _learn(
     """One round: train and calibrate on all rows but those left out; what is usual of these calibrates as well."""
     from anomvae.training.trainer import choose_device, train
 
-    columns = _without(every, left_out)
+    columns, origin = _without(every, left_out), files
     files = None if files is None else files[~left_out]
     n = len(next(iter(columns.values()))) if columns else 0
     _check_rows(n, columns, least_rows)
@@ -122,8 +124,9 @@ def _learn(
     density = fit_density(encoding, rows, pools, np.random.default_rng(settings.seed))
     scorer = Scorer(encoding, VAE(trained.arrays, recipe.hidden), density, trained.seen)
     judged = judge_out_of_fold(scorer, rows, dealt)
-    detector = calibrate(schema, scorer, rows, dealt, judged, blocks=blocks, alpha=settings.alpha)
+    detector, scores = calibrate(schema, scorer, rows, dealt, judged, blocks=blocks, alpha=settings.alpha)
     suspects = _judge(detector, judged, every, left_out) if left_out.any() else None
+    calibrated = _calibrated(scores, left_out, suspects)
     return Learned(
         detector=detector,
         judged=judged,
@@ -138,8 +141,35 @@ def _learn(
         self_test=self_test(detector, columns, dealt, np.random.default_rng(settings.seed))
         if settings.selftest
         else (),
+        reference=_reference(detector, every, calibrated, partial(_blocks, origin, found)),
         suspects=suspects,
     )
+
+
+def _calibrated(scores: Floats, left_out: NDArray[np.bool_], suspects: Suspects | None) -> Floats:
+    """The score of every row (n,) that was calibrated on, also of those left out of training; else NaN."""
+    found = np.full(len(left_out), np.nan)
+    found[~left_out] = scores
+    if suspects is not None:
+        found[suspects.rows] = np.where(suspects.out, np.nan, suspects.scores)
+    return found
+
+
+def _blocks(files: NDArray[np.intp] | None, found: Dependence, normal: NDArray[np.bool_]) -> NDArray[np.intp]:
+    return block_ids(int(normal.sum()), found.length, None if files is None else files[normal])
+
+
+def _reference(
+    detector: Detector,
+    every: Mapping[str, Values],
+    scores: Floats,
+    blocks: Callable[[NDArray[np.bool_]], NDArray[np.intp]],
+) -> Reference:
+    """The distribution of the rows that have a score."""
+    normal = ~np.isnan(scores)
+    columns = {name: values[normal] for name, values in every.items()}
+    rows = detector.encode(columns)
+    return fit_reference(detector.scorer.encoding, columns, rows, scores[normal], blocks(normal))
 
 
 def _without(columns: Mapping[str, Values], left_out: NDArray[np.bool_]) -> Mapping[str, Values]:

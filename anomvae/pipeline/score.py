@@ -17,11 +17,13 @@ from anomvae.data.plain import Plain
 from anomvae.data.reader import Table, TextBatch, columns_of
 from anomvae.data.source import Base
 from anomvae.data.writer import ScoredRows, Writer, open_writer, output_suffix
+from anomvae.drift import Evidence
 from anomvae.errors import AnomvaeError, DataError, UsageError
 from anomvae.model.calibration import critical_severity, file_p_value, verdict
 from anomvae.model.detector import Detector, Scores
 from anomvae.model.explanation import reasons
 from anomvae.model.schema import Schema, Values, parse
+from anomvae.pipeline.drift import compared, in_sequence, left
 from anomvae.pipeline.tally import Tally, row_result
 from anomvae.results import (
     ColumnBlame,
@@ -68,9 +70,12 @@ def score(
     targets = _targets(files, output)
     done: list[FileResult] = []
     refused: list[ErrorResult] = []
+    before: list[Evidence] = []
     for file, target in zip(files, targets, strict=True):
         try:
-            done.append(score_file(file, detector, settings, target, stdout=stdout, progress=progress))
+            one = score_file(file, detector, settings, target, stdout=stdout, progress=progress)
+            done.append(in_sequence(one, detector, before))
+            before += left(done[-1])
         except DataError as error:
             refused.append(error_result(error.within(shown(file))))
     return ScoreResult(
@@ -150,6 +155,7 @@ class Scoring:
     ) -> None:
         self.file, self.detector, self.settings, self.progress = file, detector, settings, progress
         self.alpha = alpha_of(detector, settings)
+        self.reference = detector.about.reference if detector.about else None
         self.tally = Tally(shown(file), settings.top)
         self._opened, self._base, self._flagged = opened, base, flagged
 
@@ -190,6 +196,8 @@ class Scoring:
         flags = scores.p <= self.alpha
         self.tally.add(scores, flags)
         self.tally.notice(self.detector, encoded, columns)
+        if self.reference is not None:
+            self.tally.compare(self.reference, self.detector.scorer.encoding, columns, encoded, scores)
         chosen = np.flatnonzero(flags)
         flagged: list[int] = chosen.tolist()
         rows = batch.take(flagged).rows
@@ -223,8 +231,9 @@ class Scoring:
     def _result(self, outputs: tuple[str, ...], seconds: float) -> FileResult:
         table, tally = self.table, self.tally
         critical = self.critical
-        p_file = file_p_value(tally.scored, tally.flagged, self.alpha, self.detector.calibration.effective)
-        return FileResult(
+        known = self.detector.calibration
+        p_file = file_p_value(tally.scored, tally.flagged, self.alpha, known.effective, known.design)
+        result = FileResult(
             file=tally.file,
             sha256=table.sha256,
             model_id=self.detector.model_id,
@@ -247,6 +256,7 @@ class Scoring:
             ),
             warnings=(*table.warnings, *tally.warnings(self.detector)),
         )
+        return compared(result, self.detector, tally.counts, tally.newest())
 
 
 def typed(

@@ -9,10 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anomvae.data.header import folded
+from anomvae.model import drift
 from anomvae.model.detector import Detector, Scores
-from anomvae.model.encoding import Encoded
+from anomvae.model.encoding import Encoded, Encoding
 from anomvae.model.schema import Values
 from anomvae.results import Reason, RowResult
+
+Columns = Mapping[str, Values]
+
+SHOWN = 60  # characters of a value never seen
 
 
 class Tally:
@@ -28,6 +33,7 @@ class Tally:
         self.missing: Counter[str] = Counter()
         self.surprising: Counter[str] = Counter()
         self.imprecise: Counter[str] = Counter()
+        self.counts: list[NDArray[np.intp]] = []
         self._worst: list[tuple[float, int, RowResult]] = []
 
     def add(self, scores: Scores, flags: NDArray[np.bool_]) -> None:
@@ -54,7 +60,7 @@ class Tally:
         rows = [row for _, _, row in ordered]
         return tuple(msgspec.structs.replace(row, critical=round(row.severity * 10) >= critical) for row in rows)
 
-    def notice(self, detector: Detector, encoded: Encoded, columns: Mapping[str, Values]) -> None:
+    def notice(self, detector: Detector, encoded: Encoded, columns: Columns) -> None:
         """Count values never seen, and gaps by column."""
         gaps, news = encoded.gap.sum(axis=0), (encoded.gap & encoded.novel).sum(axis=0)
         unseen = np.asarray((encoded.novel & ~encoded.gap).any(axis=0))
@@ -67,6 +73,20 @@ class Tally:
             if unseen[j] and columns[feature.column].dtype == object and len(self.unseen) < 1000:
                 for i in np.flatnonzero(encoded.novel[:, j] & ~encoded.gap[:, j]):
                     self.unseen[feature.column, str(columns[feature.column][i])] += 1
+
+    def compare(
+        self, reference: drift.Reference, encoding: Encoding, columns: Columns, rows: Encoded, scores: Scores
+    ) -> None:
+        """Count a batch into the bins of the reference."""
+        counts = drift.count(reference, encoding, columns, rows, scores.score)
+        self.counts = [a + b for a, b in zip(self.counts, counts, strict=True)] if self.counts else counts
+
+    def newest(self) -> dict[str, str]:
+        """The commonest value never seen, by column."""
+        found: dict[str, str] = {}
+        for (column, value), _ in self.unseen.most_common():
+            found.setdefault(column, value[:SHOWN])
+        return found
 
     def warnings(self, detector: Detector) -> list[str]:
         """Values never seen, with a hint where only the spelling is new, and columns without a value."""

@@ -28,6 +28,9 @@ def delivery_line(said: FileResult | Quarantined, at: str) -> Text:
         line.append(f", {said.critical:,} critical", VERDICT["anomalous"])
     if said.rejected:
         line.append(f", {said.rejected:,} unreadable", "yellow")
+    if said.drift and said.drift.told:
+        over = f" over {said.drift.files} files" if said.drift.files > 1 else ""
+        line.append(plain(f"  drift: {said.drift.told[0]}{over}", 160), VERDICT["drifted"])
     if said.worst:
         first = said.worst[0]
         reason = first.reasons[0].text if first.reasons else ""

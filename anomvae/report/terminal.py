@@ -5,6 +5,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from anomvae.drift import Drift
 from anomvae.report.cell import plain
 from anomvae.results import (
     Calibration,
@@ -20,7 +21,13 @@ from anomvae.results import (
     Training,
 )
 
-VERDICT = {"ok": "green", "elevated": "yellow", "anomalous": "bold red", "failed": "bold red"}
+VERDICT = {
+    "ok": "green",
+    "elevated": "yellow",
+    "anomalous": "bold red",
+    "drifted": "bold magenta",
+    "failed": "bold red",
+}
 BAR = 8
 BLOCKS = " ▏▎▍▌▋▊▉█"
 
@@ -137,7 +144,7 @@ def file_report(result: FileResult) -> RenderableType:
     head = Text.assemble(
         cell(result.file, 80, "bold"), "  ", (result.verdict.upper(), VERDICT[result.verdict]), f"  {_counts(result)}"
     )
-    parts: list[RenderableType] = [head, Text(_expectation(result), style="dim")]
+    parts: list[RenderableType] = [head, Text(_expectation(result), style="dim"), *drift_lines(result.drift)]
     if result.worst:
         parts.append(_worst(result.worst))
         if any(row.estimated for row in result.worst):
@@ -154,6 +161,22 @@ def file_report(result: FileResult) -> RenderableType:
     if result.outputs and result.outputs != ("-",):
         parts.append(Text.assemble("wrote ", cell(", ".join(result.outputs), 120)))
     return Group(*parts)
+
+
+def drift_lines(drift: Drift | None) -> list[RenderableType]:
+    """What drifted, or, where nothing did, what differs in this file by more than is usual."""
+    if drift is None:
+        return []
+    over = f" over the newest {drift.files} files" if drift.files > 1 else ""
+    told: list[RenderableType] = [cell(f"drift: {text}{over}", 200, VERDICT["drifted"]) for text in drift.told]
+    return told or [cell(f"differs: {text}", 200, "dim") for text in differences(drift)[:3]]
+
+
+def differences(drift: Drift) -> list[str]:
+    """What differs in a file by itself, the surest first."""
+    noticed = sorted((one for one in (*drift.columns, drift.score) if one.told), key=lambda one: one.p)
+    names = (f"{one.column or 'score'}{f' ({one.part})' if one.part else ''}" for one in noticed)
+    return [f"{name} {one.told}" for name, one in zip(names, noticed, strict=True)]
 
 
 def error_report(error: ErrorResult) -> Text:

@@ -51,6 +51,10 @@ MIGRATIONS = (
       path BLOB PRIMARY KEY, dev INTEGER NOT NULL, ino INTEGER NOT NULL, size INTEGER NOT NULL,
       mtime_ns INTEGER NOT NULL, ctime_ns INTEGER NOT NULL) STRICT, WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE evidence(
+      sequence INTEGER PRIMARY KEY, model_id TEXT NOT NULL, alpha REAL NOT NULL, told TEXT NOT NULL) STRICT;
+    """,
 )
 
 

@@ -11,8 +11,11 @@ from typing import Any
 import msgspec
 
 from anomvae.deliveries import Manifest, Quarantined
+from anomvae.drift import Evidence, evidence
 from anomvae.errors import UsageError
 from anomvae.storage.database import Database
+
+EVIDENCE = 8  # files before the newest that the test for drift looks at
 
 Key = tuple[int, int, int, int, int]
 
@@ -126,6 +129,11 @@ class Ledger:
         """Every delivery's id."""
         return {row[0] for row in self._db.rows("SELECT delivery_id FROM delivery")}
 
+    def evidence(self, model_id: str, alpha: float) -> list[Evidence]:
+        """What the newest files of a model and alpha have left for the next one, the oldest first."""
+        told = "SELECT told FROM evidence WHERE model_id = ? AND alpha = ? ORDER BY sequence"
+        return [msgspec.json.decode(row[0], type=Evidence) for row in self._db.rows(told, (model_id, alpha))]
+
     def commit(self, fact: Manifest | Quarantined, alerts: Iterable[Alert], seen: Key | None, log_bytes: int) -> None:
         """Make a delivery official, with its alerts and the length of the alert log, in one transaction."""
         path = fact.path()
@@ -135,6 +143,8 @@ class Ledger:
             self._db.executemany("INSERT INTO alert VALUES (?, ?, ?, ?, ?, ?)", rows)
             self._set_meta("alerts_bytes", str(log_bytes))
             self._db.execute("DELETE FROM suspect WHERE path = ?", (path,))
+            if isinstance(fact, Manifest):
+                self._leave(fact)
             if seen is not None:
                 self._see(path, seen)
 
@@ -214,6 +224,16 @@ class Ledger:
     def _insert(self, columns: dict[str, Any]) -> None:
         names, marks = ", ".join(columns), ", ".join("?" * len(columns))
         self._db.execute(f"INSERT INTO delivery({names}) VALUES ({marks})", tuple(columns.values()))
+
+    def _leave(self, fact: Manifest) -> None:
+        """Keep what the newest files of one model and alpha say; with another, the sequence begins anew."""
+        alpha, drift = fact.result.alpha, fact.result.drift
+        self._db.execute("DELETE FROM evidence WHERE model_id <> ? OR alpha <> ?", (fact.model_id, alpha))
+        if drift is not None and not drift.alone:
+            told = msgspec.json.encode(evidence(fact.result.scored, fact.result.flagged, drift)).decode()
+            self._db.execute("INSERT INTO evidence VALUES (?, ?, ?, ?)", (fact.sequence, fact.model_id, alpha, told))
+            newest = "SELECT sequence FROM evidence ORDER BY sequence DESC LIMIT ?"
+            self._db.execute(f"DELETE FROM evidence WHERE sequence NOT IN ({newest})", (EVIDENCE,))
 
     def _see(self, path: bytes, key: Key) -> None:
         self._db.execute("INSERT OR REPLACE INTO seen VALUES (?, ?, ?, ?, ?, ?)", (path, *key))

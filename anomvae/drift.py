@@ -1,0 +1,52 @@
+"""The nouns of drift: how the rows of a file differ from training, and what that leaves for the files after it."""
+
+import msgspec
+
+
+class ColumnDrift(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a file's rows differ from training in one column, a part of a date (`part`), or the score (`column` empty).
+
+    `z`: the largest deviation in standard errors, negative where there is less than usual; `p`: of this column alone;
+    `told`: what changed, empty where that may be chance. `new`: the commonest value never seen. `counts`: rows of the
+    file in each bin, the last one of gaps.
+    Of the columns that differ most also what drawing them needs: `bins` by name, and `usual`, the counts of training.
+    """
+
+    column: str
+    part: str = ""
+    z: float
+    p: float
+    told: str = ""
+    new: str = ""
+    counts: tuple[int, ...]
+    bins: tuple[str, ...] = ()
+    usual: tuple[int, ...] = ()
+
+
+class Drift(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Whether rows are still distributed as in training. `columns`, `score`: this file.
+
+    `p`: the chance of as much in a clean file, over columns, flag count and windows; at most 0.0001 is told as the
+    verdict `drifted`. `files`: how many of the newest files together say most; `told`: what they say, the surest first.
+    `alone`: this file is off by itself, and left out when the next files are taken together.
+    """
+
+    p: float
+    files: int
+    alone: bool
+    told: tuple[str, ...]
+    columns: tuple[ColumnDrift, ...]
+    score: ColumnDrift
+
+
+class Evidence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a file leaves for the next ones: rows scored and flagged, and the counts of every column and the score."""
+
+    rows: int
+    flagged: int
+    counts: tuple[tuple[int, ...], ...]
+
+
+def evidence(rows: int, flagged: int, drift: Drift) -> Evidence:
+    """The evidence of one file."""
+    return Evidence(rows, flagged, tuple(one.counts for one in (*drift.columns, drift.score)))

@@ -1,0 +1,253 @@
+"""Whether rows are still distributed as training rows were: every column and the score in bins, compared with care.
+
+Two things make a textbook test cry wolf here. Neighbouring rows are alike, so a share varies more between files than
+independent rows would let it: its design effect is measured between blocks of training rows, set by set. And training
+rows are a sample themselves: every comparison is one of two samples. A column's statistic is the largest deviation of
+the share of rows in any of its sets (up to an edge, one level, new, missing) or of a number's mean in normal units.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from statistics import NormalDist
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from anomvae.model.encoding import Encoded, Encoding, Feature
+from anomvae.model.schema import Values
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.intp]
+
+BINS = 20
+NORMAL = NormalDist()
+
+
+class Bins(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the training rows of one feature, or their scores, are distributed.
+
+    `edges`: a number's bins, each up to and with its edge, the last one open; empty for categories.
+    `counts`: training rows of each bin, or of each unit and of values never seen, then of gaps.
+    `design`: how many rows are worth one independent row, for the share of every set, then for a number's mean.
+    """
+
+    column: str
+    part: str = "value"
+    numeric: bool = False
+    edges: tuple[float, ...] = ()
+    counts: tuple[int, ...] = ()
+    design: tuple[float, ...] = ()
+
+
+class Reference(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is usual: a `Bins` for every feature of the encoding, then one for the score, from so many `blocks`."""
+
+    bins: tuple[Bins, ...]
+    blocks: int
+
+
+class Change(msgspec.Struct, frozen=True):
+    """The largest deviation of one feature.
+
+    `z`: in standard errors, positive where there is more of it. `p`: over all sets of this feature.
+    `at`: the set; len(sets) for the mean of a number. `shift`: of that mean, in standard deviations; `spread`: ratio of
+    standard deviations; both in normal units, of numbers only.
+    """
+
+    z: float
+    p: float
+    at: int
+    shift: float = 0.0
+    spread: float = 1.0
+
+
+def fit_reference(
+    encoding: Encoding, columns: Mapping[str, Values], rows: Encoded, scores: Floats, blocks: Ints
+) -> Reference:
+    """The distribution of n normal rows.
+
+    Args:
+        encoding: the features.
+        columns: typed values by name (n,).
+        rows: the same, encoded.
+        scores: (n,), out of fold.
+        blocks: (n,): the block of neighbouring rows of each.
+    """
+    features = [_fit_bins(feature, columns[feature.column]) for feature in encoding.features]
+    empty = Reference(bins=(*features, Bins(column="", numeric=True, edges=_edges(scores))), blocks=0)
+    places = places_of(empty, encoding, columns, rows, scores)
+    names, blocks = np.unique(blocks, return_inverse=True)
+    made = [
+        _counted(bins, place, width, blocks.astype(np.intp), len(names))
+        for bins, place, width in zip(empty.bins, places, widths(empty, encoding), strict=True)
+    ]
+    return Reference(bins=tuple(made), blocks=len(names))
+
+
+def _fit_bins(feature: Feature, values: Values) -> Bins:
+    if not feature.numeric:
+        return Bins(column=feature.column, part=feature.part)
+    return Bins(column=feature.column, numeric=True, edges=_edges(np.asarray(values, dtype=np.float64)))
+
+
+def _edges(values: Floats) -> tuple[float, ...]:
+    """Values at evenly spaced quantiles, each once, without the largest, so that the last bin is not empty.
+
+    Rounded to a tenth of a bin: a reader needs no more, and a model file holds no cell of the training table.
+    """
+    present = values[~np.isnan(values)]
+    if not len(present):
+        return ()
+    cuts = np.unique(np.quantile(present, np.arange(1, BINS) / BINS, method="inverted_cdf"))
+    with np.errstate(over="ignore"):
+        gaps = np.diff(cuts, prepend=present.min(), append=present.max())
+    gaps[gaps == 0] = np.inf
+    narrow = np.clip(np.minimum(gaps[:-1], gaps[1:]), 1e-300, 1e300)
+    digits = (1 - np.floor(np.log10(narrow))).astype(np.intp).tolist()
+    edges = [round(cut, places) for cut, places in zip(cuts.tolist(), digits, strict=True)]
+    return tuple(edge for edge in edges if edge < present.max())
+
+
+def _counted(bins: Bins, place: Ints, width: int, blocks: Ints, count: int) -> Bins:
+    table = np.bincount(blocks * width + place, minlength=count * width).reshape(count, width)
+    total = table.sum(axis=0)
+    counted = msgspec.structs.replace(bins, counts=tuple(total.tolist()))
+    return msgspec.structs.replace(counted, design=tuple(_design(counted, table).round(3).tolist()))
+
+
+def _design(bins: Bins, table: Ints) -> Floats:
+    """Design effects (Kish 1965) of every set's share, then of a number's mean, from counts by block (blocks, bins)."""
+    inside, of = sets(bins, table)
+    share = inside.sum(axis=0) / np.maximum(of.sum(axis=0), 1)
+    between = ((inside - share * of) ** 2).sum(axis=0)
+    within = (of * share * (1 - share)).sum(axis=0)
+    if bins.numeric:
+        units = normal_units(bins)
+        centred = units - np.average(units, weights=table[:, :-1].sum(axis=0))
+        between = np.append(between, ((table[:, :-1] @ centred) ** 2).sum())
+        within = np.append(within, (table[:, :-1] @ centred**2).sum())
+    many = len(table) / max(len(table) - 1, 1)
+    return np.asarray(np.maximum(many * between / np.where(within > 0, within, np.inf), 1.0))
+
+
+def widths(reference: Reference, encoding: Encoding) -> list[int]:
+    """How many counts every feature has, and the score."""
+    units = [0 if feature.numeric else feature.units for feature in encoding.features]
+    return [len(bins.edges) + unit + 2 for bins, unit in zip(reference.bins, [*units, 0], strict=True)]
+
+
+def places_of(
+    reference: Reference, encoding: Encoding, columns: Mapping[str, Values], rows: Encoded, scores: Floats
+) -> list[Ints]:
+    """The count to which each of n rows adds, for every feature and the score."""
+    places = []
+    for j, (bins, feature) in enumerate(zip(reference.bins, encoding.features, strict=False)):
+        if bins.numeric:
+            place = np.searchsorted(bins.edges, np.asarray(columns[bins.column], dtype=np.float64))
+            place[rows.gap[:, j]] = len(bins.edges) + 1
+        else:
+            place = np.where(rows.level[:, j] < 0, feature.units, rows.level[:, j])
+            place[rows.gap[:, j]] = feature.units + 1
+        places.append(place)
+    return [*places, np.searchsorted(reference.bins[-1].edges, scores)]
+
+
+def count(
+    reference: Reference, encoding: Encoding, columns: Mapping[str, Values], rows: Encoded, scores: Floats
+) -> list[Ints]:
+    """The counts of n rows, for every feature and the score."""
+    places = places_of(reference, encoding, columns, rows, scores)
+    return [np.bincount(p, minlength=w) for p, w in zip(places, widths(reference, encoding), strict=True)]
+
+
+def sets(bins: Bins, counts: Ints) -> tuple[Ints, Ints]:
+    """Rows in every set, and the rows that could be: (..., sets) each, from counts (..., bins).
+
+    The sets of a number are those up to each edge, those of a category its units and what is new; of all rows, gaps.
+    """
+    values = counts[..., :-1]
+    present = values.sum(axis=-1, keepdims=True)
+    inside = np.cumsum(values, axis=-1)[..., :-1] if bins.numeric else values
+    of = np.broadcast_to(present, inside.shape)
+    return np.concatenate([inside, counts[..., -1:]], axis=-1), np.concatenate(
+        [of, present + counts[..., -1:]], axis=-1
+    )
+
+
+def normal_units(bins: Bins) -> Floats:
+    """The mean of a standard normal variable in each bin (bins,): training rows as if they were normal."""
+    shares = np.asarray(bins.counts[:-1], dtype=np.float64) / max(sum(bins.counts[:-1]), 1)
+    cuts = [NORMAL.inv_cdf(share) for share in np.clip(np.cumsum(shares)[:-1], 1e-12, 1 - 1e-12).tolist()]
+    density = np.array([0.0, *(NORMAL.pdf(cut) for cut in cuts), 0.0])
+    return np.asarray(-np.diff(density) / np.maximum(shares, 1e-12))
+
+
+def compare(reference: Reference, counts: Sequence[Ints]) -> list[Change]:
+    """Every feature's largest deviation, and the score's."""
+    return [_compare(bins, here, reference.blocks - 1) for bins, here in zip(reference.bins, counts, strict=True)]
+
+
+def _compare(bins: Bins, here: Ints, freedom: int) -> Change:
+    inside, of = sets(bins, here)
+    before, before_of = sets(bins, np.asarray(bins.counts))
+    design = np.asarray(bins.design)[: len(of)]
+    z = deviation(inside / design, of / design, before / design, before_of / design)
+    at = int(np.argmax(np.abs(z)))
+    p = len(z) * tail(float(z[at]), freedom)
+    if not bins.numeric:
+        return Change(float(z[at]), min(1.0, p), at)
+    mean_z, shift, spread = _moved(bins, here[:-1])
+    mean_p = tail(mean_z, freedom)
+    if mean_p <= p:
+        return Change(mean_z, min(1.0, 2 * mean_p), len(z), shift, spread)
+    return Change(float(z[at]), min(1.0, 2 * p), at, shift, spread)
+
+
+def _moved(bins: Bins, here: Ints) -> tuple[float, float, float]:
+    """How far a number's mean moved, in standard errors and in standard deviations, and the ratio of these."""
+    units, usual = normal_units(bins), np.asarray(bins.counts[:-1])
+    if not here.sum() or len(units) < 2:
+        return 0.0, 0.0, 1.0
+    old, new = (float(np.average(units, weights=counts)) for counts in (usual, here))
+    wide, now = (float(np.average((units - mean) ** 2, weights=of)) for mean, of in ((old, usual), (new, here)))
+    error = np.sqrt(wide * bins.design[-1] * (1 / here.sum() + 1 / usual.sum()))
+    return (new - old) / float(error), (new - old) / wide**0.5, (now / wide) ** 0.5
+
+
+def deviation(inside: Floats, of: Floats, before: Floats, before_of: Floats) -> Floats:
+    """How much two shares differ, as a normal deviate: `inside` of `of` rows against `before` of `before_of`.
+
+    Fisher's exact test by double saddlepoint (Davison 1988; Barndorff-Nielsen's r*), corrected for continuity: right in
+    the far tail and for rare sets, where the normal approximation is out by orders of magnitude, and defined for rows
+    that count as less than one.
+    """
+    z = np.zeros(len(inside))
+    share = (inside + before) / np.maximum(of + before_of, 1e-12)
+    excess = inside - of * share
+    told = np.flatnonzero(np.abs(excess) > 0.5)
+    step = 0.5 * np.sign(excess[told])
+    z[told] = _signed_root(inside[told] - step, of[told], before[told] + step, before_of[told])
+    return z
+
+
+def _signed_root(k: Floats, n: Floats, j: Floats, m: Floats) -> Floats:
+    """r* of a table with k of n and j of m, no cell of it empty."""
+    first, second, both = k / n, j / m, (k + j) / (n + m)
+    likelihood = (
+        k * np.log(first / both) + (n - k) * np.log((1 - first) / (1 - both))
+        + j * np.log(second / both) + (m - j) * np.log((1 - second) / (1 - both))
+    )  # fmt: skip
+    odds = np.log(first / (1 - first)) - np.log(second / (1 - second))
+    r = np.sign(odds) * np.sqrt(2 * np.maximum(likelihood, 0.0))
+    information = n * first * (1 - first) * m * second * (1 - second) / ((n + m) * both * (1 - both))
+    far = np.abs(r) > 1e-2
+    r[far] += np.log(2 * np.sinh(odds[far] / 2) * np.sqrt(information[far]) / r[far]) / r[far]
+    return r
+
+
+def tail(z: float, freedom: int) -> float:
+    """Two-sided p of a deviation whose variance was measured between blocks: Student's t (Peizer & Pratt 1968)."""
+    f = max(freedom, 2)
+    normal = (f - 2 / 3 + 1 / (10 * f)) * math.sqrt(math.log1p(z * z / f) / (f - 5 / 6))
+    return math.erfc(normal / math.sqrt(2))

@@ -1,0 +1,102 @@
+"""A file against training, and together with the files before it: the counts of its rows, judged and told."""
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from anomvae.drift import ColumnDrift, Drift, Evidence, evidence
+from anomvae.model.calibration import verdict
+from anomvae.model.detector import Detector
+from anomvae.model.drift import Change, Reference, compare
+from anomvae.model.sequence import Weighed, weigh
+from anomvae.model.telling import Teller
+from anomvae.results import FileResult
+
+Counts = Sequence[NDArray[np.intp]]
+
+DRAWN = 20  # columns that can be drawn from the record
+NOTICED = 0.01  # chance of as much in any column of a clean file, up to which a column's change is put into words
+SENTENCES = 5
+
+
+def compared(result: FileResult, detector: Detector, counts: Counts, new: Mapping[str, str]) -> FileResult:
+    """A file's result with how its rows differ from training, taken by itself.
+
+    Args:
+        result: of the file.
+        detector: the model.
+        counts: of its rows in the bins of the reference; empty where there is no row.
+        new: the commonest value never seen, by column.
+    """
+    reference = reference_of(detector)
+    if reference is None or not counts:
+        return result
+    changes, teller = compare(reference, counts), Teller(detector, reference)
+    most = np.argsort([change.p for change in changes], kind="stable")[:DRAWN].tolist()
+    drawn = {*most, len(changes) - 1}
+    records = [
+        _record(teller, j, change, counts[j], new) if j in drawn else _record_in_short(reference, j, change, counts[j])
+        for j, change in enumerate(changes)
+    ]
+    drift = Drift(p=1.0, files=1, alone=False, told=(), columns=tuple(records[:-1]), score=records[-1])
+    return in_sequence(msgspec.structs.replace(result, drift=drift), detector, ())
+
+
+def in_sequence(result: FileResult, detector: Detector, before: Sequence[Evidence]) -> FileResult:
+    """A file's result, judged together with the newest files before it, in their order."""
+    reference, drift = reference_of(detector), result.drift
+    if reference is None or drift is None:
+        return result
+    newest = [*before, evidence(result.scored, result.flagged, drift)]
+    found = weigh(reference, detector.calibration, result.alpha, newest)
+    told = _sentences(Teller(detector, reference), drift, found, result.alpha) if found.drifted else ()
+    judged = msgspec.structs.replace(drift, p=found.p, files=found.files, alone=found.alone, told=told)
+    word = "drifted" if found.drifted else verdict(result.p_file)
+    return msgspec.structs.replace(result, drift=judged, verdict=word)
+
+
+def left(result: FileResult) -> tuple[Evidence, ...]:
+    """What a file leaves for the next ones: nothing, where it is told by itself."""
+    drift = result.drift
+    return () if drift is None or drift.alone else (evidence(result.scored, result.flagged, drift),)
+
+
+def reference_of(detector: Detector) -> Reference | None:
+    """What files are compared with; models from before there was drift have nothing."""
+    return detector.about.reference if detector.about else None
+
+
+def _record(teller: Teller, j: int, change: Change, here: NDArray[np.intp], new: Mapping[str, str]) -> ColumnDrift:
+    """A feature of a file, with words where it differs, and with what drawing it needs."""
+    record = _record_in_short(teller.reference, j, change, here)
+    bins = teller.reference.bins[j]
+    value = new.get(bins.column, "") if bins.part == "value" else ""
+    noticed = change.p * len(teller.reference.bins) <= NOTICED
+    told = teller.words(j, change, here, value) if noticed else ""
+    return msgspec.structs.replace(record, told=told, new=value, bins=teller.names(j), usual=bins.counts)
+
+
+def _record_in_short(reference: Reference, j: int, change: Change, here: NDArray[np.intp]) -> ColumnDrift:
+    bins = reference.bins[j]
+    part = "" if bins.part == "value" else bins.part
+    return ColumnDrift(column=bins.column, part=part, z=round(change.z, 3), p=change.p, counts=tuple(here.tolist()))
+
+
+def _sentences(teller: Teller, drift: Drift, found: Weighed, alpha: float) -> tuple[str, ...]:
+    """What the window that says most says, the surest first."""
+    told = []
+    if found.files > 1 and found.flags <= found.flags_limit:
+        share = 100 * found.flagged / found.rows
+        told.append((found.flags, f"{share:.2g} % of the rows flagged, usual {100 * alpha:g} %"))
+    records = (*drift.columns, drift.score)
+    for j, (change, record) in enumerate(zip(found.changes, records, strict=True)):
+        if change.p <= found.column_limit:
+            name = (record.column or "score") + (f" ({record.part})" if record.part else "")
+            told.append((change.p, f"{name} {teller.words(j, change, found.counts[j], record.new)}"))
+    return tuple(f"{text} (p {_chance(p)})" for p, text in sorted(told)[:SENTENCES])
+
+
+def _chance(p: float) -> str:
+    return f"{p:.0e}" if p >= 1e-15 else "below 1e-15"
