@@ -313,6 +313,7 @@ class ThresholdResult(Record, frozen=True, kw_only=True, tag_field="schema", tag
     calibration: Calibration
     alternatives: tuple[Alternative, ...]
     history: tuple[ThresholdChange, ...]
+    warnings: tuple[str, ...] = ()
 
 
 RECORDS = (FitResult, ScoreResult, FileResult, RowResult, InspectResult, ThresholdResult, ErrorResult)

@@ -1,4 +1,4 @@
-"""anomvae threshold show|set."""
+"""anomvae threshold show|set|recalibrate."""
 
 import click
 
@@ -47,5 +47,27 @@ def set_command(
     if (alpha is None) == (score is None):
         raise UsageError("give --alpha A or --score S, one of them.")
     result = set_threshold(model or options.load_config(config).model or "model.anomvae", alpha, score)
+    show.result(result, threshold_report, as_json=as_json, quiet=quiet)
+    return 0
+
+
+@command.command("recalibrate")
+@click.argument("files", nargs=-1, required=True, metavar="FILES...")
+@options.modelled
+@options.configured
+@options.everywhere
+def recalibrate_command(
+    files: tuple[str, ...], model: str | None, config: str | None, as_json: bool, quiet: bool, debug: bool
+) -> int:
+    """Set the threshold, and what is compared for drift, from FILES whose rows are normal; alpha stays.
+
+    Their rows take the place of the calibration rows; at least 100. The network stays, and the score of every row.
+    """
+    from anomvae.pipeline.recalibrate import recalibrate
+    from anomvae.report.threshold import threshold_report
+
+    name = model or options.load_config(config).model or "model.anomvae"
+    with show.progress(quiet=quiet or as_json) as advance:
+        result = recalibrate(files, name, lambda file, rows: advance(file, rows, 0))
     show.result(result, threshold_report, as_json=as_json, quiet=quiet)
     return 0

@@ -179,6 +179,12 @@ def fit_calibration(scores: Floats, effective: float, alpha: float) -> Calibrati
     return Calibration(ordered, effective, start, top / n, float(scale), float(shape), alpha)
 
 
+def calibrated(scores: Floats, blocks: NDArray[np.intp], alpha: float) -> Calibration:
+    """A calibration from scores (n,) of normal rows and the block of neighbouring rows of each (n,)."""
+    flagged = scores >= np.quantile(scores, 1 - max(alpha, 10 / len(scores)))
+    return fit_calibration(scores, effective_rows(flagged, blocks), alpha)
+
+
 def effective_rows(flagged: NDArray[np.bool_], blocks: NDArray[np.intp]) -> float:
     """How many independent rows the calibration rows are worth, from how exceedances cluster in blocks.
 

@@ -8,6 +8,7 @@ the share of rows in any of its sets (up to an edge, one level, new, missing) or
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from statistics import NormalDist
 
 import msgspec
@@ -24,7 +25,7 @@ BINS = 20
 NORMAL = NormalDist()
 
 
-class Bins(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Bins(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
     """How the training rows of one feature, or their scores, are distributed.
 
     `edges`: a number's bins, each up to and with its edge, the last one open; empty for categories.
@@ -39,12 +40,31 @@ class Bins(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     counts: tuple[int, ...] = ()
     design: tuple[float, ...] = ()
 
+    @cached_property
+    def units(self) -> tuple[Floats, float]:
+        """Of a number: each bin in normal units (bins,), and their variance in training."""
+        counts = np.asarray(self.counts[:-1], dtype=np.float64)
+        units = normal_units(counts)
+        return units, float(counts @ units**2) / max(float(counts.sum()), 1.0)
 
-class Reference(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+
+class Reference(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
     """What is usual: a `Bins` for every feature of the encoding, then one for the score, from so many `blocks`."""
 
     bins: tuple[Bins, ...]
     blocks: int
+
+    @cached_property
+    def design(self) -> Floats:
+        """The design effect of every set's share (sets,)."""
+        return np.concatenate([bins.design[: len(bins.design) - bins.numeric] for bins in self.bins])
+
+    @cached_property
+    def usual(self) -> tuple[Floats, Floats]:
+        """Training rows in every set, and those that could be (sets,), as independent ones."""
+        found = [sets(bins, np.asarray(bins.counts)) for bins in self.bins]
+        inside, of = (np.concatenate(parts) / self.design for parts in zip(*found, strict=True))
+        return inside, of
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -123,10 +143,9 @@ def _design(bins: Bins, table: Ints) -> Floats:
     between = ((inside - share * of) ** 2).sum(axis=0)
     within = (of * share * (1 - share)).sum(axis=0)
     if bins.numeric:
-        units = normal_units(bins)
-        centred = units - np.average(units, weights=table[:, :-1].sum(axis=0))
-        between = np.append(between, ((table[:, :-1] @ centred) ** 2).sum())
-        within = np.append(within, (table[:, :-1] @ centred**2).sum())
+        units, values = bins.units[0], table[:, :-1]
+        between = np.append(between, ((values @ units) ** 2).sum())
+        within = np.append(within, (values @ units**2).sum())
     many = len(table) / max(len(table) - 1, 1)
     return np.asarray(np.maximum(many * between / np.where(within > 0, within, np.inf), 1.0))
 
@@ -175,24 +194,25 @@ def sets(bins: Bins, counts: Ints) -> tuple[Ints, Ints]:
     )
 
 
-def normal_units(bins: Bins) -> Floats:
-    """The mean of a standard normal variable in each bin (bins,): training rows as if they were normal."""
-    shares = np.asarray(bins.counts[:-1], dtype=np.float64) / max(sum(bins.counts[:-1]), 1)
+def normal_units(counts: Floats) -> Floats:
+    """The mean of a standard normal variable in each bin (bins,), so that the mean of the rows is 0: as if normal."""
+    shares = counts / max(counts.sum(), 1)
     cuts = [NORMAL.inv_cdf(share) for share in np.clip(np.cumsum(shares)[:-1], 1e-12, 1 - 1e-12).tolist()]
     density = np.array([0.0, *(NORMAL.pdf(cut) for cut in cuts), 0.0])
-    return np.asarray(-np.diff(density) / np.maximum(shares, 1e-12))
+    units = -np.diff(density) / np.maximum(shares, 1e-12)
+    return np.asarray(units - units @ shares)
 
 
 def compare(reference: Reference, counts: Sequence[Ints]) -> list[Change]:
     """Every feature's largest deviation, and the score's."""
-    return [_compare(bins, here, reference.blocks - 1) for bins, here in zip(reference.bins, counts, strict=True)]
+    found = [sets(bins, here) for bins, here in zip(reference.bins, counts, strict=True)]
+    inside, of = (np.concatenate(parts) / reference.design for parts in zip(*found, strict=True))
+    z = np.split(deviation(inside, of, *reference.usual), np.cumsum([len(k) for k, _ in found])[:-1])
+    both = zip(reference.bins, counts, z, strict=True)
+    return [_change(bins, here, each, reference.blocks - 1) for bins, here, each in both]
 
 
-def _compare(bins: Bins, here: Ints, freedom: int) -> Change:
-    inside, of = sets(bins, here)
-    before, before_of = sets(bins, np.asarray(bins.counts))
-    design = np.asarray(bins.design)[: len(of)]
-    z = deviation(inside / design, of / design, before / design, before_of / design)
+def _change(bins: Bins, here: Ints, z: Floats, freedom: int) -> Change:
     at = int(np.argmax(np.abs(z)))
     p = len(z) * tail(float(z[at]), freedom)
     if not bins.numeric:
@@ -206,13 +226,14 @@ def _compare(bins: Bins, here: Ints, freedom: int) -> Change:
 
 def _moved(bins: Bins, here: Ints) -> tuple[float, float, float]:
     """How far a number's mean moved, in standard errors and in standard deviations, and the ratio of these."""
-    units, usual = normal_units(bins), np.asarray(bins.counts[:-1])
-    if not here.sum() or len(units) < 2:
+    rows, usual = int(here.sum()), sum(bins.counts[:-1])
+    if not rows or len(here) < 2:
         return 0.0, 0.0, 1.0
-    old, new = (float(np.average(units, weights=counts)) for counts in (usual, here))
-    wide, now = (float(np.average((units - mean) ** 2, weights=of)) for mean, of in ((old, usual), (new, here)))
-    error = np.sqrt(wide * bins.design[-1] * (1 / here.sum() + 1 / usual.sum()))
-    return (new - old) / float(error), (new - old) / wide**0.5, (now / wide) ** 0.5
+    units, wide = bins.units
+    shift = float(here @ units) / rows
+    now = float(here @ (units - shift) ** 2) / rows
+    error = math.sqrt(wide * bins.design[-1] * (1 / rows + 1 / usual))
+    return shift / error, shift / math.sqrt(wide), math.sqrt(now / wide)
 
 
 def deviation(inside: Floats, of: Floats, before: Floats, before_of: Floats) -> Floats:
@@ -243,7 +264,7 @@ def _signed_root(k: Floats, n: Floats, j: Floats, m: Floats) -> Floats:
     information = n * first * (1 - first) * m * second * (1 - second) / ((n + m) * both * (1 - both))
     far = np.abs(r) > 1e-2
     r[far] += np.log(2 * np.sinh(odds[far] / 2) * np.sqrt(information[far]) / r[far]) / r[far]
-    return r
+    return np.asarray(r)
 
 
 def tail(z: float, freedom: int) -> float:

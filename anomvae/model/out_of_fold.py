@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from anomvae.model.calibration import Tail, column_surprise, effective_rows, fit_calibration, fit_tail
+from anomvae.model.calibration import Tail, calibrated, column_surprise, fit_tail
 from anomvae.model.detector import VIEWS, Detector, Terms, lifted, masked_surprise, never_shown, raw_views, views_of
 from anomvae.model.encoding import Encoded
 from anomvae.model.masking import Hidden, joined, look, own_deviances
@@ -101,8 +101,7 @@ def calibrate(
             terms, usual=float(news[-1 - int(RARE * n)]), lift=float(np.quantile(scores, 1 - RARE))
         )
     scores = lifted(terms, scores, judged.firsts[None])
-    flagged = scores >= np.quantile(scores, 1 - max(alpha, 10 / n))
-    detector = Detector(schema, scorer, terms, fit_calibration(scores, effective_rows(flagged, blocks), alpha))
+    detector = Detector(schema, scorer, terms, calibrated(scores, blocks, alpha))
     detector.intervals = fit_intervals(scorer, rows.take(even), seen)
     return detector, scores
 

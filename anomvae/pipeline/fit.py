@@ -19,7 +19,8 @@ from anomvae.pipeline.learn import Learned, learn
 from anomvae.pipeline.review import doubtful
 from anomvae.pipeline.select import conditions, spoken
 from anomvae.pipeline.teach import teach
-from anomvae.results import Calibration, ColumnReport, FitResult, Lineage, ThresholdChange, Training
+from anomvae.pipeline.threshold import promise
+from anomvae.results import ColumnReport, FitResult, Lineage, ThresholdChange, Training
 from anomvae.settings import FitSettings, SchemaSettings
 from anomvae.storage import model_file
 
@@ -162,7 +163,7 @@ def describe(learned: Learned, settings: FitSettings, columns: Mapping[str, Valu
         columns: the typed training columns.
         lineage: where they come from.
     """
-    threshold = _calibration(learned)
+    threshold = promise(learned.detector.calibration, learned.dependence, learned.blocks)
     return About(
         created_by=f"anomvae {anomvae.__version__}",
         dialect=settings.dialect(),
@@ -191,27 +192,6 @@ def _lineage(table: Gathered, settings: FitSettings, paths: list[str], used: int
 def versions() -> dict[str, str]:
     """Versions of the libraries that a model's numbers depend on."""
     return {name: importlib.metadata.version(name) for name in ("torch", "numpy", "scipy")}
-
-
-def _calibration(learned: Learned) -> Calibration:
-    found = learned.detector.calibration
-    low, high = found.rate_interval(found.alpha)
-    rows = len(found.scores)
-    return Calibration(
-        alpha=found.alpha,
-        threshold=found.threshold(found.alpha),
-        rows=rows,
-        effective_rows=round(found.effective, 1),
-        rate_low=low,
-        rate_high=high,
-        supported_alpha=found.supported,
-        estimated=found.alpha < found.supported,
-        dependent=learned.dependence.dependent,
-        correlation=round(learned.dependence.correlation, 3),
-        blocks=learned.blocks,
-        tail_shape=found.tail_shape,
-        tail_scale=found.tail_scale,
-    )
 
 
 def _training(learned: Learned, settings: FitSettings) -> Training:

@@ -168,7 +168,7 @@ class Scoring:
         started = time.monotonic()
         about = self.detector.about
         self.table = Table(self.file, about.dialect if about else Dialect(), self._opened, self._base)
-        self.positions = _positions(self.table, self.detector, self.settings)
+        self.positions = positions_of(self.table, self.detector, self.settings)
         writer = open_writer(out, suffix, self.table.names, self._text_positions()) if out else None
         plain = Plain(self.detector.schema, self.table.names, self.positions, self.table.dialect.delimiter)
         for batch in self.table.batches(plain):
@@ -280,7 +280,12 @@ def typed(
     return batch.take(kept), {name: values[kept] for name, values in columns.items()}
 
 
-def _positions(table: Table, detector: Detector, settings: ScoreSettings) -> list[int]:
+def positions_of(table: Table, detector: Detector, settings: ScoreSettings) -> list[int]:
+    """Where the model's columns stand in a table.
+
+    Raises:
+        DataError: one is missing, or there are others where these are not allowed.
+    """
     wanted = [column.name for column in detector.schema.modelled]
     known = [column.name for column in detector.schema.columns]
     delimiter = table.dialect.delimiter

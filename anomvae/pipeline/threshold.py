@@ -7,7 +7,9 @@ import msgspec
 from anomvae.errors import ModelError
 from anomvae.model.calibration import Calibration
 from anomvae.model.detector import About, Detector
+from anomvae.model.folds import Dependence
 from anomvae.results import Alternative, ThresholdChange, ThresholdResult
+from anomvae.results import Calibration as CalibrationReport
 from anomvae.settings import ScoreSettings, changed
 from anomvae.storage import model_file
 from anomvae.storage.restate import restate
@@ -22,7 +24,7 @@ def show_threshold(model: str) -> ThresholdResult:
         ModelError: the file is no model.
     """
     detector = model_file.load(model)
-    return _result(model, detector, _about(model, detector), changed=False)
+    return threshold_result(model, detector, about_of(model, detector), changed=False)
 
 
 def set_threshold(model: str, alpha: float | None = None, score: float | None = None) -> ThresholdResult:
@@ -43,13 +45,13 @@ def set_threshold(model: str, alpha: float | None = None, score: float | None = 
     if alpha is not None:
         changed(ScoreSettings(), {"alpha": alpha}, "--alpha")
     detector = model_file.load(model)
-    about = _about(model, detector)
+    about = about_of(model, detector)
     wanted = detector.calibration.alpha_at(score) if score is not None else alpha
     if wanted is None or wanted == detector.calibration.alpha:
-        return _result(model, detector, about, changed=False)
+        return threshold_result(model, detector, about, changed=False)
     about = move(detector, about, wanted)
     restate(detector, Path(model))
-    return _result(model, detector, about, changed=True)
+    return threshold_result(model, detector, about, changed=True)
 
 
 def move(detector: Detector, about: About, alpha: float) -> About:
@@ -62,13 +64,47 @@ def move(detector: Detector, about: About, alpha: float) -> About:
     return about
 
 
-def _about(model: str, detector: Detector) -> About:
+def promise(found: Calibration, rows: Dependence, blocks: int) -> CalibrationReport:
+    """What a calibration promises, as a record.
+
+    Args:
+        found: the calibration.
+        rows: how its rows depend on their neighbours.
+        blocks: how many blocks of these there are.
+    """
+    low, high = found.rate_interval(found.alpha)
+    return CalibrationReport(
+        alpha=found.alpha,
+        threshold=found.threshold(found.alpha),
+        rows=len(found.scores),
+        effective_rows=round(found.effective, 1),
+        rate_low=low,
+        rate_high=high,
+        supported_alpha=found.supported,
+        estimated=found.alpha < found.supported,
+        dependent=rows.dependent,
+        correlation=round(rows.correlation, 3),
+        blocks=blocks,
+        tail_shape=found.tail_shape,
+        tail_scale=found.tail_scale,
+    )
+
+
+def about_of(model: str, detector: Detector) -> About:
+    """What a model says of itself.
+
+    Raises:
+        ModelError: it says nothing.
+    """
     if detector.about is None:
         raise ModelError(f"{model}: carries no lineage.")
     return detector.about
 
 
-def _result(model: str, detector: Detector, about: About, *, changed: bool) -> ThresholdResult:
+def threshold_result(
+    model: str, detector: Detector, about: About, *, changed: bool, warnings: tuple[str, ...] = ()
+) -> ThresholdResult:
+    """The threshold of a model as a record."""
     return ThresholdResult(
         model=model,
         model_id=detector.model_id,
@@ -76,6 +112,7 @@ def _result(model: str, detector: Detector, about: About, *, changed: bool) -> T
         calibration=about.threshold,
         alternatives=tuple(_alternative(detector.calibration, alpha) for alpha in ALPHAS),
         history=about.history,
+        warnings=warnings,
     )
 
 

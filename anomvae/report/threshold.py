@@ -5,7 +5,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from anomvae.report.terminal import cell, history_lines, threshold_lines
+from anomvae.report.terminal import cell, history_lines, threshold_lines, warning_lines
 from anomvae.results import ThresholdResult
 
 
@@ -14,7 +14,7 @@ def threshold_report(result: ThresholdResult) -> RenderableType:
     parts: list[RenderableType] = [*threshold_lines(result.calibration), _alternatives(result)]
     if any(one.estimated for one in result.alternatives):
         parts.append(Text("* estimated: beyond the calibration rows, no guarantee", style="dim"))
-    parts += history_lines(result.history)
+    parts += [*history_lines(result.history), *warning_lines(result.warnings)]
     if result.changed:
         parts.append(Text.assemble("Saved ", cell(result.model, 80, "bold"), f"  sha256 {result.model_id[:12]}"))
     return Group(*parts)

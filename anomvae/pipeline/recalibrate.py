@@ -1,0 +1,109 @@
+"""threshold recalibrate: rows that the user approves as normal take the place of the calibration rows of a model.
+
+Their scores set the threshold, at the same alpha, and they become what files are compared with for drift. The network
+and the scores of all rows stay.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from anomvae.data.reader import Table
+from anomvae.errors import DataError, ModelError
+from anomvae.model.calibration import calibrated
+from anomvae.model.detector import Detector
+from anomvae.model.drift import fit_reference
+from anomvae.model.folds import block_ids, dependence
+from anomvae.model.schema import Values
+from anomvae.pipeline.gather import training_files
+from anomvae.pipeline.score import positions_of, shown, typed
+from anomvae.pipeline.threshold import about_of, promise, threshold_result
+from anomvae.results import ThresholdChange, ThresholdResult
+from anomvae.settings import ScoreSettings
+from anomvae.storage import model_file
+
+LEAST_ROWS = 100
+
+Progress = Callable[[str, int], None]
+
+
+class Approved(msgspec.Struct):
+    """Approved rows in their order: typed columns by name (n,), the file of each (n,), and what is worth telling."""
+
+    columns: Mapping[str, Values]
+    files: NDArray[np.intp]
+    warnings: tuple[str, ...]
+
+
+def recalibrate(files: Sequence[str], model: str, progress: Progress = lambda file, rows: None) -> ThresholdResult:
+    """Set the threshold of a model file from approved rows: the file is replaced at once or not at all.
+
+    Args:
+        files: CSV or Parquet files, or folders of them; `-` is standard input.
+        model: the model file.
+        progress: called with the file and its rows so far.
+
+    Raises:
+        DataError: a file is refused, or there are fewer than 100 rows.
+        ModelError: the file is no model, or was replaced in the meantime.
+        EnvironmentFault: it cannot be written; it is what it was.
+    """
+    detector = model_file.load(model)
+    about = about_of(model, detector)
+    paths = training_files(files)
+    approved = _read(paths, detector, progress)
+    if (rows := len(approved.files)) < LEAST_ROWS:
+        told = f"{rows} rows to calibrate with; at least {LEAST_ROWS} are needed"
+        raise DataError("too_few_rows", told).within(shown(paths[0]))
+    encoded = detector.encode(approved.columns)
+    scores = detector.score_encoded(encoded).score
+    found = dependence(encoded.x)
+    blocks = block_ids(rows, found.length, approved.files)
+    known = detector.calibration = calibrated(scores, blocks, detector.calibration.alpha)
+    change = ThresholdChange(alpha=known.alpha, threshold=known.threshold(known.alpha), by="recalibrate")
+    detector.about = msgspec.structs.replace(
+        about,
+        threshold=promise(known, found, int(blocks.max()) + 1),
+        history=(*about.history, change),
+        reference=fit_reference(detector.scorer.encoding, approved.columns, encoded, scores, blocks),
+    )
+    if hashlib.sha256(model_file.read(Path(model))).hexdigest() != detector.model_id:
+        raise ModelError(f"{model}: was replaced in this moment; run the command again.")
+    model_file.save(detector, Path(model).resolve())
+    return threshold_result(model, detector, detector.about, changed=True, warnings=approved.warnings)
+
+
+def _read(paths: Sequence[str], detector: Detector, progress: Progress) -> Approved:
+    parts: list[Mapping[str, Values]] = []
+    files: list[int] = []
+    warnings: list[str] = []
+    for i, path in enumerate(paths):
+        try:
+            for columns, rows in _batches(path, detector, warnings, progress):
+                parts.append(columns)
+                files += [i] * rows
+        except DataError as error:
+            raise error.within(shown(path)) from error
+    columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
+    return Approved(columns, np.array(files, dtype=np.intp), tuple(warnings))
+
+
+def _batches(
+    path: str, detector: Detector, warnings: list[str], progress: Progress
+) -> Iterator[tuple[Mapping[str, Values], int]]:
+    """The readable rows of one file, batch by batch, each with its number of rows."""
+    table = Table(path, about_of(path, detector).dialect)
+    positions = positions_of(table, detector, ScoreSettings())
+    for text in table.batches():
+        batch, columns = typed(text, table, positions, detector.schema)
+        if batch.rows:
+            yield columns, len(batch.rows)
+        progress(path, table.rows)
+    table.check_rejects()
+    if table.rejected:
+        warnings.append(f"{shown(path)}: {table.rejected:,} unreadable rows are left out")
+    warnings += [f"{shown(path)}: {warning}" for warning in table.warnings]
