@@ -205,7 +205,8 @@ class FileResult(Record, frozen=True, kw_only=True, tag_field="schema", tag="ano
 
     `p_file` is the chance of this many flags in a normal file (one-sided beta-binomial). `drift` is absent where the
     model has nothing to compare with, or the file no rows. Of a watched folder also: `delivery_id`, and `continues`
-    where only the new rows of a grown file were scored.
+    where only the new rows of a grown file were scored. `severities`: scored rows by severity, in bins of two, without
+    the empty ones at the end.
     """
 
     delivery_id: str = ""
@@ -223,6 +224,7 @@ class FileResult(Record, frozen=True, kw_only=True, tag_field="schema", tag="ano
     verdict: Verdict
     p_file: float
     drift: Drift | None = None
+    severities: tuple[int, ...] = ()
     seconds: float
     outputs: tuple[str, ...]
     worst: tuple[RowResult, ...]

@@ -21,6 +21,7 @@ COMMANDS = {
     "score": "Score files, or what is new in a folder; exit 1 when something critical is in them.",
     "watch": "Score files as they arrive in a folder, each exactly once.",
     "status": "Health and history of a watched folder; exit 1 when something is wrong.",
+    "report": "One offline HTML page about a folder, a run or a model.",
     "retry": "Judge a quarantined file again.",
     "generate": "Make synthetic rows: never a copy of a training row.",
     "evaluate": "Compare scores with known labels: how much is found, how often the alarm is false.",

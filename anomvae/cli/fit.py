@@ -41,11 +41,13 @@ from anomvae.errors import UsageError
 @click.option("--skip-lines", type=int, help="Lines before the header.")
 @click.option("--no-generator", is_flag=True, help="Only score with this model: it cannot make synthetic rows.")
 @click.option("--no-selftest", is_flag=True, help="Do not measure how well injected faults are found.")
+@options.reported
 @options.configured
 @options.everywhere
 def command(
     train: tuple[str, ...],
     output: str | None,
+    report: str | None,
     drop: tuple[str, ...],
     ids: tuple[str, ...],
     hidden: str | None,
@@ -74,6 +76,13 @@ def command(
     with show.progress(quiet=quiet or as_json) as advance:
         result = fit(train or chosen.train, model, settings, schema, advance)
     show.result(result, fit_report, as_json=as_json, quiet=quiet)
+    if report:
+        from anomvae.cli.report import write_page
+        from anomvae.pipeline import card, overview
+        from anomvae.storage import model_file
+
+        detector = model_file.load(model)
+        write_page(report, overview.of_model(detector, card.card_of(detector, model)), quiet=quiet or as_json)
     if quiet:
         for warning in result.warnings:
             if warning.startswith("posterior collapse"):

@@ -1,11 +1,8 @@
 """anomvae inspect."""
 
-from pathlib import Path
-
 import click
 
 from anomvae.cli import options, show
-from anomvae.errors import ModelError
 
 
 @click.command("inspect")
@@ -13,26 +10,10 @@ from anomvae.errors import ModelError
 @options.everywhere
 def command(model: str, as_json: bool, quiet: bool, debug: bool) -> int:
     """Show what is in MODEL: columns, network, threshold, lineage. Needs no torch."""
+    from anomvae.pipeline.card import card_of
     from anomvae.report.terminal import inspect_report
-    from anomvae.results import InspectResult
     from anomvae.storage import model_file
 
-    detector = model_file.load(model)
-    about = detector.about
-    if about is None:
-        raise ModelError(f"{model}: carries no lineage.")
-    result = InspectResult(
-        model=model,
-        model_id=detector.model_id,
-        bytes=Path(model).stat().st_size,
-        format=model_file.FORMAT,
-        created_by=about.created_by,
-        lineage=about.lineage,
-        columns=about.columns,
-        training=about.training,
-        calibration=about.threshold,
-        self_test=about.self_test,
-        threshold_history=about.history,
-    )
+    result = card_of(model_file.load(model), model)
     show.result(result, inspect_report, as_json=as_json, quiet=quiet)
     return 0

@@ -35,6 +35,11 @@ def modelled(command: F) -> F:
     return click.option("-m", "--model", help="Model file. [default: model.anomvae]")(command)
 
 
+def reported(command: F) -> F:
+    """The page option."""
+    return click.option("--report", metavar="PAGE", help="Also write one offline HTML page.")(command)
+
+
 def scoring(command: F) -> F:
     """Options of `score` and `watch`: what is written and told, and what makes the exit code 1."""
     for option in reversed(

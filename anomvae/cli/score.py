@@ -20,12 +20,14 @@ FOLDER_ONLY = ("pattern", "recursive", "settle", "rescan", "existing", "after", 
 @options.scoring
 @options.folders
 @click.option("--timeout", metavar="10m", help="Of a folder: end after so long and leave the rest for the next run.")
+@options.reported
 @options.modelled
 @options.configured
 @options.everywhere
 def command(
     inputs: tuple[str, ...],
     output: str | None,
+    report: str | None,
     model: str | None,
     config: str | None,
     as_json: bool,
@@ -46,16 +48,17 @@ def command(
     if len(names) == 1 and Path(names[0]).is_dir():
         from anomvae.cli.score_folder import score_folder
 
-        return score_folder(names[0], output, model, chosen, flags, as_json=as_json, quiet=quiet)
+        return score_folder(names[0], output, report, model, chosen, flags, as_json=as_json, quiet=quiet)
     told = [name for name in (*FOLDER_ONLY, "timeout") if flags[name] not in (None, ())]
     if told:
         raise UsageError(f"--{told[0].replace('_', '-')} goes with a folder, not with files.")
-    return _score_files(names, output, model, chosen, flags, as_json=as_json, quiet=quiet)
+    return _score_files(names, output, report, model, chosen, flags, as_json=as_json, quiet=quiet)
 
 
 def _score_files(
     inputs: tuple[str, ...],
     output: str | None,
+    report: str | None,
     model: str | None,
     chosen: Config,
     flags: dict[str, Any],
@@ -68,6 +71,7 @@ def _score_files(
 
     settings = options.some(chosen.score, flags, ScoreSettings)
     _check(inputs, output)
+    name = str(model or chosen.model or "model.anomvae")
     detector = options.open_model(model, chosen, quiet)
     to_stdout = output == "-"
     with show.progress(quiet=quiet or as_json) as advance:
@@ -76,11 +80,16 @@ def _score_files(
             detector,
             settings,
             output or chosen.out,
-            model=str(model or chosen.model or "model.anomvae"),
+            model=name,
             stdout=sys.stdout.buffer if to_stdout else None,
             progress=lambda file, rows: advance(file, rows, 0),
         )
     show.result(result, score_report, as_json=as_json, quiet=quiet, stderr=to_stdout)
+    if report:
+        from anomvae.cli.report import write_page
+        from anomvae.pipeline import card, overview
+
+        write_page(report, overview.of_result(result, detector, card.card_of(detector, name)), quiet=quiet or as_json)
     if quiet or as_json or to_stdout:
         for one in result.refused:
             show.note(

@@ -14,6 +14,7 @@ LISTED = 200  # files that are kept for the report, those most worth a look
 def score_folder(
     name: str,
     output: str | None,
+    report: str | None,
     model: str | None,
     chosen: Config,
     flags: dict[str, Any],
@@ -37,6 +38,15 @@ def score_folder(
     from anomvae.report.folder import folder_report
 
     show.result(result, folder_report, as_json=as_json, quiet=quiet)
+    if report:
+        from anomvae.cli.report import write_page
+        from anomvae.pipeline import card, overview
+        from anomvae.storage import model_file
+
+        detector = model_file.load(plan.model)
+        write_page(
+            report, overview.of_folder(plan.out, detector, card.card_of(detector, plan.model)), quiet=quiet or as_json
+        )
     if ended.why == "--timeout":
         show.note(f"anomvae: ended by --timeout; {len(ended.left):,} files are left for the next run", quiet=False)
     return ended.code

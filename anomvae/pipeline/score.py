@@ -246,6 +246,7 @@ class Scoring:
             expected_flags=self.alpha * tally.scored,
             verdict=verdict(p_file),
             p_file=p_file,
+            severities=tally.severities(),
             seconds=seconds,
             outputs=outputs,
             worst=tally.worst(critical),

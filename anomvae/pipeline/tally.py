@@ -44,6 +44,11 @@ class Tally:
         self.by_severity += np.bincount(tenths, minlength=1001)
         self.flagged_by_severity += np.bincount(tenths[flags], minlength=1001)
 
+    def severities(self) -> tuple[int, ...]:
+        """Rows by severity, in bins of two, without the empty ones at the end."""
+        counts = np.add.reduceat(self.by_severity, np.arange(0, 1000, 20))
+        return tuple(counts[: np.flatnonzero(counts)[-1] + 1].tolist()) if counts.any() else ()
+
     def remember(self, row: RowResult) -> None:
         """Keep a flagged row if it is among the worst."""
         if row.reasons:

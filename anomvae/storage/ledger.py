@@ -4,7 +4,7 @@ One row of `delivery` is one fact and final; only `retry` takes a quarantined on
 carry the same facts, so a lost ledger is rebuilt from them (rebuild.py).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -215,6 +215,10 @@ class Ledger:
         """The newest deliveries of a state, the newest first, by column."""
         query = "SELECT * FROM delivery WHERE state = ? ORDER BY sequence DESC LIMIT ?"
         return [dict(row) for row in self._db.rows(query, (state, most))]
+
+    def judged(self) -> Iterator[dict[str, Any]]:
+        """Every delivery in order, by column."""
+        return (dict(row) for row in self._db.each("SELECT * FROM delivery ORDER BY sequence"))
 
     # --- inside
 
