@@ -27,7 +27,7 @@ class Drift(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Whether rows are still distributed as in training. `columns`, `score`: this file.
 
     `p`: the chance of as much in a clean file, over columns, flag count and windows; at most 0.0001 is told as the
-    verdict `drifted`. `files`: how many of the newest files together say most; `told`: what they say, the surest first.
+    verdict `drifted`. `files`: how many of the newest files together say it; `told`: what they say, the surest first.
     `alone`: this file is off by itself, and left out when the next files are taken together.
     """
 

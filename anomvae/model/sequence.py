@@ -23,7 +23,7 @@ ODD = 1e-6  # the chance of as many flags in one file, up to which that file is 
 class Weighed(msgspec.Struct, frozen=True):
     """What the newest files say together.
 
-    `p`: the chance of as much in a clean file, over all windows; `files`: the window that says most; `changes`,
+    `p`: the chance of as much in a clean file, over all windows; `files`: the smallest window that is told, else the one that says most; `changes`,
     `counts`: of every feature and the score in it; `flags`: the chance of as many flags in it; `rows`, `flagged`: its
     rows. `alone`: the newest file is off by itself.
     """
@@ -58,7 +58,8 @@ def weigh(reference: Reference, calibration: Calibration, alpha: float, newest: 
     windows = sorted({min(size, len(newest)) for size in WINDOWS})
     found = [_window(reference, calibration, alpha, newest[-size:]) for size in windows]
     alone = found[0].drifted or found[0].flags <= ODD
-    return msgspec.structs.replace(min(found, key=lambda one: one.p), alone=alone)
+    told = next((one for one in found if one.drifted), min(found, key=lambda one: one.p))
+    return msgspec.structs.replace(told, alone=alone)
 
 
 def _window(reference: Reference, calibration: Calibration, alpha: float, files: Sequence[Evidence]) -> Weighed:
