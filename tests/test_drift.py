@@ -20,10 +20,12 @@ from anomvae.deliveries import Manifest
 from anomvae.drift import Drift
 from anomvae.model import drift
 from anomvae.model.calibration import file_p_value
+from anomvae.model.conditions import OPERATORS
 from anomvae.model.encoding import Encoding, encode, fit_encoding
 from anomvae.model.schema import Column, Schema, Values
 from anomvae.model.sequence import FALSE_ALARMS
-from anomvae.results import FileResult, ScoreResult
+from anomvae.pipeline.select import parse, spoken, unspoken
+from anomvae.results import FileResult, FitResult, ScoreResult
 from anomvae.storage import model_file
 from benchmarks.drift import World
 from sample_data import make_orders
@@ -314,3 +316,56 @@ def test_recalibrate_wants_a_hundred_rows(rows: int, orders_model: Path, tmp_pat
     (tmp_path / "b.csv").write_text("a,b\n1,2\n")
     assert main(["threshold", "recalibrate", str(tmp_path / "b.csv"), "-m", str(model)]) == 3
     assert "missing" in capsys.readouterr().err and model.read_bytes() == data
+
+
+# --- champion and challenger
+
+
+def fit_new(tmp_path: Path, champion: Path, *more: str) -> int:
+    tables = tmp_path / "new"
+    if not tables.exists():
+        tables.mkdir()
+        for i in range(12):
+            orders(tables / f"{i:02d}.csv", 90 + i, rows=60)
+    return main(["fit", str(tables), "--from", str(champion), "--steps", "20", "--no-generator", *more])
+
+
+def test_a_challenger_takes_the_champions_choices_and_both_judge_the_same_rows(
+    orders_model: Path, tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    data = orders_model.read_bytes()
+    capsys.readouterr()
+    assert fit_new(tmp_path, orders_model, "--compare", "--alpha", "0.05", "--json") == 0
+    result = msgspec.json.decode(capsys.readouterr().out, type=FitResult)
+    assert result.model == "challenger.anomvae" and orders_model.read_bytes() == data
+    left_out = {column.name: column.reason for column in result.columns if not column.modelled}
+    assert left_out == {"order_id": "identifier (--id)", "customer": "dropped (--drop)"}
+    assert (result.rows_read, result.rows_used) == (720, 660)  # of twelve files the last one is held out
+    found = result.comparison
+    assert found is not None and found.rows == 60 and found.unreadable == 0
+    assert (found.champion.alpha, found.challenger.alpha) == (0.01, 0.05)
+    assert found.champion.flagged == found.both + found.champion_only
+    assert found.challenger.flagged == found.both + found.challenger_only
+    last = tmp_path / "new" / "11.csv"
+    for side, model in ((found.champion, orders_model), (found.challenger, tmp_path / "challenger.anomvae")):
+        (scored,) = drifts(capsys, model, last)
+        assert (side.flagged, side.model_id) == (scored.flagged, scored.model_id)
+        assert side.low <= side.rate <= side.high
+
+
+def test_a_challenger_never_takes_the_champions_place(orders_model: Path, tmp_path: Path, capsys: Captured) -> None:
+    assert fit_new(tmp_path, orders_model, "-o", str(orders_model)) == 2
+    assert "is the model of --from" in capsys.readouterr().err
+    assert main(["fit", str(tmp_path / "new"), "--compare"]) == 2
+    assert "--from MODEL" in capsys.readouterr().err
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["a", "b c"]), st.sampled_from(sorted(OPERATORS)), st.sampled_from(["1", "x and y"])),
+        max_size=4,
+    )
+)
+def test_a_selection_that_was_told_is_understood_again(wanted: list[tuple[str, str, str]]) -> None:
+    assert tuple(map(parse, unspoken(spoken(wanted)))) == tuple(wanted)

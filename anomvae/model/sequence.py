@@ -23,9 +23,9 @@ ODD = 1e-6  # the chance of as many flags in one file, up to which that file is 
 class Weighed(msgspec.Struct, frozen=True):
     """What the newest files say together.
 
-    `p`: the chance of as much in a clean file, over all windows; `files`: the smallest window that is told, else the one that says most; `changes`,
-    `counts`: of every feature and the score in it; `flags`: the chance of as many flags in it; `rows`, `flagged`: its
-    rows. `alone`: the newest file is off by itself.
+    `p`: the chance of as much in a clean file, over all windows; `files`: the smallest window that is told, else the
+    one that says most; `changes`, `counts`: of every feature and the score in it; `flags`: the chance of as many flags
+    in it; `rows`, `flagged`: its rows. `alone`: the newest file is off by itself.
     """
 
     p: float
