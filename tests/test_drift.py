@@ -5,6 +5,7 @@ import json
 import shutil
 import signal
 import sqlite3
+from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -97,10 +98,10 @@ def test_every_row_counts_once_in_every_column(numbers: list[float], texts: list
     scores = np.linspace(-1, 2, n)
     counts = drift.count(found, encoding, rows, encode(encoding, rows), scores)
     assert [int(of.sum()) for of in counts] == [n, n, n]
-    assert [len(of) for of in counts] == [len(bins.counts) for bins in found.bins]
+    assert [len(of) for of in counts] == [len(bins.counts) for bins in found.all]
     assert counts[0][-1] == np.isnan(rows["x"].astype(float)).sum()
     assert counts[1].tolist()[-2:] == [texts[:n].count("new"), texts[:n].count("")]
-    assert [sum(bins.counts) for bins in found.bins] == [400, 400, 400]
+    assert [sum(bins.counts) for bins in found.all] == [400, 400, 400]
 
 
 def test_a_reference_is_bounded() -> None:
@@ -216,6 +217,30 @@ def test_a_model_from_before_there_was_drift_tells_none(orders_model: Path, tmp_
     orders(tmp_path / "a.csv", 22, spoil="gaps")
     (result,) = drifts(capsys, tmp_path / "old.anomvae", tmp_path / "a.csv")
     assert result.drift is None and result.verdict != "drifted"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda bins: {"edges": (*bins.edges[1:], bins.edges[0])},
+        lambda bins: {"counts": bins.counts[1:]},
+        lambda bins: {"counts": (-1, *bins.counts[1:])},
+        lambda bins: {"design": (0.5, *bins.design[1:])},
+        lambda bins: {"column": "other"},
+    ],
+)
+def test_a_reference_that_does_not_fit_is_refused(
+    wrong: Callable[[drift.Bins], dict[str, object]], orders_model: Path, tmp_path: Path, capsys: Captured
+) -> None:
+    detector = model_file.load(orders_model)
+    assert detector.about is not None and detector.about.reference is not None
+    last = next(one for one in detector.about.reference.bins if one.numeric)
+    bins = [msgspec.structs.replace(one, **wrong(one)) if one is last else one for one in detector.about.reference.bins]
+    broken = msgspec.structs.replace(detector.about.reference, bins=tuple(bins))
+    detector.about = msgspec.structs.replace(detector.about, reference=broken)
+    model_file.save(detector, tmp_path / "m.anomvae")
+    assert main(["inspect", str(tmp_path / "m.anomvae")]) == 4
+    assert "is corrupt" in capsys.readouterr().err
 
 
 # --- folders

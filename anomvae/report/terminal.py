@@ -176,8 +176,8 @@ def drift_lines(drift: Drift | None) -> list[RenderableType]:
 
 def differences(drift: Drift) -> list[str]:
     """What differs in a file by itself, the surest first."""
-    noticed = sorted((one for one in (*drift.columns, drift.score) if one.told), key=lambda one: one.p)
-    names = (f"{one.column or 'score'}{f' ({one.part})' if one.part else ''}" for one in noticed)
+    noticed = sorted((one for one in drift.columns if one.told), key=lambda one: one.p)
+    names = (f"{one.column}{f' ({one.part})' if one.part else ''}" for one in noticed)
     return [f"{name} {one.told}" for name, one in zip(names, noticed, strict=True)]
 
 
