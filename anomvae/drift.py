@@ -4,7 +4,7 @@ import msgspec
 
 
 class ColumnDrift(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How a file's rows differ from training in one column, a part of a date (`part`), or the score (`column` empty).
+    """How a file's rows differ from training in one column, or a part of a date (`part`).
 
     `z`: the largest deviation in standard errors, negative where there is less than usual; `p`: of this column alone;
     `told`: what changed, empty where that may be chance. `new`: the commonest value never seen. `counts`: rows of the
@@ -26,8 +26,11 @@ class ColumnDrift(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 class Drift(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Whether rows are still distributed as in training. `columns`, `score`: this file.
 
+    The score is there to be drawn and not tested (z is 0, p is 1): a calibration row was judged by one member, a new
+    row by all.
+
     `p`: the chance of as much in a clean file, over columns, flag count and windows; at most 0.0001 is told as the
-    verdict `drifted`. `files`: how many of the newest files together say most; `told`: what they say, the surest first.
+    verdict `drifted`. `files`: how many of the newest files together say it; `told`: what they say, the surest first.
     `alone`: this file is off by itself, and left out when the next files are taken together.
     """
 
@@ -37,6 +40,9 @@ class Drift(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     told: tuple[str, ...]
     columns: tuple[ColumnDrift, ...]
     score: ColumnDrift
+
+
+REMEMBERED = 8  # files before the newest that are judged together with it
 
 
 class Evidence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -8,6 +8,7 @@ from typing import Literal
 
 import msgspec
 
+from anomvae.challenge import Challenge
 from anomvae.drift import Drift
 
 Verdict = Literal["ok", "elevated", "anomalous", "drifted", "failed"]
@@ -126,7 +127,7 @@ class FitResult(Record, frozen=True, kw_only=True, tag_field="schema", tag="anom
     """A finished fit: the schema, the training, the threshold, the file.
 
     With a `contamination` above 0: `suspected` rows were not trained on; of these `to_review` were not calibrated on
-    either, and `review` lists the first of them, the worst first.
+    either, and `review` lists the first of them, the worst first. `comparison`: with the model that it may replace.
     """
 
     model: str
@@ -145,6 +146,7 @@ class FitResult(Record, frozen=True, kw_only=True, tag_field="schema", tag="anom
     suspected: int = 0
     to_review: int = 0
     review: tuple[ReviewRow, ...] = ()
+    comparison: Challenge | None = None
     warnings: tuple[str, ...]
     seconds: float
 

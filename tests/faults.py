@@ -170,6 +170,8 @@ def install(spec: str) -> None:
     told = json.loads(spec)
     if "fail" in told:
         disk.hook = Fail(**told["fail"])
+    if "kill" in told:
+        disk.hook = Kill(told["kill"])
     if "poison" in told:
         _poison(told["poison"])
     if "observer" in told:

@@ -15,7 +15,8 @@ FLOORS = {  # room: rooms that it may import (its own folder apart)
     "disk": {"errors"},
     "settings": {"errors"},
     "drift": set(),
-    "results": {"drift"},
+    "challenge": set(),
+    "results": {"drift", "challenge"},
     "deliveries": {"results"},
     "comparison": {"results"},
     "evaluation": {"results"},
@@ -27,11 +28,13 @@ FLOORS = {  # room: rooms that it may import (its own folder apart)
     "storage": {"errors", "settings", "drift", "results", "deliveries", "disk", "model"},
     "inbox": {"errors"},
     "pipeline": {
-        *("drift", "errors", "settings", "results", "deliveries", "comparison", "evaluation", "explained", "overview"),
-        "disk",
+        *("drift", "challenge", "errors", "settings", "results", "deliveries", "comparison", "evaluation", "explained"),
+        *("overview", "disk"),
         *("model", "training", "data", "storage", "inbox", "anomvae"),
     },
-    "report": {"drift", "results", "deliveries", "comparison", "evaluation", "explained", "overview"},
+    "report": {
+        *("drift", "challenge", "results", "deliveries", "comparison", "evaluation", "explained", "overview"),
+    },
     "assessment": {"errors", "comparison", "model", "data", "pipeline"},
     "cli": {
         *("errors", "settings", "results", "deliveries", "comparison", "overview", "disk"),

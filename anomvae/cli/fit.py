@@ -1,11 +1,14 @@
 """anomvae fit."""
 
+from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 
 from anomvae.cli import options, show
 from anomvae.errors import UsageError
+from anomvae.settings import Config
 
 
 @click.command("fit")
@@ -41,12 +44,16 @@ from anomvae.errors import UsageError
 @click.option("--skip-lines", type=int, help="Lines before the header.")
 @click.option("--no-generator", is_flag=True, help="Only score with this model: it cannot make synthetic rows.")
 @click.option("--no-selftest", is_flag=True, help="Do not measure how well injected faults are found.")
+@click.option("--from", "champion", metavar="MODEL", help="Take columns, selection, alpha and dialect of this model.")
+@click.option("--compare", is_flag=True, help="With --from: hold out the last tenth, and put both models side by side.")
 @options.reported
 @options.configured
 @options.everywhere
 def command(
     train: tuple[str, ...],
     output: str | None,
+    champion: str | None,
+    compare: bool,
     report: str | None,
     drop: tuple[str, ...],
     ids: tuple[str, ...],
@@ -59,11 +66,21 @@ def command(
     debug: bool,
     **flags: Any,
 ) -> int:
-    """Learn normal rows from TRAIN (files or folders), calibrate the threshold, save the model."""
+    """Learn normal rows from TRAIN (files or folders), calibrate the threshold, save the model.
+
+    With --from the model goes to challenger.anomvae, or to -o, never over the old one.
+    """
     from anomvae.pipeline.fit import fit
     from anomvae.report.terminal import fit_report
 
     chosen = options.load_config(config)
+    model = output or chosen.model or "model.anomvae"
+    old = None
+    if champion is not None:
+        model = output or "challenger.anomvae"
+        old, chosen = _inherit(champion, chosen, model)
+    elif compare:
+        raise UsageError("--compare puts the new model beside an old one; name that with --from MODEL.")
     if flags["delimiter"] in ("\\t", "tab"):
         flags["delimiter"] = "\t"
     skipped = {
@@ -72,9 +89,8 @@ def command(
     }
     settings = options.given(chosen.fit, {**flags, **skipped, "hidden": _layers(hidden)})
     schema = options.given(chosen.schema, {"drop": drop, "id": ids})
-    model = output or chosen.model or "model.anomvae"
     with show.progress(quiet=quiet or as_json) as advance:
-        result = fit(train or chosen.train, model, settings, schema, advance)
+        result = fit(train or chosen.train, model, settings, schema, advance, champion=old if compare else None)
     show.result(result, fit_report, as_json=as_json, quiet=quiet)
     if report:
         from anomvae.cli.report import write_page
@@ -97,3 +113,15 @@ def _layers(text: str | None) -> tuple[int, ...] | None:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
         raise UsageError(f"--hidden '{text}' is not a list of layer sizes such as 64,64.") from None
+
+
+def _inherit(name: str, chosen: Config, model: str) -> tuple[Any, Config]:
+    """The old model, and its choices in place of those of the configuration."""
+    from anomvae.pipeline.challenge import Champion, inherited
+    from anomvae.storage import model_file
+
+    if Path(model).exists() and Path(name).exists() and Path(model).samefile(name):
+        raise UsageError(f"{model}: is the model of --from; name another file for the new one with -o.")
+    old = Champion(name, model_file.load(name))
+    settings, schema = inherited(old)
+    return old, msgspec.structs.replace(chosen, fit=settings, schema=schema)

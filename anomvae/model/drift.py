@@ -1,14 +1,18 @@
-"""Whether rows are still distributed as training rows were: every column and the score in bins, compared with care.
+"""Whether rows are still distributed as training rows were: every column in bins, compared with care.
 
 Two things make a textbook test cry wolf here. Neighbouring rows are alike, so a share varies more between files than
 independent rows would let it: its design effect is measured between blocks of training rows, set by set. And training
 rows are a sample themselves: every comparison is one of two samples. A column's statistic is the largest deviation of
 the share of rows in any of its sets (up to an edge, one level, new, missing) or of a number's mean in normal units.
+
+Scores are counted too, to be drawn, but not tested: a calibration row was judged by one member, a new row by all, so
+that their distributions differ a little for ever.
 """
 
 import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from itertools import pairwise
 from statistics import NormalDist
 
 import msgspec
@@ -49,10 +53,16 @@ class Bins(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class Reference(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
-    """What is usual: a `Bins` for every feature of the encoding, then one for the score, from so many `blocks`."""
+    """What is usual: a `Bins` for every feature of the encoding, one for the `score`, from so many `blocks`."""
 
     bins: tuple[Bins, ...]
+    score: Bins
     blocks: int
+
+    @property
+    def all(self) -> tuple[Bins, ...]:
+        """The features, then the score: what rows are counted in."""
+        return (*self.bins, self.score)
 
     @cached_property
     def design(self) -> Floats:
@@ -95,14 +105,30 @@ def fit_reference(
         blocks: (n,): the block of neighbouring rows of each.
     """
     features = [_fit_bins(feature, columns[feature.column]) for feature in encoding.features]
-    empty = Reference(bins=(*features, Bins(column="", numeric=True, edges=_edges(scores))), blocks=0)
+    empty = Reference(bins=tuple(features), score=Bins(column="", numeric=True, edges=_edges(scores)), blocks=0)
     places = places_of(empty, encoding, columns, rows, scores)
     names, blocks = np.unique(blocks, return_inverse=True)
-    made = [
+    *made, score = [
         _counted(bins, place, width, blocks.astype(np.intp), len(names))
-        for bins, place, width in zip(empty.bins, places, widths(empty, encoding), strict=True)
+        for bins, place, width in zip(empty.all, places, widths(empty, encoding), strict=True)
     ]
-    return Reference(bins=tuple(made), blocks=len(names))
+    return Reference(bins=tuple(made), score=score, blocks=len(names))
+
+
+def fits(reference: Reference, encoding: Encoding) -> bool:
+    """Whether a reference that was read is one of this encoding: nothing else may be compared with."""
+    if len(reference.bins) != len(encoding.features) or reference.blocks < 1:
+        return False
+    kinds = [(feature.column, feature.part, feature.numeric) for feature in encoding.features]
+    told = [(bins.column, bins.part, bins.numeric) for bins in reference.all]
+    return told == [*kinds, ("", "value", True)] and all(map(_whole, reference.all, widths(reference, encoding)))
+
+
+def _whole(bins: Bins, width: int) -> bool:
+    """Whether edges rise, and there are as many counts and design effects as there should be."""
+    if (len(bins.counts), len(bins.design)) != (width, width) or (bins.edges and not bins.numeric):
+        return False
+    return min(bins.counts) >= 0 and min(bins.design) >= 1 and all(a < b for a, b in pairwise(bins.edges))
 
 
 def _fit_bins(feature: Feature, values: Values) -> Bins:
@@ -153,7 +179,7 @@ def _design(bins: Bins, table: Ints) -> Floats:
 def widths(reference: Reference, encoding: Encoding) -> list[int]:
     """How many counts every feature has, and the score."""
     units = [0 if feature.numeric else feature.units for feature in encoding.features]
-    return [len(bins.edges) + unit + 2 for bins, unit in zip(reference.bins, [*units, 0], strict=True)]
+    return [len(bins.edges) + unit + 2 for bins, unit in zip(reference.all, [*units, 0], strict=True)]
 
 
 def places_of(
@@ -161,7 +187,7 @@ def places_of(
 ) -> list[Ints]:
     """The count to which each of n rows adds, for every feature and the score."""
     places = []
-    for j, (bins, feature) in enumerate(zip(reference.bins, encoding.features, strict=False)):
+    for j, (bins, feature) in enumerate(zip(reference.bins, encoding.features, strict=True)):
         if bins.numeric:
             place = np.searchsorted(bins.edges, np.asarray(columns[bins.column], dtype=np.float64))
             place[rows.gap[:, j]] = len(bins.edges) + 1
@@ -169,7 +195,7 @@ def places_of(
             place = np.where(rows.level[:, j] < 0, feature.units, rows.level[:, j])
             place[rows.gap[:, j]] = feature.units + 1
         places.append(place)
-    return [*places, np.searchsorted(reference.bins[-1].edges, scores)]
+    return [*places, np.searchsorted(reference.score.edges, scores)]
 
 
 def count(
@@ -204,7 +230,7 @@ def normal_units(counts: Floats) -> Floats:
 
 
 def compare(reference: Reference, counts: Sequence[Ints]) -> list[Change]:
-    """Every feature's largest deviation, and the score's."""
+    """Every feature's largest deviation, from the counts of every feature."""
     found = [sets(bins, here) for bins, here in zip(reference.bins, counts, strict=True)]
     inside, of = (np.concatenate(parts) / reference.design for parts in zip(*found, strict=True))
     z = np.split(deviation(inside, of, *reference.usual), np.cumsum([len(k) for k, _ in found])[:-1])
@@ -227,9 +253,9 @@ def _change(bins: Bins, here: Ints, z: Floats, freedom: int) -> Change:
 def _moved(bins: Bins, here: Ints) -> tuple[float, float, float]:
     """How far a number's mean moved, in standard errors and in standard deviations, and the ratio of these."""
     rows, usual = int(here.sum()), sum(bins.counts[:-1])
-    if not rows or len(here) < 2:
-        return 0.0, 0.0, 1.0
     units, wide = bins.units
+    if not rows or not wide:
+        return 0.0, 0.0, 1.0
     shift = float(here @ units) / rows
     now = float(here @ (units - shift) ** 2) / rows
     error = math.sqrt(wide * bins.design[-1] * (1 / rows + 1 / usual))

@@ -10,22 +10,22 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
-from anomvae.drift import Evidence
+from anomvae.drift import REMEMBERED, Evidence
 from anomvae.model.calibration import Calibration, file_p_value
 from anomvae.model.drift import Change, Ints, Reference, compare
 
 FALSE_ALARMS = 1e-4  # of clean files
 FLAGS = 0.8  # share of them that the flag count gets, which is the harder to tell; the rest goes to the columns
-WINDOWS = (1, 3, 9)
+WINDOWS = (1, 3, 1 + REMEMBERED)
 ODD = 1e-6  # the chance of as many flags in one file, up to which that file is left out of the next windows
 
 
 class Weighed(msgspec.Struct, frozen=True):
     """What the newest files say together.
 
-    `p`: the chance of as much in a clean file, over all windows; `files`: the window that says most; `changes`,
-    `counts`: of every feature and the score in it; `flags`: the chance of as many flags in it; `rows`, `flagged`: its
-    rows. `alone`: the newest file is off by itself.
+    `p`: the chance of as much in a clean file, over all windows; `files`: the smallest window that is told, else the
+    one that says most; `changes`, `counts`: of every feature in it; `flags`: the chance of as many flags
+    in it; `rows`, `flagged`: its rows. `alone`: the newest file is off by itself.
     """
 
     p: float
@@ -58,13 +58,14 @@ def weigh(reference: Reference, calibration: Calibration, alpha: float, newest: 
     windows = sorted({min(size, len(newest)) for size in WINDOWS})
     found = [_window(reference, calibration, alpha, newest[-size:]) for size in windows]
     alone = found[0].drifted or found[0].flags <= ODD
-    return msgspec.structs.replace(min(found, key=lambda one: one.p), alone=alone)
+    told = next((one for one in found if one.drifted), min(found, key=lambda one: one.p))
+    return msgspec.structs.replace(told, alone=alone)
 
 
 def _window(reference: Reference, calibration: Calibration, alpha: float, files: Sequence[Evidence]) -> Weighed:
     rows, flagged = sum(file.rows for file in files), sum(file.flagged for file in files)
     counts = tuple(np.sum(of, axis=0) for of in zip(*(file.counts for file in files), strict=True))
-    changes = tuple(compare(reference, counts))
+    changes = tuple(compare(reference, counts[:-1]))  # the last ones are of the score
     flags = file_p_value(rows, flagged, alpha, calibration.effective, calibration.design)
     columns = len(WINDOWS) * len(changes) * min(change.p for change in changes) / (1 - FLAGS)
     several = (len(WINDOWS) - 1) * flags / FLAGS if len(files) > 1 else 1.0  # one file's flags are its own verdict

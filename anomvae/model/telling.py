@@ -26,7 +26,7 @@ class Teller:
 
     def names(self, j: int) -> tuple[str, ...]:
         """A name for every count of feature j, or with the last j of the score."""
-        bins = self.reference.bins[j]
+        bins = self.reference.all[j]
         if not bins.numeric:
             return (*(self._unit(j, unit) for unit in range(len(bins.counts) - 2)), "never seen", "missing")
         edges = [self._number(j, edge) for edge in bins.edges]
@@ -39,7 +39,7 @@ class Teller:
         """What changed in feature j.
 
         Args:
-            j: the feature, or the score.
+            j: the feature.
             change: its largest deviation.
             here: (bins,): the counts that deviate.
             new: its commonest value never seen.
@@ -60,7 +60,7 @@ class Teller:
         return f"{name} in {now:.3g} %, usual {usual:.3g} %"
 
     def _number(self, j: int, value: float) -> str:
-        column = self._columns.get(self.reference.bins[j].column)
+        column = self._columns.get(self.reference.all[j].column)
         return number_text(value, 3 if column is None else column.digits)
 
     def _unit(self, j: int, unit: int) -> str:

@@ -33,14 +33,21 @@ def compared(result: FileResult, detector: Detector, counts: Counts, new: Mappin
     reference = reference_of(detector)
     if reference is None or not counts:
         return result
-    changes, teller = compare(reference, counts), Teller(detector, reference)
-    most = np.argsort([change.p for change in changes], kind="stable")[:DRAWN].tolist()
-    drawn = {*most, len(changes) - 1}
-    records = [
+    changes, teller = compare(reference, counts[:-1]), Teller(detector, reference)
+    drawn = set(np.argsort([change.p for change in changes], kind="stable")[:DRAWN].tolist())
+    columns = [
         _record(teller, j, change, counts[j], new) if j in drawn else _record_in_short(reference, j, change, counts[j])
         for j, change in enumerate(changes)
     ]
-    drift = Drift(p=1.0, files=1, alone=False, told=(), columns=tuple(records[:-1]), score=records[-1])
+    score = ColumnDrift(
+        column="",
+        z=0.0,
+        p=1.0,
+        counts=tuple(counts[-1].tolist()),
+        bins=teller.names(len(changes)),
+        usual=reference.score.counts,
+    )
+    drift = Drift(p=1.0, files=1, alone=False, told=(), columns=tuple(columns), score=score)
     return in_sequence(msgspec.structs.replace(result, drift=drift), detector, ())
 
 
@@ -90,10 +97,9 @@ def _sentences(teller: Teller, drift: Drift, found: Weighed, alpha: float) -> tu
     if found.files > 1 and found.flags <= found.flags_limit:
         share = 100 * found.flagged / found.rows
         told.append((found.flags, f"{share:.2g} % of the rows flagged, usual {100 * alpha:g} %"))
-    records = (*drift.columns, drift.score)
-    for j, (change, record) in enumerate(zip(found.changes, records, strict=True)):
+    for j, (change, record) in enumerate(zip(found.changes, drift.columns, strict=True)):
         if change.p <= found.column_limit:
-            name = (record.column or "score") + (f" ({record.part})" if record.part else "")
+            name = record.column + (f" ({record.part})" if record.part else "")
             told.append((change.p, f"{name} {teller.words(j, change, found.counts[j], record.new)}"))
     return tuple(f"{text} (p {_chance(p)})" for p, text in sorted(told)[:SENTENCES])
 

@@ -14,6 +14,7 @@ from anomvae.model.cells import MISSING, NumberFormat
 from anomvae.model.detector import About
 from anomvae.model.schema import Column, Schema, Values, declared, infer, parse
 from anomvae.model.writing import LOOKED_AT, fit_styles
+from anomvae.pipeline.challenge import Champion, compare, hold_out
 from anomvae.pipeline.gather import Gathered, gather, training_files
 from anomvae.pipeline.learn import Learned, learn
 from anomvae.pipeline.review import doubtful
@@ -33,6 +34,8 @@ def fit(
     settings: FitSettings | None = None,
     schema: SchemaSettings | None = None,
     progress: Progress = lambda stage, done, total: None,
+    *,
+    champion: Champion | None = None,
 ) -> FitResult:
     """Train on normal rows, calibrate, save.
 
@@ -42,6 +45,7 @@ def fit(
         settings: the recipe; the defaults are the same for all data.
         schema: columns to leave out or to type by hand.
         progress: called with a stage (`reading`, `training`, `generator`), what is done and the total (0: unknown).
+        champion: the model to compare with, on the last tenth of the rows, which is not trained on.
 
     Raises:
         AnomvaeError: with the exit code of the command line.
@@ -54,6 +58,7 @@ def fit(
     if not table.rows:
         told = f"no row meets {spoken(wanted)}" if table.rows_read else "no rows to learn from"
         raise DataError("too_few_rows", told).within(paths[0])
+    held = hold_out(table) if champion else []
     fitted_schema = _schema(table, settings, chosen)
     columns, kept = _typed(fitted_schema, table)
     file = np.asarray(table.file)[kept]
@@ -81,6 +86,7 @@ def fit(
     about = describe(learned, settings, columns, lineage)
     learned.detector.about = about
     model_file.save(learned.detector, Path(model))
+    rival = Champion(str(model), learned.detector)
     return FitResult(
         model=str(model),
         model_id=learned.detector.model_id,
@@ -98,6 +104,7 @@ def fit(
         suspected=0 if learned.suspects is None else len(learned.suspects.rows),
         to_review=0 if learned.suspects is None else int(learned.suspects.out.sum()),
         review=review,
+        comparison=compare(champion, rival, table.names, held) if champion else None,
         warnings=(*table.warnings, *_notes(learned)),
         seconds=round(time.monotonic() - started, 2),
     )

@@ -17,7 +17,7 @@ from anomvae.data.plain import Plain
 from anomvae.data.reader import Table, TextBatch, columns_of
 from anomvae.data.source import Base
 from anomvae.data.writer import ScoredRows, Writer, open_writer, output_suffix
-from anomvae.drift import Evidence
+from anomvae.drift import REMEMBERED, Evidence
 from anomvae.errors import AnomvaeError, DataError, UsageError
 from anomvae.model.calibration import critical_severity, file_p_value, verdict
 from anomvae.model.detector import Detector, Scores
@@ -75,7 +75,7 @@ def score(
         try:
             one = score_file(file, detector, settings, target, stdout=stdout, progress=progress)
             done.append(in_sequence(one, detector, before))
-            before += left(done[-1])
+            before = [*before, *left(done[-1])][-REMEMBERED:]
         except DataError as error:
             refused.append(error_result(error.within(shown(file))))
     return ScoreResult(

@@ -226,6 +226,8 @@ class Run:
 
 
 def _first_reason(result: FileResult) -> str:
+    if result.drift and result.drift.told:
+        return f"drift: {result.drift.told[0]}"
     reasons = result.worst[0].reasons if result.worst else ()
     return reasons[0].text if reasons else ""
 

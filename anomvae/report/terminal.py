@@ -7,6 +7,7 @@ from rich.text import Text
 
 from anomvae.drift import Drift
 from anomvae.report.cell import plain
+from anomvae.report.challenge import challenge_lines
 from anomvae.results import (
     Calibration,
     ColumnReport,
@@ -59,6 +60,7 @@ def fit_report(result: FitResult) -> RenderableType:
             Text(plain(f"Follows from other columns, kept by generate: {'; '.join(result.dependencies)}", 300))
         )
     parts += [*threshold_lines(result.calibration), *_self_test(result.self_test), *_review(result)]
+    parts += challenge_lines(result.comparison) if result.comparison else []
     parts += warning_lines(result.warnings)
     saved = Text.assemble(
         "Saved ", cell(result.model, 80, "bold"), f"  sha256 {result.model_id[:12]}  {result.seconds:.1f} s"
@@ -174,8 +176,8 @@ def drift_lines(drift: Drift | None) -> list[RenderableType]:
 
 def differences(drift: Drift) -> list[str]:
     """What differs in a file by itself, the surest first."""
-    noticed = sorted((one for one in (*drift.columns, drift.score) if one.told), key=lambda one: one.p)
-    names = (f"{one.column or 'score'}{f' ({one.part})' if one.part else ''}" for one in noticed)
+    noticed = sorted((one for one in drift.columns if one.told), key=lambda one: one.p)
+    names = (f"{one.column}{f' ({one.part})' if one.part else ''}" for one in noticed)
     return [f"{name} {one.told}" for name, one in zip(names, noticed, strict=True)]
 
 

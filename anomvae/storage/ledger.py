@@ -11,11 +11,9 @@ from typing import Any
 import msgspec
 
 from anomvae.deliveries import Manifest, Quarantined
-from anomvae.drift import Evidence, evidence
+from anomvae.drift import REMEMBERED, Evidence, evidence
 from anomvae.errors import UsageError
 from anomvae.storage.database import Database
-
-EVIDENCE = 8  # files before the newest that the test for drift looks at
 
 Key = tuple[int, int, int, int, int]
 
@@ -237,7 +235,7 @@ class Ledger:
             told = msgspec.json.encode(evidence(fact.result.scored, fact.result.flagged, drift)).decode()
             self._db.execute("INSERT INTO evidence VALUES (?, ?, ?, ?)", (fact.sequence, fact.model_id, alpha, told))
             newest = "SELECT sequence FROM evidence ORDER BY sequence DESC LIMIT ?"
-            self._db.execute(f"DELETE FROM evidence WHERE sequence NOT IN ({newest})", (EVIDENCE,))
+            self._db.execute(f"DELETE FROM evidence WHERE sequence NOT IN ({newest})", (REMEMBERED,))
 
     def _see(self, path: bytes, key: Key) -> None:
         self._db.execute("INSERT OR REPLACE INTO seen VALUES (?, ?, ?, ?, ?, ?)", (path, *key))

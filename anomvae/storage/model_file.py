@@ -19,6 +19,7 @@ from anomvae.errors import DataError, ModelError
 from anomvae.model.calibration import Calibration, Tail
 from anomvae.model.density import Density, term_count
 from anomvae.model.detector import VIEWS, About, Detector, Terms
+from anomvae.model.drift import fits
 from anomvae.model.encoding import Encoding
 from anomvae.model.schema import Schema
 from anomvae.model.scoring import Scorer
@@ -115,6 +116,8 @@ def _open(data: bytes, name: str) -> Detector:
     tensors = from_bytes(data)
     if not all(np.isfinite(tensor).all() for tensor in tensors.values()):
         raise ModelError("holds numbers that are not finite; make the model again with 'anomvae fit'.")
+    if document.about.reference and not fits(document.about.reference, document.encoding):
+        raise ModelError("is corrupt: what it compares files with is not of its columns.")
     detector = _assemble(document, tensors)
     detector.model_id = hashlib.sha256(data).hexdigest()
     return detector
