@@ -62,6 +62,7 @@ def scoring(command: F) -> F:
             click.option(
                 "--spreadsheet-safe", is_flag=True, default=None, help="Guard text cells that a spreadsheet would run."
             ),
+            click.option("--jobs", type=int, help="Processes that score several files at a time. [default: 1]"),
         )
     ):
         command = option(command)
