@@ -1,15 +1,17 @@
-"""Several workers, and errands that wait for one. Answers are taken in any order; who asks decides in which they count.
+"""Several workers, and errands that wait for one. Answers come in any order; who asks decides in which they count.
 
-A worker is started when an errand finds all others busy. It has a second errand beside the one in work, so that it never
-waits for its parent. When it dies, the errand in work has its death for an answer, and the other goes to somebody else.
+A worker is started when an errand finds all others busy. It has a second errand beside the one in work, so that it
+never waits for its parent. When it dies, the errand in work fails, and the other goes to somebody else.
 """
 
 import selectors
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from anomvae.pipeline.worker import Answer, Errand, Failed, Ticket, Worker
 
+AHEAD = 4  # errands a worker that may be given away before the oldest is asked for
 DEPTH = 2  # errands that a worker has at a time
 POLL = 0.05  # seconds between two signs of life
 
@@ -31,7 +33,8 @@ class Pool:
         """
         ticket = Ticket(errand, descriptors)
         self._waiting.append(ticket)
-        self._assign()
+        with self._given_up(ticket):
+            self._assign()
         return ticket
 
     def answer(self, ticket: Ticket, tick: Callable[[], None]) -> Answer:
@@ -44,10 +47,11 @@ class Pool:
         Raises:
             EnvironmentFault: no worker could be started in the place of one that died.
         """
-        self._receive(0)
-        while ticket.answer is None:
-            self._receive(POLL)
-            tick()
+        with self._given_up(ticket):
+            self._receive(0)
+            while ticket.answer is None:
+                self._receive(POLL)
+                tick()
         return ticket.answer
 
     def close(self) -> None:
@@ -56,6 +60,15 @@ class Pool:
             worker.end()
         self._workers, self._waiting = [], deque()
         self._selector.close()
+
+    @contextmanager
+    def _given_up(self, ticket: Ticket) -> Iterator[None]:
+        """After an error nobody may hand out the errand, whose files are closed then."""
+        try:
+            yield
+        except BaseException:
+            ticket.answer = Failed("given up")
+            raise
 
     def _receive(self, seconds: float) -> None:
         for key, _ in self._selector.select(seconds):
@@ -75,6 +88,9 @@ class Pool:
     def _assign(self) -> None:
         """Hand out errands, to whom has the fewest; a new worker where all have one."""
         while self._waiting:
+            if self._waiting[0].answer:
+                self._waiting.popleft()
+                continue
             worker = min(self._workers, key=lambda one: len(one.tickets), default=None)
             if len(self._workers) < self.jobs and (worker is None or worker.tickets):
                 worker = Worker(limited=self.limited)

@@ -4,7 +4,7 @@ import shutil
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, BinaryIO
 
@@ -35,6 +35,8 @@ from anomvae.results import (
 from anomvae.settings import Dialect, ScoreSettings
 
 Progress = Callable[[str, int], None]
+# Files and their outputs in, what became of each out, in the same order.
+Scorer = Callable[[Sequence[str], Sequence[str | None]], Iterable[FileResult | DataError]]
 
 
 def score(
@@ -46,6 +48,7 @@ def score(
     model: str = "",
     stdout: IO[bytes] | None = None,
     progress: Progress = lambda file, rows: None,
+    scorer: Scorer | None = None,
 ) -> ScoreResult:
     """Score files once.
 
@@ -59,6 +62,7 @@ def score(
         model: the model's name, for the result.
         stdout: where `-` goes.
         progress: called with the file and rows so far.
+        scorer: scores the files, with several processes for example; None: one after the other, here.
 
     Raises:
         AnomvaeError: where nothing can go on: usage, the disk.
@@ -68,11 +72,12 @@ def score(
     targets = _targets(files, output)
     done: list[FileResult] = []
     refused: list[ErrorResult] = []
-    for file, target in zip(files, targets, strict=True):
-        try:
-            done.append(score_file(file, detector, settings, target, stdout=stdout, progress=progress))
-        except DataError as error:
-            refused.append(error_result(error.within(shown(file))))
+    scorer = scorer or _one_by_one(detector, settings, stdout, progress)
+    for file, outcome in zip(files, scorer(files, targets), strict=True):
+        if isinstance(outcome, DataError):
+            refused.append(error_result(outcome.within(shown(file))))
+        else:
+            done.append(outcome)
     return ScoreResult(
         model=model,
         model_id=detector.model_id,
@@ -86,6 +91,16 @@ def score(
         refused=tuple(refused),
         seconds=round(time.monotonic() - started, 3),
     )
+
+
+def _one_by_one(detector: Detector, settings: ScoreSettings, stdout: IO[bytes] | None, progress: Progress) -> Scorer:
+    def scored(file: str, target: str | None) -> FileResult | DataError:
+        try:
+            return score_file(file, detector, settings, target, stdout=stdout, progress=progress)
+        except DataError as error:
+            return error
+
+    return lambda files, targets: map(scored, files, targets)
 
 
 def error_result(error: AnomvaeError) -> ErrorResult:

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 
 import msgspec
 
@@ -23,13 +24,13 @@ from anomvae.inbox.settler import Arrival
 from anomvae.pipeline.deliver import ChangedError, DroppedError
 from anomvae.pipeline.judge import Judge, Known, Later, Model, Outcome, Taken
 from anomvae.pipeline.moves import Moves
+from anomvae.pipeline.pool import AHEAD
 from anomvae.pipeline.score import alpha_of
 from anomvae.results import FileResult, Verdict, Waits
 from anomvae.settings import ScoreSettings, WatchSettings
 from anomvae.storage.store import Store, shown
 
 LONGEST_PAUSE = 60.0  # seconds between two attempts when the machine fails
-AHEAD = 4  # files a job that may be under way; the oldest is finished first
 BATCH = 200  # states of known files remembered in one transaction
 RATES, RECENT = 120, 12
 COUNTED = ("rows", "scored", "rejected", "flagged", "critical")
@@ -147,7 +148,7 @@ class Run:
             self._finish(0)
             self._bearing(None, self._idle)
         elif arrival.path not in self._taken:
-            self._bearing(arrival, lambda: self._take(arrival))
+            self._bearing(arrival, partial(self._take, arrival))
             self._finish(self._ahead)
 
     def _take(self, arrival: Arrival) -> None:
@@ -157,13 +158,13 @@ class Run:
                 self._taken[arrival.path] = found
             else:
                 self._note(arrival, found)
+                self._pause, self.paused = 1.0, ""
 
     def _finish(self, most: int) -> None:
         """Finish files in the order in which they were taken, until at most so many are under way."""
         while len(self._taken) > most:
-            path = next(iter(self._taken))
-            taken = self._taken[path]
-            self._bearing(taken.arrival, lambda taken=taken: self._finish_one(taken))
+            taken = next(iter(self._taken.values()))
+            self._bearing(taken.arrival, partial(self._finish_one, taken))
 
     def _finish_one(self, taken: Taken) -> None:
         with self._working(taken.arrival):

@@ -245,8 +245,9 @@ def main(channel: socket.socket, *, limited: bool) -> None:
     while True:
         errand, descriptors = errands.get()
         try:
-            detector = _model(errand, detector)
-            answer = _answer(errand, descriptors, detector) if detector else Replaced()
+            found = _model(errand, detector)
+            answer = _answer(errand, descriptors, found)
+            detector = found or detector
         except Exception as error:  # told, not raised: who gave the errand decides
             answer = Failed(f"{type(error).__name__}: {error}")
         message = msgspec.json.encode(answer)
@@ -287,7 +288,11 @@ def _model(errand: Errand, loaded: Detector | None) -> Detector | None:
     return found if found.model_id == errand.model_id else None
 
 
-def _answer(errand: Errand, descriptors: list[int], detector: Detector) -> Answer:
+def _answer(errand: Errand, descriptors: list[int], detector: Detector | None) -> Answer:
+    if detector is None:
+        for descriptor in descriptors:
+            os.close(descriptor)
+        return Replaced()
     try:
         if isinstance(errand, Delivery):
             with os.fdopen(descriptors[0], "rb") as file:
