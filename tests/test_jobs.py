@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ import pytest
 
 from anomvae.cli import main
 from anomvae.pipeline import pool
+from anomvae.pipeline.watch import Run
 from anomvae.pipeline.worker import Worker
-from anomvae.storage.store import Mark
+from anomvae.storage.store import Mark, Store
 from tests import bad_inputs
 from tests.folders import FAST, Watch, assert_same, environment, lines, score, sink, table
 
@@ -106,6 +108,33 @@ def test_any_number_of_jobs_gives_the_same_bytes(folder: Path, out: Path, model:
     assert found[2] == found[1]
     assert found[3] == found[1]
     assert_same(sink(outs[2]), sink(outs[1]))
+
+
+def newest_first(patch: pytest.MonkeyPatch) -> None:
+    """Files are committed in another order than they were taken in."""
+
+    def bad(self: Run, most: int) -> None:
+        while len(self._taken) > most:
+            taken = next(reversed(self._taken.values()))
+            self._bearing(taken.arrival, partial(self._finish_one, taken))
+
+    patch.setattr(Run, "_finish", bad)
+
+
+def sweeps_all(patch: pytest.MonkeyPatch) -> None:
+    """A file that is given up takes the temporary files of the others along."""
+    renew = Store.renew
+    patch.setattr(Store, "renew", lambda self, keep=(): renew(self))
+
+
+@pytest.mark.parametrize("bug", [newest_first, sweeps_all])
+def test_the_bench_catches_seeded_bugs(
+    folder: Path, out: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bug: Any
+) -> None:
+    assert score(folder, tmp_path / "reference", model) == 3
+    bug(monkeypatch)
+    code = score(folder, out, model, "--jobs", "2")
+    assert (code, everything(out)) != (3, everything(tmp_path / "reference"))
 
 
 def test_a_folder_with_nothing_new_starts_no_worker(
