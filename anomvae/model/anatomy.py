@@ -14,7 +14,7 @@ from anomvae.model.calibration import column_surprise
 from anomvae.model.detector import VIEWS, Detector, Scores
 from anomvae.model.encoding import Encoded
 from anomvae.model.explanation import expected, repairs
-from anomvae.model.masking import BLOCK, features_of, guess_of, hide
+from anomvae.model.masking import features_of, guess_of, hide
 from anomvae.model.scoring import Floats
 
 Columns = tuple[int, ...]
@@ -131,7 +131,7 @@ def _guesses(detector: Detector, row: Encoded, hidden: Sequence[Columns]) -> Flo
         for j in columns:
             part = hide(scorer, part, j)
         inputs.append(np.hstack([part.x, part.hidden]))
-    blocks = scorer.vae.blocks(np.concatenate(inputs), BLOCK)
+    blocks = scorer.vae.blocks(np.concatenate(inputs))
     outputs = np.concatenate([found.mean(axis=0) for _, found, _ in blocks])
     guess = np.zeros((len(hidden), len(scorer.encoding.features)))
     for j, (feature, at) in enumerate(zip(scorer.encoding.features, scorer.encoding.offsets(), strict=True)):

@@ -21,6 +21,7 @@ from anomvae.model.calibration import (
     Calibration,
     Tail,
     column_surprise,
+    largest_surprise,
     severity,
 )
 from anomvae.model.encoding import Encoded, encode
@@ -235,7 +236,7 @@ def raw_views(
     center: Floats, tails: Sequence[Tail], columns: Floats, kl: Floats, distance: Floats
 ) -> tuple[Floats, ...]:
     """The views (members, n) before their tails: total deviance, largest surprise, |z(log KL)|, distance."""
-    worst = np.stack([column_surprise(tails, each).max(axis=1) for each in columns])
+    worst = np.stack([largest_surprise(tails, each) for each in columns])
     latent = np.abs(np.log(kl + 1e-12) - center[0]) / center[1]
     return np.asarray(columns.sum(axis=2)), worst, np.asarray(latent), distance
 
