@@ -60,6 +60,9 @@ def scoring(command: F) -> F:
                 help="Unreadable rows: leave out, or refuse the file. [default: reject]",
             ),
             click.option(
+                "--threads", metavar="N|auto", help="Threads that score a long file. [default: auto, at most 4]"
+            ),
+            click.option(
                 "--spreadsheet-safe", is_flag=True, default=None, help="Guard text cells that a spreadsheet would run."
             ),
         )
