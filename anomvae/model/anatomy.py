@@ -153,7 +153,7 @@ def _substitute(detector: Detector, rows: Encoded, i: int, column: int, guess: F
     """Row i gets the expected value of a column: a number as it is told, or the likeliest level."""
     for j, feature, at in features_of(detector.scorer, column):
         rows.x[i, at : at + feature.units + feature.gaps] = 0.0
-        rows.hidden[i, j], rows.level[i, j] = 0.0, -1
+        rows.hidden[i, j], rows.level[i, j] = False, -1
         rows.novel[i, j] = rows.gap[i, j] = rows.far[i, j] = False
         if feature.numeric:
             rows.x[i, at] = (float(expected(detector, column, guess)[0]) - feature.center) / feature.scale

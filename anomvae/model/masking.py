@@ -86,7 +86,7 @@ def hide(scorer: Scorer, rows: Encoded, column: int) -> Encoded:
     x, hidden = rows.x.copy(), rows.hidden.copy()
     for j, feature, at in features_of(scorer, column):
         x[:, at : at + feature.units + feature.gaps] = 0.0
-        hidden[:, j] = 1.0
+        hidden[:, j] = True
     return msgspec.structs.replace(rows, x=x, hidden=hidden)
 
 
