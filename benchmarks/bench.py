@@ -178,8 +178,8 @@ def long_files(ratios: Ratios, folder: Path, model: Path) -> str:
         ratios.broken.append(f"{each[-1].mebibytes:.0f} MiB at ten million rows, more than 250")
     costs, peaks = (" / ".join(f"{v:.0f}" for v in values) for values in (slopes, [one.mebibytes for one in each]))
     return (
-        f"A row costs {costs} us of CPU from 10^4 to 10^5, from there to 10^6, and from there to 10^7 rows; peak memory "
-        f"is {peaks} MiB at 10^4 / 10^5 / 10^6 / 10^7 rows (goal: 250 at any length)."
+        f"A row costs {costs} us of CPU from 10^4 to 10^5, from there to 10^6, and from there to 10^7 rows; peak "
+        f"memory is {peaks} MiB at 10^4 / 10^5 / 10^6 / 10^7 rows (goal: 250 at any length)."
     )
 
 

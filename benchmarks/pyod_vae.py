@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from pyod.models.vae import VAE as PyOD
+from pyod.models import vae as pyod
 
 from anomvae.model.encoding import encode, fit_encoding
 from anomvae.model.folds import block_ids, deal, training_pools
@@ -81,12 +81,14 @@ def _ours(x: Numbers) -> tuple[Callable[[Numbers], Numbers], Callable[[Numbers],
     return rebuilt, lambda part: [None for _ in member.blocks(encoded(part))] and None
 
 
-def _theirs(x: Numbers) -> PyOD:
+def _theirs(x: Numbers) -> pyod.VAE:
     layers = {"encoder_neuron_list": list(LAYERS), "decoder_neuron_list": list(LAYERS), "latent_dim": LATENT}
-    return PyOD(epoch_num=EPOCHS, batch_size=BATCH, dropout_rate=0.0, verbose=0, preprocessing=True, **layers).fit(x)
+    return pyod.VAE(epoch_num=EPOCHS, batch_size=BATCH, dropout_rate=0.0, verbose=0, preprocessing=True, **layers).fit(
+        x
+    )
 
 
-def _rebuilt(model: PyOD, x: Numbers) -> Numbers:
+def _rebuilt(model: pyod.VAE, x: Numbers) -> Numbers:
     """PyOD's reconstruction from the mean of the latent, in the units of x."""
     mean, spread = np.asarray(model.X_mean), np.asarray(model.X_std)
     with torch.no_grad():
