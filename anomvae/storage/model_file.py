@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from anomvae import disk
 from anomvae.errors import DataError, ModelError
@@ -23,13 +24,16 @@ from anomvae.model.encoding import Encoding
 from anomvae.model.schema import Schema
 from anomvae.model.scoring import Scorer
 from anomvae.model.vae import VAE, layer_shapes
-from anomvae.storage import generator_part
-from anomvae.storage.generator_part import GeneratorDocument, Layout, Tensors
+
+Tensors = dict[str, NDArray[Any]]
+Layout = dict[str, tuple[str, tuple[int, ...]]]
 
 FORMAT = 4  # 1 to 3 had another score
 MAX_HEADER = 1 << 20
 MAX_FILE = 1 << 31
 KEY = "anomvae"
+GENERATOR = "gen."  # where its tensors' names begin
+NONE = msgspec.Raw(b"null")
 DTYPES: dict[str, np.dtype[Any]] = {
     "F32": np.dtype("float32"),
     "F64": np.dtype("float64"),
@@ -40,7 +44,7 @@ DTYPES: dict[str, np.dtype[Any]] = {
 
 
 class Document(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The JSON part of a model file."""
+    """The JSON part of a model file; `generator` is read only where rows are to be made (generator_part.py)."""
 
     format: int
     about: About
@@ -58,7 +62,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     tail_share: float
     tail_scale: float
     tail_shape: float
-    generator: GeneratorDocument | None = None
+    generator: msgspec.Raw = NONE
 
 
 def save(detector: Detector, path: Path) -> str:
@@ -80,15 +84,19 @@ def save(detector: Detector, path: Path) -> str:
     return detector.model_id
 
 
-def load(path: str | Path) -> Detector:
+def load(path: str | Path, *, generator: bool = True) -> Detector:
     """Read a detector from a file, without torch and without running anything that is in it.
+
+    Args:
+        path: the file.
+        generator: whether to read its generator too, if it has one; scoring does without.
 
     Raises:
         ModelError: the file is missing, no model, truncated, of a newer format, or inconsistent.
     """
     data = read(Path(path))
     try:
-        return _open(data, str(path))
+        return _open(data, generator=generator)
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from error
 
@@ -106,13 +114,16 @@ def read(path: Path) -> bytes:
         raise ModelError(f"{path}: the model file cannot be read ({error.strerror}).") from error
 
 
-def _open(data: bytes, name: str) -> Detector:
+def _open(data: bytes, *, generator: bool) -> Detector:
     from safetensors.numpy import load as from_bytes
 
     header = header_of(data)
     document = parse(header)
+    if not generator:
+        document = msgspec.structs.replace(document, generator=NONE)
+        header = {name: entry for name, entry in header.items() if not name.startswith(GENERATOR)}
     _check_layout(header, _layout(document))
-    tensors = from_bytes(data)
+    tensors = {name: tensor for name, tensor in from_bytes(data).items() if name in header}
     if not all(np.isfinite(tensor).all() for tensor in tensors.values()):
         raise ModelError("holds numbers that are not finite; make the model again with 'anomvae fit'.")
     detector = _assemble(document, tensors)
@@ -191,7 +202,11 @@ def _layout(document: Document) -> Layout:
     columns, members = len(document.encoding.columns), document.members
     tails = 2 * columns + len(VIEWS) + 1
     shapes = layer_shapes(document.encoding, document.hidden, document.latent)
-    made = generator_part.layout(document.generator) if document.generator else {}
+    made: Layout = {}
+    if document.generator != NONE:
+        from anomvae.storage import generator_part
+
+        made = generator_part.layout(generator_part.parse(document.generator))
     layout: Layout = {f"net.{k}.weight": ("F32", (members, *shape)) for k, shape in shapes.items()}
     layout |= {f"net.{k}.bias": ("F32", (members, 1, shape[1])) for k, shape in shapes.items()}
     return (
@@ -222,7 +237,11 @@ def _layout(document: Document) -> Layout:
 def _tensors(detector: Detector) -> Tensors:
     scorer, terms = detector.scorer, detector.terms
     tails = [*terms.columns, *terms.views, *terms.masked, terms.told]
-    made = generator_part.tensors(detector.generator) if detector.generator else {}
+    made: Tensors = {}
+    if detector.generator:
+        from anomvae.storage import generator_part
+
+        made = generator_part.tensors(detector.generator)
     return (
         {f"net.{name}": array for name, array in scorer.vae.arrays.items()}
         | made
@@ -269,8 +288,16 @@ def _document(detector: Detector, tensors: Tensors) -> Document:
         tail_share=calibration.tail_share,
         tail_scale=calibration.tail_scale,
         tail_shape=calibration.tail_shape,
-        generator=generator_part.describe(detector.generator) if detector.generator else None,
+        generator=_described(detector),
     )
+
+
+def _described(detector: Detector) -> msgspec.Raw:
+    if detector.generator is None:
+        return NONE
+    from anomvae.storage import generator_part
+
+    return msgspec.Raw(msgspec.json.encode(generator_part.describe(detector.generator)))
 
 
 def _assemble(document: Document, tensors: Tensors) -> Detector:
@@ -289,8 +316,10 @@ def _assemble(document: Document, tensors: Tensors) -> Detector:
     )
     detector = Detector(document.schema, scorer, terms, calibration, document.about)
     detector.intervals = tensors["intervals"]
-    if document.generator is not None:
-        detector.generator = generator_part.assemble(document.generator, document.schema, tensors)
+    if document.generator != NONE:
+        from anomvae.storage import generator_part
+
+        detector.generator = generator_part.assemble(generator_part.parse(document.generator), document.schema, tensors)
     return detector
 
 
