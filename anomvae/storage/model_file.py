@@ -6,8 +6,6 @@ ever run, and no training row is inside: the calibration scores and the names of
 """
 
 import hashlib
-import json
-import math
 from pathlib import Path
 from typing import Any
 
@@ -24,23 +22,15 @@ from anomvae.model.encoding import Encoding
 from anomvae.model.schema import Schema
 from anomvae.model.scoring import Scorer
 from anomvae.model.vae import VAE, layer_shapes
+from anomvae.storage.tensors import MAX_HEADER, header_of, read
 
 Tensors = dict[str, NDArray[Any]]
 Layout = dict[str, tuple[str, tuple[int, ...]]]
 
 FORMAT = 4  # 1 to 3 had another score
-MAX_HEADER = 1 << 20
-MAX_FILE = 1 << 31
 KEY = "anomvae"
 GENERATOR = "gen."  # where its tensors' names begin
 NONE = msgspec.Raw(b"null")
-DTYPES: dict[str, np.dtype[Any]] = {
-    "F32": np.dtype("float32"),
-    "F64": np.dtype("float64"),
-    "I64": np.dtype("int64"),
-    "U64": np.dtype("uint64"),
-    "U8": np.dtype("uint8"),
-}
 
 
 class Document(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -101,19 +91,6 @@ def load(path: str | Path, *, generator: bool = True) -> Detector:
         raise ModelError(f"{path}: {error}") from error
 
 
-def read(path: Path) -> bytes:
-    """The bytes of a file that may be a model; a ModelError names the file."""
-    try:
-        size = path.stat().st_size
-        if size > MAX_FILE:
-            raise ModelError(f"{path}: {size:,} bytes is more than a model file may have ({MAX_FILE:,}).")
-        return path.read_bytes()
-    except FileNotFoundError as error:
-        raise ModelError(f"{path}: no such model file; make one with 'anomvae fit', or name it with -m.") from error
-    except OSError as error:
-        raise ModelError(f"{path}: the model file cannot be read ({error.strerror}).") from error
-
-
 def _open(data: bytes, *, generator: bool) -> Detector:
     from safetensors.numpy import load as from_bytes
 
@@ -129,50 +106,6 @@ def _open(data: bytes, *, generator: bool) -> Detector:
     detector = _assemble(document, tensors)
     detector.model_id = hashlib.sha256(data).hexdigest()
     return detector
-
-
-def header_of(data: bytes) -> dict[str, Any]:
-    """The safetensors header, checked against the file's size."""
-    if data[8:9] != b"{" and (data[:2] in (b"PK", b"\x1f\x8b") or data[:1] == b"\x80"):
-        raise ModelError("is a pickle or an archive, not an anomvae model; refused without opening it.")
-    length = int.from_bytes(data[:8], "little")
-    if len(data) < 8 or length > MAX_HEADER or length > len(data) - 8:
-        raise ModelError("is not an anomvae model, or is cut off: its header does not fit the file.")
-    try:
-        header = json.loads(data[8 : 8 + length], parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
-        raise ModelError("is not an anomvae model: its header is not JSON.") from error
-    if not isinstance(header, dict) or not isinstance(header.get("__metadata__"), dict):
-        raise ModelError("is not an anomvae model: it carries no description of itself.")
-    _check_bytes(header, len(data) - 8 - length)
-    return header
-
-
-def _no_constant(text: str) -> float:
-    raise ValueError(f"{text} is not JSON")
-
-
-def _check_bytes(header: dict[str, Any], available: int) -> None:
-    """Declared tensors must cover the file's bytes, end to end."""
-    try:
-        spans = sorted(
-            (
-                entry["data_offsets"][0],
-                entry["data_offsets"][1],
-                math.prod(entry["shape"]) * DTYPES[entry["dtype"]].itemsize,
-            )
-            for key, entry in header.items()
-            if key != "__metadata__"
-        )
-        at = 0
-        for start, stop, size in spans:
-            if start != at or stop - start != size:
-                raise ModelError("is corrupt: a tensor's shape does not fit its bytes.")
-            at = stop
-    except (KeyError, TypeError, IndexError, ValueError, OverflowError) as error:
-        raise ModelError("is corrupt: its table of tensors cannot be read.") from error
-    if at != available:
-        raise ModelError(f"is cut off or padded: {at:,} bytes declared, {available:,} there.")
 
 
 def parse(header: dict[str, Any]) -> Document:
