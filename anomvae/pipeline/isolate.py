@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import BinaryIO
 
 from anomvae.pipeline.deliver import ChangedError, Scored
+from anomvae.pipeline.errand import Delivery, FailedError, ReplacedError, outcome
 from anomvae.pipeline.pool import Pool
-from anomvae.pipeline.worker import Delivery, FailedError, ReplacedError, outcome
 
 SECONDS = 120.0  # to which a second for every megabyte is added
 

@@ -25,9 +25,10 @@ from anomvae.inbox.settler import UNENDED, Arrival
 from anomvae.model.detector import Detector
 from anomvae.pipeline import excerpt
 from anomvae.pipeline.deliver import ChangedError, DroppedError, Job, Scored, fingerprint, work
+from anomvae.pipeline.errand import Delivery, FailedError, ReplacedError, outcome
 from anomvae.pipeline.isolate import DiedError, isolated
 from anomvae.pipeline.pool import Pool
-from anomvae.pipeline.worker import Delivery, FailedError, ReplacedError, Ticket, outcome
+from anomvae.pipeline.worker import Ticket
 from anomvae.settings import ScoreSettings, WatchSettings
 from anomvae.storage.ledger import Entry
 from anomvae.storage.store import Store, delivery_id, encoded, shown

@@ -9,7 +9,8 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from anomvae.pipeline.worker import Answer, Errand, Failed, Ticket, Worker
+from anomvae.pipeline.errand import Answer, Errand, Failed
+from anomvae.pipeline.worker import Ticket, Worker
 
 AHEAD = 4  # errands a worker that may be given away before the oldest is asked for
 DEPTH = 2  # errands that a worker has at a time

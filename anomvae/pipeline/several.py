@@ -15,9 +15,10 @@ from anomvae import disk
 from anomvae.data.writer import output_suffix
 from anomvae.errors import AnomvaeError, DataError
 from anomvae.model.detector import Detector
+from anomvae.pipeline.errand import FailedError, File, ReplacedError, outcome
 from anomvae.pipeline.pool import AHEAD, Pool
 from anomvae.pipeline.score import Progress, Scoring, shown
-from anomvae.pipeline.worker import FailedError, File, ReplacedError, Ticket, outcome
+from anomvae.pipeline.worker import Ticket
 from anomvae.results import FileResult
 from anomvae.settings import ScoreSettings
 

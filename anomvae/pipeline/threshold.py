@@ -21,7 +21,7 @@ def show_threshold(model: str) -> ThresholdResult:
     Raises:
         ModelError: the file is no model.
     """
-    detector = model_file.load(model)
+    detector = model_file.load(model, generator=False)
     return _result(model, detector, _about(model, detector), changed=False)
 
 
@@ -42,7 +42,7 @@ def set_threshold(model: str, alpha: float | None = None, score: float | None = 
     """
     if alpha is not None:
         changed(ScoreSettings(), {"alpha": alpha}, "--alpha")
-    detector = model_file.load(model)
+    detector = model_file.load(model, generator=False)
     about = _about(model, detector)
     wanted = detector.calibration.alpha_at(score) if score is not None else alpha
     if wanted is None or wanted == detector.calibration.alpha:

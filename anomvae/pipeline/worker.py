@@ -16,14 +16,25 @@ import threading
 from collections import deque
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
 
 import msgspec
 
 from anomvae import disk
 from anomvae.errors import DataError, EnvironmentFault, ModelError, UnsyncedError
 from anomvae.model.detector import Detector
-from anomvae.pipeline.deliver import ChangedError, Job, Scored, work
+from anomvae.pipeline.deliver import ChangedError, work
+from anomvae.pipeline.errand import (
+    Answer,
+    Changed,
+    Delivery,
+    Errand,
+    Failed,
+    Fault,
+    File,
+    Refused,
+    Replaced,
+    Told,
+)
 from anomvae.pipeline.score import Scoring
 from anomvae.results import FileResult
 from anomvae.settings import ScoreSettings
@@ -31,107 +42,6 @@ from anomvae.settings import ScoreSettings
 HEADER = struct.Struct("!I")  # bytes of the message behind it
 ADDRESS_SPACE = 4 << 30
 FOR_THE_PARENT = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1}
-
-
-class Delivery(msgspec.Struct, frozen=True, tag=True):
-    """Score the file that comes along, into temporary files."""
-
-    job: Job
-    model: str
-    model_id: str
-
-
-class File(msgspec.Struct, frozen=True, tag=True):
-    """Score a file by its name, into the open output that comes along, if one does."""
-
-    name: str
-    target: str
-    suffix: str
-    settings: ScoreSettings
-    model: str
-    model_id: str
-
-
-class Told(msgspec.Struct, frozen=True, tag=True):
-    """The file was scored: what became of a delivery, or of a file by its name."""
-
-    delivery: Scored | None = None
-    file: FileResult | None = None
-
-
-class Refused(msgspec.Struct, frozen=True, tag=True):
-    """The file is no table of this schema."""
-
-    code: str
-    message: str
-    line: int | None
-    column: str | None
-    offset: int | None
-
-
-class Changed(msgspec.Struct, frozen=True, tag=True):
-    """The file is no longer the one of the job."""
-
-
-class Replaced(msgspec.Struct, frozen=True, tag=True):
-    """The model's file does not hold the model of the errand any more."""
-
-
-class Fault(msgspec.Struct, frozen=True, tag=True):
-    """The machine failed."""
-
-    code: str
-    message: str
-    unsynced: bool
-
-
-class Failed(msgspec.Struct, frozen=True, tag=True):
-    """A bug, or no memory; or, said by the parent, that the worker died over the errand."""
-
-    message: str
-
-
-Errand = Delivery | File
-Answer = Told | Refused | Changed | Replaced | Fault | Failed
-
-T = TypeVar("T")
-
-
-class ReplacedError(Exception):
-    """The model of the errand cannot be loaded any more; who has it in memory can score the file."""
-
-
-class FailedError(Exception):
-    """The worker failed or died over the file; the message says how."""
-
-
-def outcome(answer: Answer, kind: type[T]) -> T:
-    """What an answer brings, to an errand with outcomes of this kind.
-
-    Raises:
-        DataError: the file is refused.
-        ChangedError: it is no longer the one of the job.
-        ReplacedError: the model is no longer the one of the errand.
-        FailedError: a bug, no memory, or the worker's death.
-        EnvironmentFault: the machine failed.
-    """
-    match answer:
-        case Told(delivery, file):
-            found = delivery or file
-            assert isinstance(found, kind)  # noqa: S101 (the worker answers each errand in its own kind)
-            return found
-        case Refused(code, message, line, column, offset):
-            raise DataError(code, message, line=line, column=column, offset=offset)
-        case Fault(code, message, unsynced):
-            fault = (UnsyncedError if unsynced else EnvironmentFault)(message)
-            fault.code = code
-            raise fault
-        case Changed():
-            raise ChangedError
-        case Replaced():
-            raise ReplacedError
-        case Failed(message):
-            raise FailedError(message)
 
 
 class Ticket(msgspec.Struct, eq=False):
@@ -282,7 +192,7 @@ def _model(errand: Errand, loaded: Detector | None) -> Detector | None:
     if loaded is not None and loaded.model_id == errand.model_id:
         return loaded
     try:
-        found = model_file.load(errand.model)
+        found = model_file.load(errand.model, generator=False)
     except ModelError:
         return None
     return found if found.model_id == errand.model_id else None
@@ -295,8 +205,9 @@ def _answer(errand: Errand, descriptors: list[int], detector: Detector | None) -
         return Replaced()
     try:
         if isinstance(errand, Delivery):
+            job = msgspec.structs.replace(errand.job, settings=_among_others(errand.job.settings))
             with os.fdopen(descriptors[0], "rb") as file:
-                return Told(delivery=work(file, errand.job, detector, lambda: None))
+                return Told(delivery=work(file, job, detector, lambda: None))
         return Told(file=_file(errand, descriptors, detector))
     except DataError as error:
         return Refused(error.code, error.message, error.line, error.column, error.offset)
@@ -307,12 +218,17 @@ def _answer(errand: Errand, descriptors: list[int], detector: Detector | None) -
 
 
 def _file(errand: File, descriptors: list[int], detector: Detector) -> FileResult:
-    scoring = Scoring(errand.name, detector, errand.settings, lambda name, rows: None)
+    scoring = Scoring(errand.name, detector, _among_others(errand.settings), lambda name, rows: None)
     if not descriptors:
         return scoring.into(None)
     target = Path(errand.target)
     with disk.faults(f"{target}: not written; nothing was changed"), disk.adopt(descriptors[0], target) as out:
         return scoring.into(out, errand.target, errand.suffix)
+
+
+def _among_others(settings: ScoreSettings) -> ScoreSettings:
+    """One thread, unless another number is asked for: the other cores have workers of their own."""
+    return msgspec.structs.replace(settings, threads=1) if settings.threads == "auto" else settings
 
 
 if __name__ == "__main__":
