@@ -88,6 +88,11 @@ def create(path: Path, mode: int = 0o600) -> io.BufferedRandom:
     """
     hook("create", path)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+    return adopt(descriptor, path)
+
+
+def adopt(descriptor: int, path: Path) -> io.BufferedRandom:
+    """A file over a descriptor that is open for writing, through the door; closing it closes both."""
     file = _Door(descriptor, "r+")
     file.name = str(path)
     return io.BufferedRandom(file, BUFFER)
@@ -152,9 +157,7 @@ def write_at(path: Path, position: int, pieces: Iterator[bytes]) -> int:
     """Write pieces at a position of a file (made when missing), cut what stood behind, sync; returns the end."""
     new = not path.exists()
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    door = _Door(descriptor, "r+")
-    door.name = str(path)
-    with io.BufferedRandom(door, BUFFER) as file:
+    with adopt(descriptor, path) as file:
         hook("truncate", path, descriptor, position)
         file.truncate(position)
         file.seek(position)

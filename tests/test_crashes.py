@@ -42,7 +42,7 @@ class Story:
         self.changes = len(counter.verbs)
         self.expected = sink(base / "reference")
 
-    def run(self, out: Path, hook: Callable[..., None] | None = None, bug: str = "") -> int:
+    def run(self, out: Path, hook: Callable[..., None] | None = None, bug: str = "", jobs: int = 1) -> int:
         """One pass in a forked process; returns its exit code, negative for a signal."""
         sys.stdout.flush()
         child = os.fork()
@@ -52,7 +52,7 @@ class Story:
                 if bug:
                     faults.BUGS[bug]()
                 disk.hook = hook or disk.hook
-                code = score(self.folder, out, self.model)
+                code = score(self.folder, out, self.model, "--jobs", str(jobs))
             finally:
                 os._exit(code)
         if isinstance(hook, faults.Count) and type(hook) is faults.Count:
@@ -98,6 +98,16 @@ def test_a_kill_at_every_change_of_the_disk_loses_and_doubles_nothing(story: Sto
         assert story.run(out, faults.Kill(k, tear=tear)) == -signal.SIGKILL, k
         assert story.run(out) in (0, 1, 3)
         assert_same(sink(out), story.expected)
+
+
+def test_a_kill_of_the_process_that_commits_for_others_loses_and_doubles_nothing(story: Story) -> None:
+    ends = []
+    for k in range(1, story.changes, 7):
+        out = story.state("killed")
+        ends.append(story.run(out, faults.Kill(k), jobs=2))
+        assert story.run(out, jobs=2) in (0, 1, 3)
+        assert_same(sink(out), story.expected)
+    assert ends.count(-signal.SIGKILL) >= 4  # what workers change is not counted here: the last ones may end well
 
 
 def test_a_power_cut_at_every_change_of_the_disk_loses_and_doubles_nothing(story: Story) -> None:

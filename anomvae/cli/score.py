@@ -73,8 +73,17 @@ def _score_files(
     _check(inputs, output)
     name = str(model or chosen.model or "model.anomvae")
     detector = options.open_model(model, chosen, quiet)
-    to_stdout = output == "-"
+    name, to_stdout = str(model or chosen.model or "model.anomvae"), output == "-"
     with show.progress(quiet=quiet or as_json) as advance:
+
+        def progress(file: str, rows: int) -> None:
+            advance(file, rows, 0)
+
+        scorer = None
+        if settings.jobs > 1 and len(inputs) > 1:
+            from anomvae.pipeline.several import Several
+
+            scorer = Several(name, detector, settings, progress)
         result = score(
             inputs,
             detector,
@@ -82,7 +91,8 @@ def _score_files(
             output or chosen.out,
             model=name,
             stdout=sys.stdout.buffer if to_stdout else None,
-            progress=lambda file, rows: advance(file, rows, 0),
+            progress=progress,
+            scorer=scorer,
         )
     show.result(result, score_report, as_json=as_json, quiet=quiet, stderr=to_stdout)
     if report:

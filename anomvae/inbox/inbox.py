@@ -85,12 +85,13 @@ class Inbox:
     def once(self) -> Iterator[Arrival | None]:
         """Files that are still now: looks until each has either settled, or changed since the first look.
 
-        Yields None as a sign of life while it waits.
+        Yields None as a sign of life while it waits, and before it decides that nothing is left.
         """
         self._scan()
         first = {path: waiting.stat for path, waiting in self.settler.waiting.items()}
         while not self.stop:
             yield from self._drain()
+            yield None
             open_still = {
                 path: waiting.due
                 for path, waiting in self.settler.waiting.items()

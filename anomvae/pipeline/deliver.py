@@ -46,6 +46,15 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     base_size: int = 0
     base_lines: int = 0
 
+    @property
+    def spool(self) -> str:
+        """Where flagged rows wait for the end of the file, which tells the critical ones."""
+        return self.alerts + ".rows"
+
+    def temporary(self) -> tuple[str, ...]:
+        """The files that the work writes."""
+        return self.result, self.alerts, self.spool
+
 
 class Scored(msgspec.Struct, frozen=True, kw_only=True):
     """What became of it: `alerts_sha256` is of the lines at `Job.alerts`, empty where no row is flagged."""
@@ -93,7 +102,7 @@ def work(file: BinaryIO, job: Job, detector: Detector, tick: Callable[[], None])
         EnvironmentFault: a result could not be written.
     """
     base = _base(file, job, tick) if job.base_size else None
-    spool = Path(job.alerts + ".rows")
+    spool = Path(job.spool)
     encode = msgspec.json.Encoder().encode
     with disk.faults("the result could not be written"), disk.create(spool) as rows:
 

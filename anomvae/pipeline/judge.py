@@ -1,5 +1,8 @@
 """One settled file to one fact: committed, quarantined, known already, or to be looked at again.
 
+In two steps, so that several files can be under way: it is taken, and in the same order finished. Between the two it
+is with a worker, where there are several jobs.
+
 What a file is (DataError) puts it in quarantine. What kills the scorer, or is a bug, puts it under suspicion, and
 next time it is scored in a child process; two dead children are proof. Faults of the machine are not caught here.
 """
@@ -7,6 +10,7 @@ next time it is scored in a child process; two dead children are proof. Faults o
 import os
 import stat as modes
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
@@ -22,7 +26,10 @@ from anomvae.model.detector import Detector
 from anomvae.pipeline import excerpt
 from anomvae.pipeline.deliver import ChangedError, DroppedError, Job, Scored, fingerprint, work
 from anomvae.pipeline.drift import in_sequence
+from anomvae.pipeline.errand import Delivery, FailedError, ReplacedError, outcome
 from anomvae.pipeline.isolate import DiedError, isolated
+from anomvae.pipeline.pool import Pool
+from anomvae.pipeline.worker import Ticket
 from anomvae.settings import ScoreSettings, WatchSettings
 from anomvae.storage.ledger import Entry
 from anomvae.storage.store import Store, delivery_id, encoded, shown
@@ -55,6 +62,17 @@ class Known(msgspec.Struct, frozen=True):
 
 class Gone(msgspec.Struct, frozen=True):
     """The file is not there any more."""
+
+
+class Taken(msgspec.Struct, eq=False):
+    """A file that was opened, hashed and is new, on its way to a fact; `ticket` where a worker scores it."""
+
+    arrival: Arrival
+    file: BinaryIO
+    job: Job
+    detector: Detector
+    parent: Entry | None
+    ticket: Ticket | None = None
 
 
 Outcome = Manifest | Quarantined | Later | Known | Gone
@@ -95,9 +113,10 @@ class Judge:
         self.settle, self.patient, self.trusted = settle, patient, trusted
         self._open, self._tick, self._note, self._now = open_file, tick, note, now
         self._deaths: dict[bytes, int] = {}
+        self._pool = Pool(settings.jobs) if settings.jobs > 1 else None
 
-    def judge(self, arrival: Arrival) -> Outcome:
-        """Judge a settled file; a fact is committed when this returns.
+    def take(self, arrival: Arrival) -> Taken | Outcome:
+        """Open and hash a settled file; what the ledger knows is not read again. What is taken has to be finished.
 
         Raises:
             ChangedError: the file changed since it settled.
@@ -111,17 +130,57 @@ class Judge:
             return Later("unreadable", self.settle)
         except OSError as error:
             raise EnvironmentFault.of(error, f"{shown(arrival.path)}: cannot be opened") from error
-        with os.fdopen(descriptor, "rb") as file:
-            found = os.fstat(file.fileno())
-            if not modes.S_ISREG(found.st_mode) or stat_of(found) != arrival.stat:
+        file = os.fdopen(descriptor, "rb")
+        found: Taken | Outcome = Gone()
+        try:
+            state = os.fstat(descriptor)
+            if not modes.S_ISREG(state.st_mode) or stat_of(state) != arrival.stat:
                 raise ChangedError(shown(arrival.path))
-            try:
-                return self._identify(file, arrival)
-            finally:
-                self.store.unmark()
+            found = self._identify(file, arrival)
+        finally:
+            if not isinstance(found, Taken):
+                self._let_go(arrival.path, file)
+        return found
 
-    def _identify(self, file: BinaryIO, arrival: Arrival) -> Outcome:
-        """Hash the content; what the ledger knows is not read again."""
+    def finish(self, taken: Taken) -> Outcome:
+        """Score what was taken, or take a worker's answer; a fact is committed when this returns.
+
+        Raises:
+            ChangedError: the file changed while it was read.
+            EnvironmentFault: the machine failed.
+        """
+        try:
+            scored = self._scored(taken)
+        except DataError as error:
+            return self._refuse(taken, error)
+        except (AnomvaeError, ChangedError, DroppedError):
+            raise
+        except DiedError:
+            return Later("its scorer died, will be tried again", self.settle)
+        except Exception as error:  # a bug, or no memory: the file is under suspicion from now on
+            self.store.ledger.suspect(taken.arrival.path)
+            told = str(error) if isinstance(error, FailedError) else f"{type(error).__name__}: {error}"
+            self._note(f"{taken.job.name}: {told}; it will be tried again in a process of its own")
+            return Later("failed, will be tried again", self.settle)
+        else:
+            return self._commit(taken, scored)
+        finally:
+            self.give_up(taken)
+
+    def give_up(self, taken: Taken) -> None:
+        """Leave a file that was taken as if it had not been."""
+        self._let_go(taken.arrival.path, taken.file)
+
+    def close(self) -> None:
+        """End the workers."""
+        if self._pool:
+            self._pool.close()
+
+    def _let_go(self, path: bytes, file: BinaryIO) -> None:
+        file.close()
+        self.store.unmark(path)
+
+    def _identify(self, file: BinaryIO, arrival: Arrival) -> Taken | Known:
         ledger, path = self.store.ledger, arrival.path
         self.store.mark(path)
         last = ledger.last_committed(path)
@@ -132,7 +191,11 @@ class Judge:
         parent = last if base and last and content.base.hexdigest() == last.sha256 else None
         name = delivery_id(path, content.sha256)
         self.store.mark(path, name)
-        return self._score(file, arrival, self._job(arrival, name, content.sha256, parent), parent)
+        job, detector = self._job(arrival, name, content.sha256, parent), self.model.current()
+        taken = Taken(arrival, file, job, detector, parent)
+        if self._pool and ledger.crashes(path) < SUSPECT:
+            taken.ticket = self._pool.submit(self._errand(taken), file.fileno())
+        return taken
 
     def _job(self, arrival: Arrival, name: str, sha256: str, parent: Entry | None) -> Job:
         suffix = f".{self.watch.format}"
@@ -149,28 +212,19 @@ class Judge:
             base_lines=parent.lines if parent else 0,
         )
 
-    def _score(self, file: BinaryIO, arrival: Arrival, job: Job, parent: Entry | None) -> Outcome:
-        detector = self.model.current()
-        try:
-            scored = self._scored(file, job, detector, arrival.path)
-        except DataError as error:
-            return self._refuse(file, arrival, job, detector, error)
-        except (AnomvaeError, ChangedError, DroppedError):
-            raise
-        except DiedError:
-            return Later("its scorer died, will be tried again", self.settle)
-        except Exception as error:  # a bug, or no memory: the file is under suspicion from now on
-            self.store.ledger.suspect(arrival.path)
-            self._note(f"{job.name}: {type(error).__name__}: {error}; it will be tried again in a process of its own")
-            return Later("failed, will be tried again", self.settle)
-        return self._commit(arrival, job, detector, scored, parent)
+    def _errand(self, taken: Taken) -> Delivery:
+        return Delivery(taken.job, self.model.name, taken.detector.model_id)
 
-    def _scored(self, file: BinaryIO, job: Job, detector: Detector, path: bytes) -> Scored:
-        """In this process, or, where that died over the file before, in a child."""
+    def _scored(self, taken: Taken) -> Scored:
+        """By a worker, or in this process, or, where those died over the file before, in a worker of its own."""
+        path = taken.arrival.path
+        if taken.ticket and self._pool:
+            with suppress(ReplacedError):  # this process still has the model that the worker cannot load
+                return outcome(self._pool.answer(taken.ticket, self._tick), Scored)
         if self.store.ledger.crashes(path) < SUSPECT:
-            return work(file, job, detector, self._tick)
+            return work(taken.file, taken.job, taken.detector, self._tick)
         try:
-            return isolated(file, job, self.model.name, detector.model_id, self._tick)
+            return isolated(taken.file, self._errand(taken), self._tick)
         except DiedError as death:
             self._deaths[path] = self._deaths.get(path, 0) + 1
             if self._deaths[path] < PROOF:
@@ -178,12 +232,12 @@ class Judge:
             told = f"the scorer dies over this file ({death}); retry it after an upgrade of anomvae"
             raise DataError("crashes_scorer", told) from death
 
-    def _commit(self, arrival: Arrival, job: Job, detector: Detector, scored: Scored, parent: Entry | None) -> Manifest:
-        result = in_sequence(
-            scored.result, detector, self.store.ledger.evidence(detector.model_id, scored.result.alpha)
-        )
+    def _commit(self, taken: Taken, scored: Scored) -> Manifest:
+        job, parent = taken.job, taken.parent
+        before = self.store.ledger.evidence(taken.detector.model_id, scored.result.alpha)
+        result = in_sequence(scored.result, taken.detector, before)
         fact = Manifest(
-            **self._common(arrival, job, detector),
+            **self._common(taken),
             parent_id=parent.delivery_id if parent else None,
             base_rows=parent.base_rows + parent.rows_total if parent else 0,
             continues=scored.continues,
@@ -194,31 +248,32 @@ class Judge:
             result=result,
         )
         alerts = Path(job.alerts) if result.flagged else None
-        self.store.commit(fact, Path(job.result), alerts, arrival.stat)
+        self.store.commit(fact, Path(job.result), alerts, taken.arrival.stat)
         return fact
 
-    def _refuse(self, file: BinaryIO, arrival: Arrival, job: Job, detector: Detector, error: DataError) -> Outcome:
+    def _refuse(self, taken: Taken, error: DataError) -> Later | Quarantined:
         """Quarantine, but not before the file has been still for so long that nobody is writing it."""
+        arrival = taken.arrival
         patience = NUL_PATIENCE if error.code == "nul_tail" and self.patient else (1 + UNENDED) * self.settle
         if arrival.quiet < patience and not self.trusted and error.code != "crashes_scorer":
             return Later(error.code, patience - arrival.quiet)
         fact = Quarantined(
-            **self._common(arrival, job, detector),
+            **self._common(taken),
             reason_code=error.code,
             message=error.message,
             line=error.line,
             column=error.column,
             offset=error.offset,
-            excerpt=excerpt.around(file, error.line, error.offset),
-            retry=f"anomvae retry {self.store.out} {job.delivery_id}",
+            excerpt=excerpt.around(taken.file, error.line, error.offset),
+            retry=f"anomvae retry {self.store.out} {taken.job.delivery_id}",
         )
         self.store.put_in_quarantine(fact, arrival.stat)
         self._deaths.pop(arrival.path, None)
         return fact
 
-    def _common(self, arrival: Arrival, job: Job, detector: Detector) -> dict[str, Any]:
+    def _common(self, taken: Taken) -> dict[str, Any]:
         """What both kinds of facts say."""
-        ledger = self.store.ledger
+        ledger, arrival, job = self.store.ledger, taken.arrival, taken.job
         return {
             "sequence": ledger.next_sequence(),
             "delivery_id": job.delivery_id,
@@ -228,7 +283,7 @@ class Judge:
             "sha256": job.sha256,
             "size": arrival.stat.size,
             "move": self.watch.after == "move",
-            "model_id": detector.model_id,
+            "model_id": taken.detector.model_id,
             "version": anomvae.__version__,
             "committed_utc": self._now().isoformat(timespec="seconds"),
         }

@@ -3,11 +3,11 @@
 import shutil
 import tempfile
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, BinaryIO
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,15 +16,18 @@ from anomvae.data import header
 from anomvae.data.plain import Plain
 from anomvae.data.reader import Table, TextBatch, columns_of
 from anomvae.data.source import Base
-from anomvae.data.writer import ScoredRows, Writer, open_writer, output_suffix
+from anomvae.data.writer import ScoredRows, open_writer, output_suffix
 from anomvae.drift import REMEMBERED, Evidence
-from anomvae.errors import AnomvaeError, DataError, UsageError
+from anomvae.errors import AnomvaeError, DataError
 from anomvae.model.calibration import critical_severity, file_p_value, verdict
 from anomvae.model.detector import Detector, Scores
+from anomvae.model.encoding import Encoded
 from anomvae.model.explanation import reasons
 from anomvae.model.schema import Schema, Values, parse
+from anomvae.pipeline.ahead import count, in_order
 from anomvae.pipeline.drift import compared, in_sequence, left
 from anomvae.pipeline.tally import Tally, row_result
+from anomvae.pipeline.targets import targets
 from anomvae.results import (
     ColumnBlame,
     ErrorResult,
@@ -37,6 +40,8 @@ from anomvae.results import (
 from anomvae.settings import Dialect, ScoreSettings
 
 Progress = Callable[[str, int], None]
+# Files and their outputs in, what became of each out, in the same order.
+Scorer = Callable[[Sequence[str], Sequence[str | None]], Iterable[FileResult | DataError]]
 
 
 def score(
@@ -48,6 +53,7 @@ def score(
     model: str = "",
     stdout: IO[bytes] | None = None,
     progress: Progress = lambda file, rows: None,
+    scorer: Scorer | None = None,
 ) -> ScoreResult:
     """Score files once.
 
@@ -61,23 +67,23 @@ def score(
         model: the model's name, for the result.
         stdout: where `-` goes.
         progress: called with the file and rows so far.
+        scorer: scores the files, with several processes for example; None: one after the other, here.
 
     Raises:
         AnomvaeError: where nothing can go on: usage, the disk.
     """
     settings = settings or ScoreSettings()
     started = time.monotonic()
-    targets = _targets(files, output)
     done: list[FileResult] = []
     refused: list[ErrorResult] = []
     before: list[Evidence] = []
-    for file, target in zip(files, targets, strict=True):
-        try:
-            one = score_file(file, detector, settings, target, stdout=stdout, progress=progress)
-            done.append(in_sequence(one, detector, before))
+    scorer = scorer or _one_by_one(detector, settings, stdout, progress)
+    for file, outcome in zip(files, scorer(files, targets(files, output)), strict=True):
+        if isinstance(outcome, DataError):
+            refused.append(error_result(outcome.within(shown(file))))
+        else:
+            done.append(in_sequence(outcome, detector, before))
             before = [*before, *left(done[-1])][-REMEMBERED:]
-        except DataError as error:
-            refused.append(error_result(error.within(shown(file))))
     return ScoreResult(
         model=model,
         model_id=detector.model_id,
@@ -91,6 +97,16 @@ def score(
         refused=tuple(refused),
         seconds=round(time.monotonic() - started, 3),
     )
+
+
+def _one_by_one(detector: Detector, settings: ScoreSettings, stdout: IO[bytes] | None, progress: Progress) -> Scorer:
+    def scored(file: str, target: str | None) -> FileResult | DataError:
+        try:
+            return score_file(file, detector, settings, target, stdout=stdout, progress=progress)
+        except DataError as error:
+            return error
+
+    return lambda files, targets: map(scored, files, targets)
 
 
 def error_result(error: AnomvaeError) -> ErrorResult:
@@ -127,6 +143,17 @@ def score_file(
             shutil.copyfileobj(spool, stdout)
             stdout.flush()
     return result
+
+
+class _Judged(msgspec.Struct, frozen=True):
+    """A scored batch; `why`: the reasons of its flagged rows, by place in the batch."""
+
+    batch: TextBatch
+    columns: Mapping[str, Values]
+    encoded: Encoded
+    scores: Scores
+    flags: NDArray[np.bool_]
+    why: dict[int, tuple[Reason, ...]]
 
 
 class Scoring:
@@ -171,8 +198,10 @@ class Scoring:
         self.positions = positions_of(self.table, self.detector, self.settings)
         writer = open_writer(out, suffix, self.table.names, self._text_positions()) if out else None
         plain = Plain(self.detector.schema, self.table.names, self.positions, self.table.dialect.delimiter)
-        for batch in self.table.batches(plain):
-            self._score(batch, writer)
+        for judged in in_order(self._judge, self._typed(plain), count(self.settings.threads)):
+            self._add(judged)
+            if writer:
+                writer.write(self._told(judged))
             self.progress(self.file, self.table.rows)
         if self.settings.bad_rows == "quarantine" and self.table.rejected:
             first = self.table.rejects[0]
@@ -187,38 +216,43 @@ class Scoring:
         """The severity tenth from which flagged rows are critical."""
         return critical_severity(self.tally.by_severity)
 
-    def _score(self, batch: TextBatch, writer: Writer | None) -> None:
-        batch, columns = typed(batch, self.table, self.positions, self.detector.schema)
-        if not batch.rows:
-            return
+    def _typed(self, plain: Plain) -> Iterator[tuple[TextBatch, Mapping[str, Values]]]:
+        for batch in self.table.batches(plain):
+            kept, columns = typed(batch, self.table, self.positions, self.detector.schema)
+            if kept.rows:
+                yield kept, columns
+
+    def _judge(self, rows: tuple[TextBatch, Mapping[str, Values]]) -> "_Judged":
+        """Score one batch; nothing but the batch is touched, so that several may be in work."""
+        batch, columns = rows
         encoded = self.detector.encode(columns)
         scores = self.detector.score_encoded(encoded)
         flags = scores.p <= self.alpha
-        self.tally.add(scores, flags)
-        self.tally.notice(self.detector, encoded, columns)
-        if self.reference is not None:
-            self.tally.compare(self.reference, self.detector.scorer.encoding, columns, encoded, scores)
         chosen = np.flatnonzero(flags)
-        flagged: list[int] = chosen.tolist()
-        rows = batch.take(flagged).rows
-        texts = [[cells[at] for at in self.positions] for cells in rows]
+        texts = [[cells[at] for at in self.positions] for cells in batch.take(chosen.tolist()).rows]
         told = reasons(self.detector, encoded, scores, chosen, texts)
-        for i, why in zip(flagged, told, strict=True):
-            row = row_result(self.tally.file, batch.lines[i], scores, i, why)
+        return _Judged(batch, columns, encoded, scores, flags, dict(zip(chosen.tolist(), told, strict=True)))
+
+    def _add(self, judged: "_Judged") -> None:
+        """Count one batch, and remember its flagged rows."""
+        self.tally.add(judged.scores, judged.flags)
+        self.tally.notice(self.detector, judged.encoded, judged.columns)
+        if self.reference is not None:
+            encoding = self.detector.scorer.encoding
+            self.tally.compare(self.reference, encoding, judged.columns, judged.encoded, judged.scores)
+        for i, why in judged.why.items():
+            row = row_result(self.tally.file, judged.batch.lines[i], judged.scores, i, why)
             self.tally.remember(row)
             self._flagged(row)
-        if writer:
-            writer.write(self._told(batch, scores, flags, dict(zip(flagged, told, strict=True))))
 
-    def _told(
-        self, batch: TextBatch, scores: Scores, flags: NDArray[np.bool_], why: dict[int, tuple[Reason, ...]]
-    ) -> ScoredRows:
+    def _told(self, judged: "_Judged") -> ScoredRows:
         """The rows to write."""
+        batch, scores, why = judged.batch, judged.scores, judged.why
         numbers = np.column_stack([scores.score, scores.recon, scores.kl, scores.p, scores.severity])
         if self.settings.emit == "all":
-            return ScoredRows(batch.rows, batch.lines, numbers.tolist(), flags.tolist(), why)
+            return ScoredRows(batch.rows, batch.lines, numbers.tolist(), judged.flags.tolist(), why)
         part, told = batch.take(list(why)), dict(enumerate(why.values()))
-        return ScoredRows(part.rows, part.lines, numbers[flags].tolist(), [True] * len(why), told)
+        return ScoredRows(part.rows, part.lines, numbers[judged.flags].tolist(), [True] * len(why), told)
 
     def _text_positions(self) -> list[int] | None:
         """Columns whose cells are text: those the model does not know to be numbers or dates."""
@@ -306,35 +340,3 @@ def alpha_of(detector: Detector, settings: ScoreSettings) -> float:
 def shown(file: str) -> str:
     """An input's name for people."""
     return "standard input" if file == "-" else file
-
-
-def _targets(files: Sequence[str], output: str | None) -> list[str | None]:
-    """The output of each input.
-
-    Raises:
-        UsageError: two inputs would write one file, or the output's name sets no format.
-    """
-    if output is None:
-        return [None] * len(files)
-    if len(files) == 1 and not (output != "-" and Path(output).is_dir()):
-        if output != "-":
-            output_suffix(output)
-        return [output]
-    if output == "-":
-        raise UsageError("-o - takes one input; give a folder for several.")
-    folder = Path(output)
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{output}: with several inputs -o is a folder, and this is a file.")
-    folder.mkdir(parents=True, exist_ok=True)
-    targets = [str(folder / _scored_name(file)) for file in files]
-    twice = [name for name, count in Counter(targets).items() if count > 1]
-    if twice:
-        raise UsageError(f"two inputs would both write {twice[0]}; score them apart.")
-    return list(targets)
-
-
-def _scored_name(file: str) -> str:
-    name = "stdin.csv" if file == "-" else Path(file).name
-    stem = name.removesuffix(".gz")
-    suffix = ".parquet" if stem.endswith(".parquet") else ".csv"
-    return f"{stem.removesuffix('.parquet').removesuffix('.csv')}.scored{suffix}"

@@ -1,16 +1,18 @@
 """watch and score FOLDER: settled files in, commits out; one loop for both.
 
 It is handed an inbox (paths and time), a store (what lasts) and callbacks (what is said). One thread does the work,
-and `tick` runs between any two steps of it, so that a heartbeat tells the truth about the work itself. When the
-machine fails, `watch` waits and tries again, `score` ends; no file is blamed.
+and `tick` runs between any two steps of it, so that a heartbeat tells the truth about the work itself. With several
+jobs it leaves the scoring to workers, but takes files up and commits them alone, and in one order. When the machine
+fails, `watch` waits and tries again, `score` ends; no file is blamed.
 """
 
 import heapq
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 
 import msgspec
 
@@ -20,8 +22,9 @@ from anomvae.inbox.inbox import CHANGED, Inbox
 from anomvae.inbox.scanner import Stat
 from anomvae.inbox.settler import Arrival
 from anomvae.pipeline.deliver import ChangedError, DroppedError
-from anomvae.pipeline.judge import Judge, Known, Later, Model, Outcome
+from anomvae.pipeline.judge import Judge, Known, Later, Model, Outcome, Taken
 from anomvae.pipeline.moves import Moves
+from anomvae.pipeline.pool import AHEAD
 from anomvae.pipeline.score import alpha_of
 from anomvae.results import FileResult, Verdict, Waits
 from anomvae.settings import ScoreSettings, WatchSettings
@@ -73,6 +76,8 @@ class Run:
         self._version = store.ledger.version()
         self._pause = 1.0
         self._later: list[tuple[bytes, Stat]] = []
+        self._taken: dict[bytes, Taken] = {}  # files under way, in the order of their commits
+        self._ahead = AHEAD * settings.jobs if settings.jobs > 1 else 0
         self._moves = Moves(inbox.scanner, store, tell)
         self._judge = Judge(
             store,
@@ -103,8 +108,14 @@ class Run:
             for arrival in arrivals:
                 self.tick()
                 self._one(arrival)
+            self._finish(0)
         except DroppedError:
+            self._judge.close()
             self.store.renew()
+        finally:
+            self._judge.close()
+            for taken in self._taken.values():
+                self._judge.give_up(taken)
         self._remember()
 
     def skip_existing(self) -> int:
@@ -132,27 +143,58 @@ class Run:
         return alpha_of(self.model.current(), self.settings)
 
     def _one(self, arrival: Arrival | None) -> None:
-        """Judge a file, or look after the house while none is there."""
-        try:
-            if arrival is None:
-                self._idle()
-            else:
-                self._work(arrival)
-        except UnsyncedError:
-            raise
-        except EnvironmentFault as fault:
-            self._suffer(arrival, fault)
+        """Take a file up, or look after the house while none is there; of one path, never two are under way."""
+        if arrival is None:
+            self._finish(0)
+            self._bearing(None, self._idle)
+        elif arrival.path not in self._taken:
+            self._bearing(arrival, partial(self._take, arrival))
+            self._finish(self._ahead)
 
-    def _work(self, arrival: Arrival) -> None:
+    def _take(self, arrival: Arrival) -> None:
+        with self._working(arrival):
+            found = self._judge.take(arrival)
+            if isinstance(found, Taken):
+                self._taken[arrival.path] = found
+            else:
+                self._note(arrival, found)
+                self._pause, self.paused = 1.0, ""
+
+    def _finish(self, most: int) -> None:
+        """Finish files in the order in which they were taken, until at most so many are under way."""
+        while len(self._taken) > most:
+            taken = next(iter(self._taken.values()))
+            self._bearing(taken.arrival, partial(self._finish_one, taken))
+
+    def _finish_one(self, taken: Taken) -> None:
+        with self._working(taken.arrival):
+            try:
+                outcome = self._judge.finish(taken)
+            finally:
+                del self._taken[taken.arrival.path]
+            self._note(taken.arrival, outcome)
+            self._pause, self.paused = 1.0, ""
+
+    @contextmanager
+    def _working(self, arrival: Arrival) -> Iterator[None]:
+        """Tell which file is in work; one that changes meanwhile is put off."""
         self.inflight = shown(arrival.path)
         try:
-            self._note(arrival, self._judge.judge(arrival))
-            self._pause, self.paused = 1.0, ""
+            yield
         except ChangedError:
             self._put_off(arrival, Later(CHANGED, self.inbox.settler.settle))
         finally:
             self.inflight = ""
             self.last_work = self.clock()
+
+    def _bearing(self, arrival: Arrival | None, step: Callable[[], None]) -> None:
+        """Take a step; where the machine fails, wait, or end the run."""
+        try:
+            step()
+        except UnsyncedError:
+            raise
+        except EnvironmentFault as fault:
+            self._suffer(arrival, fault)
 
     def _note(self, arrival: Arrival, outcome: Outcome) -> None:
         """Keep count of what a file became."""
@@ -170,7 +212,7 @@ class Run:
                 self._remember()
 
     def _put_off(self, arrival: Arrival, later: Later) -> None:
-        self.store.renew()
+        self._renew()
         self.inbox.hold(arrival.path, later.reason, later.seconds)
 
     def _finished(self, arrival: Arrival, fact: Manifest | Quarantined) -> None:
@@ -184,7 +226,7 @@ class Run:
                 self.rates.append(result.flagged / result.scored)
             self.recent.append(_line(fact, result.verdict, _first_reason(result), result))
         else:
-            self.store.renew()
+            self._renew()
             self.counters = msgspec.structs.replace(done, quarantined=done.quarantined + 1)
             self.recent.append(_line(fact, "failed", f"{fact.message} [{fact.reason_code}]"))
         self.tell(fact.result if isinstance(fact, Manifest) else fact)
@@ -196,7 +238,7 @@ class Run:
         if not self.patient:
             raise fault
         with suppress(EnvironmentFault):
-            self.store.renew()
+            self._renew()
         if self.paused != fault.code:
             self.tell(f"paused: {fault} Nothing is lost; trying again.")
         self.paused = fault.code
@@ -207,6 +249,9 @@ class Run:
         while self.clock() < until and not self.inbox.stop:
             self.tick()
             time.sleep(0.2)
+
+    def _renew(self) -> None:
+        self.store.renew({name for taken in self._taken.values() for name in taken.job.temporary()})
 
     def _idle(self) -> None:
         self._remember()

@@ -10,7 +10,7 @@ the log is cut back. A crash after it changes nothing. Everything is private to 
 import base64
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -31,7 +31,7 @@ FOLDERS = ("results", "quarantine", ".tmp")
 
 
 class Mark(msgspec.Struct, frozen=True):
-    """The file that is being judged now, and the delivery that it will be, once that is known."""
+    """A file that is being judged now, and the delivery that it will be, once that is known."""
 
     path: bytes
     delivery_id: str = ""
@@ -55,9 +55,11 @@ class Store:
         self.out, self.warnings = out, list[str]()
         self.results, self.quarantine, self._temporary = (out / name for name in FOLDERS)
         self.log = out / "alerts.jsonl"
+        self._marks: dict[bytes, Mark] = {}
+        self._marked = 0
         with disk.faults(f"{out}: cannot be used as the output folder"):
             self._make()
-            self._mark = os.open(out / ".inflight", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            self._mark_file = os.open(out / ".inflight", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         self.ledger = self._open()
         with disk.faults(f"{out}: cannot be put in order"):
             self._recover()
@@ -66,26 +68,32 @@ class Store:
     def close(self) -> None:
         """Leave through the front door."""
         self.ledger.close()
-        os.close(self._mark)
+        os.close(self._mark_file)
 
     def temporary(self, suffix: str) -> Path:
         """A new name for a file that is not official yet."""
         self._spooled += 1
         return self._temporary / f"{os.getpid()}.{self._spooled}{suffix}"
 
-    def renew(self) -> None:
-        """Remove what a file that was given up has left, and ask the ledger how long the alert log is."""
+    def renew(self, keep: Collection[str] = ()) -> None:
+        """Remove what a file that was given up has left, and ask the ledger how long the alert log is.
+
+        Args:
+            keep: temporary files of others that are being judged.
+        """
         with disk.faults(f"{self.out}: cannot be put in order"):
-            self._sweep()
+            self._sweep(keep)
         self.log_bytes = int(self.ledger.meta("alerts_bytes") or 0)
 
     def mark(self, path: bytes, delivery_id: str = "") -> None:
-        """Note which file is being judged. Not synced: a killed process leaves it, and only that counts."""
-        self._write_mark(msgspec.json.encode(Mark(path, delivery_id)))
+        """Note that a file is being judged. Not synced: a killed process leaves it, and only that counts."""
+        self._marks[path] = Mark(path, delivery_id)
+        self._write_marks()
 
-    def unmark(self) -> None:
-        """No file is being judged."""
-        self._write_mark(b"")
+    def unmark(self, path: bytes) -> None:
+        """A file is not being judged any more."""
+        self._marks.pop(path, None)
+        self._write_marks()
 
     def commit(self, fact: Manifest, result: Path, alerts: Path | None, seen: Key) -> None:
         """Make a scored file official.
@@ -148,8 +156,8 @@ class Store:
                 disk.rename(path.with_name(path.name + suffix), self.out / f"ledger.corrupt-{number}{suffix}")
 
     def _recover(self) -> None:
-        """Undo what a killed run has left unofficial, and hold its file under suspicion."""
-        self._sweep()
+        """Undo what a killed run has left unofficial, and hold its files under suspicion."""
+        self._sweep(())
         self.log_bytes = int(self.ledger.meta("alerts_bytes") or 0)
         size = self.log.stat().st_size if self.log.exists() else 0
         if size > self.log_bytes or not self.log.exists():
@@ -158,11 +166,13 @@ class Store:
             self.warnings.append("alerts.jsonl is shorter than it was (rotated?); it goes on from where it ends")
             self.log_bytes = size
             self.ledger.set_meta("alerts_bytes", str(size))
-        if mark := self._read_mark():
+        marks = self._read_marks()
+        for mark in marks:
             if not self.ledger.has(mark.delivery_id):
                 self.ledger.suspect(mark.path)
                 self._drop(mark.delivery_id)
-            self.unmark()
+        if marks:
+            self._write_marks()
 
     def _drop(self, delivery_id: str) -> None:
         if not delivery_id:
@@ -171,22 +181,30 @@ class Store:
             disk.remove(self.results / (delivery_id + suffix))
         disk.remove(self.quarantine / (delivery_id + REASON))
 
-    # --- the temporary folder, the mark and the log
+    # --- the temporary folder, the marks and the log
 
-    def _sweep(self) -> None:
+    def _sweep(self, keep: Collection[str]) -> None:
         with os.scandir(self._temporary) as entries:
             for entry in entries:
-                disk.remove(Path(entry.path))
+                if entry.path not in keep:
+                    disk.remove(Path(entry.path))
 
-    def _read_mark(self) -> Mark | None:
-        with suppress(msgspec.DecodeError):
-            return msgspec.json.decode(os.pread(self._mark, MARK_BYTES, 0), type=Mark)
-        return None
+    def _read_marks(self) -> list[Mark]:
+        """Marks that a killed run has left, one a line; the first write covers them all."""
+        self._marked = os.fstat(self._mark_file).st_size
+        marks = []
+        for line in os.pread(self._mark_file, self._marked, 0).splitlines():
+            with suppress(msgspec.DecodeError):
+                marks.append(msgspec.json.decode(line, type=Mark))
+        return marks
 
-    def _write_mark(self, data: bytes) -> None:
+    def _write_marks(self) -> None:
+        """In place and over the longest so far: a file that shrinks and grows would cost the disk's journal."""
+        data = b"\n".join(map(msgspec.json.encode, self._marks.values()))
+        self._marked = max(self._marked, MARK_BYTES, len(data))
         with disk.faults(f"{self.out}: cannot be written"):
             disk.hook("mark", self.out, data)
-            os.pwrite(self._mark, data.ljust(MARK_BYTES), 0)
+            os.pwrite(self._mark_file, data.ljust(self._marked), 0)
 
     def _append(self, alerts: Path) -> int:
         """Write lines at the end of the log; a log that was rotated away begins again."""

@@ -1,0 +1,111 @@
+"""What is asked of a worker, and what it answers: plain data, since it crosses a process's border as JSON."""
+
+from typing import TypeVar
+
+import msgspec
+
+from anomvae.errors import DataError, EnvironmentFault, UnsyncedError
+from anomvae.pipeline.deliver import ChangedError, Job, Scored
+from anomvae.results import FileResult
+from anomvae.settings import ScoreSettings
+
+
+class Delivery(msgspec.Struct, frozen=True, tag=True):
+    """Score the file that comes along, into temporary files."""
+
+    job: Job
+    model: str
+    model_id: str
+
+
+class File(msgspec.Struct, frozen=True, tag=True):
+    """Score a file by its name, into the open output that comes along, if one does."""
+
+    name: str
+    target: str
+    suffix: str
+    settings: ScoreSettings
+    model: str
+    model_id: str
+
+
+class Told(msgspec.Struct, frozen=True, tag=True):
+    """The file was scored: what became of a delivery, or of a file by its name."""
+
+    delivery: Scored | None = None
+    file: FileResult | None = None
+
+
+class Refused(msgspec.Struct, frozen=True, tag=True):
+    """The file is no table of this schema."""
+
+    code: str
+    message: str
+    line: int | None
+    column: str | None
+    offset: int | None
+
+
+class Changed(msgspec.Struct, frozen=True, tag=True):
+    """The file is no longer the one of the job."""
+
+
+class Replaced(msgspec.Struct, frozen=True, tag=True):
+    """The model's file does not hold the model of the errand any more."""
+
+
+class Fault(msgspec.Struct, frozen=True, tag=True):
+    """The machine failed."""
+
+    code: str
+    message: str
+    unsynced: bool
+
+
+class Failed(msgspec.Struct, frozen=True, tag=True):
+    """A bug, or no memory; or, said by the parent, that the worker died over the errand."""
+
+    message: str
+
+
+Errand = Delivery | File
+Answer = Told | Refused | Changed | Replaced | Fault | Failed
+
+T = TypeVar("T")
+
+
+class ReplacedError(Exception):
+    """The model of the errand cannot be loaded any more; who has it in memory can score the file."""
+
+
+class FailedError(Exception):
+    """The worker failed or died over the file; the message says how."""
+
+
+def outcome(answer: Answer, kind: type[T]) -> T:
+    """What an answer brings, to an errand with outcomes of this kind.
+
+    Raises:
+        DataError: the file is refused.
+        ChangedError: it is no longer the one of the job.
+        ReplacedError: the model is no longer the one of the errand.
+        FailedError: a bug, no memory, or the worker's death.
+        EnvironmentFault: the machine failed.
+    """
+    match answer:
+        case Told(delivery, file):
+            found = delivery or file
+            assert isinstance(found, kind)  # noqa: S101 (the worker answers each errand in its own kind)
+            return found
+        case Refused(code, message, line, column, offset):
+            raise DataError(code, message, line=line, column=column, offset=offset)
+        case Fault(code, message, unsynced):
+            fault = (UnsyncedError if unsynced else EnvironmentFault)(message)
+            fault.code = code
+            raise fault
+        case Changed():
+            raise ChangedError
+        case Replaced():
+            raise ReplacedError
+        case Failed(message):
+            raise FailedError(message)

@@ -1,0 +1,102 @@
+"""Several workers, and errands that wait for one. Answers come in any order; who asks decides in which they count.
+
+A worker is started when an errand finds all others busy. It has a second errand beside the one in work, so that it
+never waits for its parent. When it dies, the errand in work fails, and the other goes to somebody else.
+"""
+
+import selectors
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from anomvae.pipeline.errand import Answer, Errand, Failed
+from anomvae.pipeline.worker import Ticket, Worker
+
+AHEAD = 4  # errands a worker that may be given away before the oldest is asked for
+DEPTH = 2  # errands that a worker has at a time
+POLL = 0.05  # seconds between two signs of life
+
+
+class Pool:
+    """At most `jobs` workers, each `limited` in its memory or not; none before the first errand."""
+
+    def __init__(self, jobs: int, *, limited: bool = False) -> None:
+        self.jobs, self.limited = jobs, limited
+        self._workers: list[Worker] = []
+        self._waiting: deque[Ticket] = deque()
+        self._selector = selectors.DefaultSelector()
+
+    def submit(self, errand: Errand, *descriptors: int) -> Ticket:
+        """Give an errand away; its open files must stay open until it is answered.
+
+        Raises:
+            EnvironmentFault: no worker could be started.
+        """
+        ticket = Ticket(errand, descriptors)
+        self._waiting.append(ticket)
+        with self._given_up(ticket):
+            self._assign()
+        return ticket
+
+    def answer(self, ticket: Ticket, tick: Callable[[], None]) -> Answer:
+        """Wait for the answer to an errand.
+
+        Args:
+            ticket: the errand.
+            tick: called while waiting; it may raise to give up.
+
+        Raises:
+            EnvironmentFault: no worker could be started in the place of one that died.
+        """
+        with self._given_up(ticket):
+            self._receive(0)
+            while ticket.answer is None:
+                self._receive(POLL)
+                tick()
+        return ticket.answer
+
+    def close(self) -> None:
+        """End all workers, whatever they do."""
+        for worker in self._workers:
+            worker.end()
+        self._workers, self._waiting = [], deque()
+        self._selector.close()
+
+    @contextmanager
+    def _given_up(self, ticket: Ticket) -> Iterator[None]:
+        """After an error nobody may hand out the errand, whose files are closed then."""
+        try:
+            yield
+        except BaseException:
+            ticket.answer = Failed("given up")
+            raise
+
+    def _receive(self, seconds: float) -> None:
+        for key, _ in self._selector.select(seconds):
+            worker: Worker = key.data
+            if not worker.receive():
+                self._bury(worker)
+        self._assign()
+
+    def _bury(self, worker: Worker) -> None:
+        self._selector.unregister(worker.socket)
+        self._workers.remove(worker)
+        how = worker.buried()
+        if worker.tickets:
+            worker.tickets.popleft().answer = Failed(f"its scorer died ({how})")
+        self._waiting.extendleft(reversed(worker.tickets))
+
+    def _assign(self) -> None:
+        """Hand out errands, to whom has the fewest; a new worker where all have one."""
+        while self._waiting:
+            if self._waiting[0].answer:
+                self._waiting.popleft()
+                continue
+            worker = min(self._workers, key=lambda one: len(one.tickets), default=None)
+            if len(self._workers) < self.jobs and (worker is None or worker.tickets):
+                worker = Worker(limited=self.limited)
+                self._workers.append(worker)
+                self._selector.register(worker.socket, selectors.EVENT_READ, worker)
+            if worker is None or len(worker.tickets) >= DEPTH:
+                return
+            worker.send(self._waiting.popleft())

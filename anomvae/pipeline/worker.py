@@ -1,0 +1,235 @@
+"""A worker: another process that scores open files, one errand after the other, and commits nothing.
+
+Errands go over a socket, open files with them, and answers come back: plain data both ways. The worker is a fresh
+interpreter and not a fork, since a fork would share the ledger, the locks and the observer's threads. It ends when its
+socket does, so it cannot outlive its parent. Signals are for the parent, whom they tell to finish or to drop.
+"""
+
+import os
+import queue
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+from collections import deque
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from anomvae import disk
+from anomvae.errors import DataError, EnvironmentFault, ModelError, UnsyncedError
+from anomvae.model.detector import Detector
+from anomvae.pipeline.deliver import ChangedError, work
+from anomvae.pipeline.errand import (
+    Answer,
+    Changed,
+    Delivery,
+    Errand,
+    Failed,
+    Fault,
+    File,
+    Refused,
+    Replaced,
+    Told,
+)
+from anomvae.pipeline.score import Scoring
+from anomvae.results import FileResult
+from anomvae.settings import ScoreSettings
+
+HEADER = struct.Struct("!I")  # bytes of the message behind it
+ADDRESS_SPACE = 4 << 30
+FOR_THE_PARENT = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1}
+
+
+class Ticket(msgspec.Struct, eq=False):
+    """An errand that was given away, the open files it needs, and the answer, once it is there."""
+
+    errand: Errand
+    descriptors: tuple[int, ...]
+    answer: Answer | None = None
+
+
+class Worker:
+    """A worker as its parent sees it.
+
+    Args:
+        limited: whether its memory is limited.
+
+    Attributes:
+        tickets: what it has not answered, in its order; only the first can be in work.
+
+    Raises:
+        EnvironmentFault: no process could be started.
+    """
+
+    def __init__(self, *, limited: bool = False) -> None:
+        self.tickets: deque[Ticket] = deque()
+        self._said = b""
+        try:
+            self.socket, theirs = socket.socketpair()
+        except OSError as error:
+            raise EnvironmentFault.of(error, "a process could not be started") from error
+        with theirs:
+            self._process = _started(theirs.fileno(), limited)
+
+    def send(self, ticket: Ticket) -> None:
+        """Hand over an errand and its open files; that the worker is dead is found when its answer is read."""
+        self.tickets.append(ticket)
+        message = msgspec.json.encode(ticket.errand)
+        with suppress(BrokenPipeError, ConnectionResetError):
+            socket.send_fds(self.socket, [HEADER.pack(len(message))], ticket.descriptors)
+            self.socket.sendall(message)
+
+    def receive(self) -> bool:
+        """Take what the worker has said; false when it has ended."""
+        try:
+            data = self.socket.recv(1 << 20)
+        except ConnectionResetError:
+            data = b""
+        self._said += data
+        while len(self._said) >= HEADER.size:
+            end = HEADER.size + HEADER.unpack_from(self._said)[0]
+            if len(self._said) < end:
+                break
+            message, self._said = self._said[HEADER.size : end], self._said[end:]
+            self.tickets.popleft().answer = msgspec.json.decode(message, type=Answer)
+        return bool(data)
+
+    def end(self) -> str:
+        """End the process, whatever it does; returns how it ended."""
+        self._process.kill()
+        return self._ended()
+
+    def buried(self) -> str:
+        """Wait for a process that has closed its socket; returns how it ended."""
+        try:
+            self._process.wait(5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+        return self._ended()
+
+    def _ended(self) -> str:
+        self.socket.close()
+        code = self._process.wait()
+        return f"signal {-code}" if code < 0 else f"exit code {code}"
+
+
+def _started(channel: int, limited: bool) -> "subprocess.Popen[bytes]":
+    """A new interpreter on its end of a socket, with the parent's signals blocked from its first moment."""
+    command = [sys.executable, "-P", "-m", "anomvae.pipeline.worker", str(channel), "limited" if limited else ""]
+    env = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    nothing = subprocess.DEVNULL
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, FOR_THE_PARENT)
+    try:
+        return subprocess.Popen(
+            command,
+            stdin=nothing,
+            stdout=nothing,
+            stderr=nothing,
+            env=env,
+            pass_fds=(channel,),
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise EnvironmentFault.of(error, "a process could not be started") from error
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+# --- the worker's own side
+
+
+def main(channel: socket.socket, *, limited: bool) -> None:
+    """Answer errands until the parent is gone."""
+    if limited:
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    errands: queue.SimpleQueue[tuple[Errand, list[int]]] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(channel, errands), daemon=True).start()
+    detector: Detector | None = None
+    while True:
+        errand, descriptors = errands.get()
+        try:
+            found = _model(errand, detector)
+            answer = _answer(errand, descriptors, found)
+            detector = found or detector
+        except Exception as error:  # told, not raised: who gave the errand decides
+            answer = Failed(f"{type(error).__name__}: {error}")
+        message = msgspec.json.encode(answer)
+        with suppress(BrokenPipeError, ConnectionResetError):  # the listening thread ends this process
+            channel.sendall(HEADER.pack(len(message)) + message)
+
+
+def _listen(channel: socket.socket, errands: "queue.SimpleQueue[tuple[Errand, list[int]]]") -> None:
+    """Take errands, so that the parent's end is noticed in the midst of a file; then end at once."""
+    try:
+        while received := _received(channel):
+            errands.put(received)
+    finally:
+        os._exit(0)
+
+
+def _received(channel: socket.socket) -> tuple[Errand, list[int]] | None:
+    header, descriptors, _, _ = socket.recv_fds(channel, HEADER.size, 1)
+    if not header:
+        return None
+    (size,) = HEADER.unpack(header)
+    body = b""
+    while len(body) < size and (more := channel.recv(size - len(body))):
+        body += more
+    return msgspec.json.decode(body, type=Errand), descriptors
+
+
+def _model(errand: Errand, loaded: Detector | None) -> Detector | None:
+    """The errand's model; None where its file holds another one by now, or none."""
+    from anomvae.storage import model_file
+
+    if loaded is not None and loaded.model_id == errand.model_id:
+        return loaded
+    try:
+        found = model_file.load(errand.model, generator=False)
+    except ModelError:
+        return None
+    return found if found.model_id == errand.model_id else None
+
+
+def _answer(errand: Errand, descriptors: list[int], detector: Detector | None) -> Answer:
+    if detector is None:
+        for descriptor in descriptors:
+            os.close(descriptor)
+        return Replaced()
+    try:
+        if isinstance(errand, Delivery):
+            job = msgspec.structs.replace(errand.job, settings=_among_others(errand.job.settings))
+            with os.fdopen(descriptors[0], "rb") as file:
+                return Told(delivery=work(file, job, detector, lambda: None))
+        return Told(file=_file(errand, descriptors, detector))
+    except DataError as error:
+        return Refused(error.code, error.message, error.line, error.column, error.offset)
+    except ChangedError:
+        return Changed()
+    except EnvironmentFault as fault:
+        return Fault(fault.code, str(fault), isinstance(fault, UnsyncedError))
+
+
+def _file(errand: File, descriptors: list[int], detector: Detector) -> FileResult:
+    scoring = Scoring(errand.name, detector, _among_others(errand.settings), lambda name, rows: None)
+    if not descriptors:
+        return scoring.into(None)
+    target = Path(errand.target)
+    with disk.faults(f"{target}: not written; nothing was changed"), disk.adopt(descriptors[0], target) as out:
+        return scoring.into(out, errand.target, errand.suffix)
+
+
+def _among_others(settings: ScoreSettings) -> ScoreSettings:
+    """One thread, unless another number is asked for: the other cores have workers of their own."""
+    return msgspec.structs.replace(settings, threads=1) if settings.threads == "auto" else settings
+
+
+if __name__ == "__main__":
+    main(socket.socket(fileno=int(sys.argv[1])), limited=bool(sys.argv[2]))
