@@ -87,6 +87,21 @@ class Counters(Record, frozen=True, kw_only=True):
     critical: int = 0
 
 
+class Messages(Record, frozen=True, kw_only=True):
+    """Messages that are still to be sent, those that were given up lately, and the newest trouble with either."""
+
+    waiting: int = 0
+    given_up: int = 0
+    error: str = ""
+
+    def problem(self) -> str:
+        """What is wrong with them, empty where nothing is."""
+        waiting = f"{self.waiting:,} messages wait" if self.waiting and self.error else ""
+        given_up = f"{self.given_up:,} messages were given up" if self.given_up else ""
+        told = ", ".join(part for part in (waiting, given_up) if part)
+        return f"{told} ({self.error})" if told else ""
+
+
 class HealthResult(Record, frozen=True, kw_only=True, tag_field="schema", tag="anomvae.health/1"):
     """How a run over a folder is doing; `health.json` holds the latest.
 
@@ -121,6 +136,7 @@ class HealthResult(Record, frozen=True, kw_only=True, tag_field="schema", tag="a
     skipped: dict[str, int]
     recent: tuple[Line, ...]
     rates: tuple[float, ...]
+    messages: Messages = Messages()
 
 
 class StoppedResult(Record, frozen=True, kw_only=True, tag_field="schema", tag="anomvae.stopped/1"):
@@ -150,6 +166,7 @@ class StatusResult(Record, frozen=True, kw_only=True, tag_field="schema", tag="a
     quarantined: int
     recent: tuple[Line, ...]
     in_quarantine: tuple[Line, ...]
+    messages: Messages = Messages()
 
 
 class RetryResult(Record, frozen=True, kw_only=True, tag_field="schema", tag="anomvae.retry/1"):

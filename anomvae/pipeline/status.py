@@ -27,10 +27,13 @@ def status(out: Path) -> StatusResult:
         told, run, totals = health.read(out), ledger.last_run(), ledger.totals()
         recent = tuple(_line(row) for row in ledger.newest("committed", LISTED))
         refused = tuple(_line(row) for row in ledger.newest("quarantined", LISTED))
+        messages = ledger.outbox.messages()
     finally:
         ledger.close()
     age = _age(told) if told else None
     problems = _problems(told, age, run)
+    if (trouble := messages.problem()) and trouble not in problems:
+        problems = (*problems, trouble)
     return StatusResult(
         out=str(out),
         healthy=not problems,
@@ -47,6 +50,7 @@ def status(out: Path) -> StatusResult:
         quarantined=totals["quarantined"],
         recent=recent,
         in_quarantine=refused,
+        messages=messages,
     )
 
 

@@ -1,4 +1,4 @@
-"""The ledger: which deliveries were judged, and how each ended. All the SQL there is, tables apart (database.py).
+"""The ledger: which deliveries were judged, and how each ended. All the SQL about that, tables apart (database.py).
 
 One row of `delivery` is one fact and final; only `retry` takes a quarantined one back. Results and reason files
 carry the same facts, so a lost ledger is rebuilt from them (rebuild.py).
@@ -13,6 +13,7 @@ import msgspec
 from anomvae.deliveries import Manifest, Quarantined
 from anomvae.errors import UsageError
 from anomvae.storage.database import Database
+from anomvae.storage.outbox import News, Outbox
 
 Key = tuple[int, int, int, int, int]
 
@@ -48,6 +49,9 @@ class Ledger:
         path: the database file; made when missing.
         read_only: for looking from outside while another process writes.
 
+    Attributes:
+        outbox: the messages that are to be sent, in the same database.
+
     Raises:
         EnvironmentFault: it cannot be opened, or was written by a newer anomvae.
         Damaged: it is no healthy database.
@@ -57,6 +61,7 @@ class Ledger:
         if read_only and not path.is_file():
             raise UsageError(f"{path.parent}: holds no ledger; name the output folder of 'watch' or 'score FOLDER'.")
         self._db = Database(path, read_only=read_only)
+        self.outbox = Outbox(self._db)
 
     def close(self) -> None:
         """Close; what was committed stays."""
@@ -126,8 +131,15 @@ class Ledger:
         """Every delivery's id."""
         return {row[0] for row in self._db.rows("SELECT delivery_id FROM delivery")}
 
-    def commit(self, fact: Manifest | Quarantined, alerts: Iterable[Alert], seen: Key | None, log_bytes: int) -> None:
-        """Make a delivery official, with its alerts and the length of the alert log, in one transaction."""
+    def commit(
+        self,
+        fact: Manifest | Quarantined,
+        alerts: Iterable[Alert],
+        seen: Key | None,
+        log_bytes: int,
+        news: News | None = None,
+    ) -> None:
+        """Make a delivery official, with its alerts, the length of the alert log and its news, in one transaction."""
         path = fact.path()
         with self._db.transaction():
             self._insert(_columns(fact))
@@ -137,6 +149,8 @@ class Ledger:
             self._db.execute("DELETE FROM suspect WHERE path = ?", (path,))
             if seen is not None:
                 self._see(path, seen)
+            if news is not None:
+                self.outbox.add(news)
 
     def retract(self, delivery_id: str) -> None:
         """Forget a quarantined delivery, so that it is judged again."""
