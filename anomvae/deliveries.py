@@ -148,8 +148,28 @@ class StoppedResult(Record, frozen=True, kw_only=True, tag_field="schema", tag="
     counters: Counters
 
 
+class Period(Record, frozen=True, kw_only=True):
+    """One day or hour of history: `at` is its begin in UTC. `flag_rate` is of scored rows, None where there were none.
+
+    `models` are the ids of those that judged its files, in order.
+    """
+
+    at: str
+    files: int
+    quarantined: int
+    rows: int
+    scored: int
+    flagged: int
+    critical: int
+    flag_rate: float | None
+    models: tuple[str, ...]
+
+
 class StatusResult(Record, frozen=True, kw_only=True, tag_field="schema", tag="anomvae.status/1"):
-    """Health and history of an output folder, from its health file and its ledger."""
+    """Health and history of an output folder, from its health file and its ledger.
+
+    `history` is what `--since` asks for, the oldest first, with the periods in which nothing came.
+    """
 
     out: str
     healthy: bool
@@ -167,6 +187,7 @@ class StatusResult(Record, frozen=True, kw_only=True, tag_field="schema", tag="a
     recent: tuple[Line, ...]
     in_quarantine: tuple[Line, ...]
     messages: Messages = Messages()
+    history: tuple[Period, ...] = ()
 
 
 class RetryResult(Record, frozen=True, kw_only=True, tag_field="schema", tag="anomvae.retry/1"):

@@ -160,7 +160,8 @@ class Judge:
             return Later("its scorer died, will be tried again", self.settle)
         except Exception as error:  # a bug, or no memory: the file is under suspicion from now on
             self.store.ledger.suspect(arrival.path)
-            self._note(f"{job.name}: {type(error).__name__}: {error}; it will be tried again in a process of its own")
+            what = "" if detector.schema.redacted else f": {error}"
+            self._note(f"{job.name}: {type(error).__name__}{what}; it will be tried again in a process of its own")
             return Later("failed, will be tried again", self.settle)
         return self._commit(arrival, job, detector, scored, parent)
 
@@ -205,7 +206,7 @@ class Judge:
             line=error.line,
             column=error.column,
             offset=error.offset,
-            excerpt=excerpt.around(file, error.line, error.offset),
+            excerpt="" if detector.schema.redacted else excerpt.around(file, error.line, error.offset),
             retry=f"anomvae retry {self.store.out} {job.delivery_id}",
         )
         self.store.put_in_quarantine(fact, arrival.stat)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from anomvae.data.header import folded
 from anomvae.model.detector import Detector, Scores
 from anomvae.model.encoding import Encoded
-from anomvae.model.schema import Values
+from anomvae.model.schema import MASK, Values
 from anomvae.results import Reason, RowResult
 
 
@@ -65,8 +65,9 @@ class Tally:
             self.surprising[feature.column] += int(news[j])
             self.imprecise[feature.column] += imprecise(columns[feature.column])
             if unseen[j] and columns[feature.column].dtype == object and len(self.unseen) < 1000:
+                hidden = feature.column in detector.schema.redacted
                 for i in np.flatnonzero(encoded.novel[:, j] & ~encoded.gap[:, j]):
-                    self.unseen[feature.column, str(columns[feature.column][i])] += 1
+                    self.unseen[feature.column, MASK if hidden else str(columns[feature.column][i])] += 1
 
     def warnings(self, detector: Detector) -> list[str]:
         """Values never seen, with a hint where only the spelling is new, and columns without a value."""

@@ -17,6 +17,8 @@ from anomvae.storage.outbox import News, Outbox
 
 Key = tuple[int, int, int, int, int]
 
+STATES = ("committed", "quarantined")
+
 
 class Entry(msgspec.Struct, frozen=True):
     """What the ledger says of one delivery, as far as judging the next one needs it."""
@@ -219,6 +221,25 @@ class Ledger:
         """The newest deliveries of a state, the newest first, by column."""
         query = "SELECT * FROM delivery WHERE state = ? ORDER BY sequence DESC LIMIT ?"
         return [dict(row) for row in self._db.rows(query, (state, most))]
+
+    def periods(self, since: str, width: int) -> dict[str, dict[str, Any]]:
+        """Sums of what was judged since a time (ISO 8601), by the first `width` characters of the time.
+
+        `models` are the ids of the models, in the order of their first file there.
+        """
+        sums = ", ".join(
+            f"coalesce(sum(rows_{name}), 0) AS {name}" for name in ("total", "scored", "flagged", "critical")
+        )
+        counts = ", ".join(f"count(*) FILTER (WHERE state = '{state}') AS {state}" for state in STATES)
+        judged = "SELECT *, substr(committed_utc, 1, ?) AS at FROM delivery WHERE committed_utc >= ?"
+        query = f"SELECT at, {counts}, {sums} FROM ({judged}) GROUP BY at ORDER BY at"
+        found: dict[str, dict[str, Any]] = {
+            row["at"]: {**dict(row), "models": []} for row in self._db.rows(query, (width, since))
+        }
+        used = f"SELECT at, model_id FROM ({judged}) GROUP BY at, model_id ORDER BY min(sequence)"
+        for at, model in self._db.rows(used, (width, since)):
+            found[at]["models"].append(model)
+        return found
 
     # --- inside
 
