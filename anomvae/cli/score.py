@@ -68,6 +68,8 @@ def _score_files(
 
     settings = options.some(chosen.score, flags, ScoreSettings)
     _check(inputs, output)
+    if chosen.outlets.any():
+        show.note("anomvae: [outlets] tell of a folder; of single files nobody is told", quiet=quiet)
     detector = options.open_model(model, chosen, quiet)
     to_stdout = output == "-"
     with show.progress(quiet=quiet or as_json) as advance:

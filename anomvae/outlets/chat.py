@@ -41,5 +41,9 @@ class Chat:
             UndeliveredError: a service did not take it.
         """
         message = msgspec.json.decode(letter.body, type=Message)
-        if not self._service.notify(title=message.title, body=message.text, body_format=self._text):
+        try:
+            taken = self._service.notify(title=message.title, body=message.text, body_format=self._text)
+        except Exception as error:  # of one of its many services; its text may hold the address
+            raise UndeliveredError(type(error).__name__) from None
+        if not taken:
             raise UndeliveredError("the service did not take it")

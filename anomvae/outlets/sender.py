@@ -77,9 +77,10 @@ class Sender:
             try:
                 self._work()
                 return
-            except AnomvaeError as error:  # the disk is full, or the like: the run will say the same
-                if told != (told := str(error)):
-                    self._say(f"warning: messages cannot be sent now: {error}")
+            except Exception as error:  # a full disk, or a bug: neither may end the run, nor the sending for good
+                what = str(error) if isinstance(error, AnomvaeError) else type(error).__name__
+                if told != (told := what):
+                    self._say(f"warning: messages cannot be sent now: {what}")
                 if self._end.wait(10 * POLL):
                     return
 

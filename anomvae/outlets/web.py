@@ -65,7 +65,9 @@ def _exchange(url: str, below: str, body: bytes, headers: Mapping[str, str]) -> 
         try:
             connection.request("POST", f"{target}?{parts.query}" if parts.query else target, body, dict(headers))
             answer = connection.getresponse()
-            answer.read(ANSWER)
+            read = answer.read(ANSWER)
+            if answer.length and len(read) < ANSWER:  # it died inside its answer: who knows what it kept
+                raise http.client.IncompleteRead(read, answer.length)
             return answer.status
         finally:
             late.cancel()

@@ -238,7 +238,8 @@ class Ledger:
         }
         used = f"SELECT at, model_id FROM ({judged}) GROUP BY at, model_id ORDER BY min(sequence)"
         for at, model in self._db.rows(used, (width, since)):
-            found[at]["models"].append(model)
+            if at in found:  # another process may have committed in between
+                found[at]["models"].append(model)
         return found
 
     # --- inside
