@@ -20,7 +20,7 @@ POLL = 0.5  # seconds between two looks into the outbox
 LONGEST = 300.0  # seconds between two tries
 AGE = 3 * 86400.0  # seconds after which a message is given up
 KEPT = 7 * 86400.0  # seconds for which a message that was given up is told
-TURN = 50  # letters that one outlet gets before the next one has its turn
+TURN = 50  # letters of one turn, after which the next outlet has its own; what a kill sends twice at most
 EVER = float("inf")
 
 
@@ -102,39 +102,49 @@ class Sender:
             ledger.close()
 
     def _serve(self, outbox: Outbox, outlet: Outlet, *, last: bool) -> None:
-        """Send what is due; of the last letters all, as long as they are taken."""
-        sent = 0
-        while not self._cut.is_set() and (last or sent < TURN):
+        """Send what is due, a turn of it; of the last letters all, as long as they are taken."""
+        while not self._cut.is_set():
             now = self._clock()
-            if not last and now < self._until[outlet.name]:
+            letters = outbox.due(outlet.name, EVER if last else now, TURN)
+            if not letters or (now < self._until[outlet.name] and not last):
                 return
-            letter = outbox.next(outlet.name, EVER if last else now)
-            if letter is None or not self._send(outbox, outlet, letter):
+            taken: list[Letter] = []
+            try:
+                fine = all(self._send(outbox, outlet, letter, taken) for letter in letters)
+            finally:
+                outbox.sent(taken)  # together: each commit waits for the disk
+            if not fine or not last:
                 return
-            sent += 1
 
-    def _send(self, outbox: Outbox, outlet: Outlet, letter: Letter) -> bool:
-        """Send one letter and note what became of it; false where the outlet has trouble."""
+    def _send(self, outbox: Outbox, outlet: Outlet, letter: Letter, taken: list[Letter]) -> bool:
+        """Send one letter and note what became of it; false where the outlet has trouble, or no time is left."""
         name, failures = outlet.name, self._failures[outlet.name]
+        if self._cut.is_set():
+            return False
         try:
             outlet.send(letter, self._clock())
         except UndeliveredError as error:
-            now, told = self._clock(), f"{name}: {error}"
-            if error.final:
-                outbox.give_up(letter, told, now)
-                self._given_up(1, told)
-                return True
-            wait = min(2.0**failures, LONGEST) * random.uniform(0.5, 1.5)  # noqa: S311 (no secret)
-            self._failures[name], self._until[name] = min(failures + 1, 10), now + wait
-            outbox.failed(letter, told, now + wait)
-            if not failures:
-                self._say(f"warning: {told}; its messages wait and are sent later")
-            return False
-        outbox.sent(letter)
+            return self._not_taken(outbox, letter, error)
+        taken.append(letter)
         if failures:
             self._say(f"{name}: takes messages again")
             self._failures[name] = 0
         return True
+
+    def _not_taken(self, outbox: Outbox, letter: Letter, error: UndeliveredError) -> bool:
+        """Give a letter up, or let it and its outlet wait; whether the next one may be tried."""
+        name, now, told = letter.outlet, self._clock(), f"{letter.outlet}: {error}"
+        if error.final:
+            outbox.give_up(letter, told, now)
+            self._given_up(1, told)
+            return True
+        failures = self._failures[name]
+        wait = min(2.0**failures, LONGEST) * random.uniform(0.5, 1.5)  # noqa: S311 (no secret)
+        self._failures[name], self._until[name] = min(failures + 1, 10), now + wait
+        outbox.failed(letter, told, now + wait)
+        if not failures:
+            self._say(f"warning: {told}; its messages wait and are sent later")
+        return False
 
     def _given_up(self, count: int, why: str) -> None:
         self.given_up += count

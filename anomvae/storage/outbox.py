@@ -4,7 +4,7 @@ A letter leaves when its outlet has taken it; a process that dies before sends i
 are what people were told of lately: all that the next message has to know of those before it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -19,7 +19,6 @@ class Letter(msgspec.Struct, frozen=True):
     key: str
     body: str
     letter_id: int = 0
-    attempts: int = 0
 
 
 class Topic(msgspec.Struct, frozen=True):
@@ -59,16 +58,18 @@ class Outbox:
         """What people were told of lately."""
         return {name: Topic(told, more) for name, told, more in self._db.rows("SELECT name, told, more FROM topic")}
 
-    def next(self, outlet: str, now: float) -> Letter | None:
-        """The letter of an outlet that has waited longest for its next try, if one is due."""
-        first = "WHERE outlet = ? AND given_up IS NULL AND next_try <= ? ORDER BY next_try, letter_id LIMIT 1"
-        rows = self._db.rows(f"SELECT outlet, key, body, letter_id, attempts FROM outbox {first}", (outlet, now))
-        return Letter(*rows[0]) if rows else None
+    def due(self, outlet: str, now: float, most: int) -> list[Letter]:
+        """Letters of an outlet whose next try is due, those first that have waited longest for it."""
+        due = "WHERE outlet = ? AND given_up IS NULL AND next_try <= ? ORDER BY next_try, letter_id LIMIT ?"
+        rows = self._db.rows(f"SELECT outlet, key, body, letter_id FROM outbox {due}", (outlet, now, most))
+        return [Letter(*row) for row in rows]
 
-    def sent(self, letter: Letter) -> None:
-        """The outlet has taken it."""
-        with self._db.transaction():
-            self._db.execute("DELETE FROM outbox WHERE letter_id = ?", (letter.letter_id,))
+    def sent(self, letters: Sequence[Letter]) -> None:
+        """Their outlets have taken them."""
+        if letters:
+            with self._db.transaction():
+                ids = ((letter.letter_id,) for letter in letters)
+                self._db.executemany("DELETE FROM outbox WHERE letter_id = ?", ids)
 
     def failed(self, letter: Letter, error: str, next_try: float) -> None:
         """It could not be sent; try it again later."""
