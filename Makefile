@@ -4,7 +4,7 @@ BIN := .venv/bin
 export OPENBLAS_NUM_THREADS ?= 1
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test check bench bench-speed bench-watch bench-synthesis bench-faults bench-quality soak schemas clean
+.PHONY: demo test check bench bench-speed bench-watch bench-outlets bench-synthesis bench-faults bench-quality soak schemas clean
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -27,6 +27,9 @@ bench bench-speed: .venv/installed
 
 bench-watch: .venv/installed
 	$(BIN)/python -m benchmarks.watch
+
+bench-outlets: .venv/installed
+	$(BIN)/python -m benchmarks.outlets
 
 soak: .venv/installed
 	$(BIN)/python -m tests.soak

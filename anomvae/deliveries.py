@@ -96,10 +96,10 @@ class Messages(Record, frozen=True, kw_only=True):
 
     def problem(self) -> str:
         """What is wrong with them, empty where nothing is."""
-        waiting = f"{self.waiting:,} messages wait" if self.waiting and self.error else ""
-        given_up = f"{self.given_up:,} messages were given up" if self.given_up else ""
+        waiting = f"{self.waiting:,} unsent" if self.waiting and self.error else ""
+        given_up = f"{self.given_up:,} given up" if self.given_up else ""
         told = ", ".join(part for part in (waiting, given_up) if part)
-        return f"{told} ({self.error})" if told else ""
+        return f"messages: {told} ({self.error})" if told else ""
 
 
 class HealthResult(Record, frozen=True, kw_only=True, tag_field="schema", tag="anomvae.health/1"):

@@ -4,12 +4,14 @@ import hashlib
 import hmac
 import json
 import os
+import re
 import signal
 import socket
 import sqlite3
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -31,10 +33,11 @@ from anomvae.outlets.sender import Sender
 from anomvae.outlets.web import UndeliveredError, post
 from anomvae.report.cell import HARMFUL
 from anomvae.results import FileResult, Reason, RowResult
+from anomvae.settings import Config, OutletSettings, build, read_config
 from anomvae.storage.ledger import Ledger
 from anomvae.storage.outbox import Letter, News, Topic
 from tests import bad_inputs, faults
-from tests.folders import Watch, assert_same, environment, score, sink, table
+from tests.folders import ROOT, Watch, assert_same, environment, score, sink, table
 from tests.receivers import Receiver, receiver
 from tests.test_folder_report import health
 from tests.test_report import HOSTILE
@@ -230,7 +233,7 @@ def test_undelivered_is_exit_5_and_findings_come_first(
     assert main(["status", str(place.out), "--json"]) == 1
     status = msgspec.json.decode(capsys.readouterr().out, type=StatusResult)
     assert status.messages.waiting == 1
-    assert status.problems == ("1 messages wait (webhook: HTTP 500)",)
+    assert status.problems == ("messages: 1 unsent (webhook: HTTP 500)",)
 
 
 def test_a_refusal_is_final_and_told(
@@ -243,7 +246,7 @@ def test_a_refusal_is_final_and_told(
     assert place.score(model) == 0
     assert len(hook.requests) == 1
     assert main(["status", str(place.out)]) == 1
-    assert "1 messages were given up (webhook: HTTP 404)" in capsys.readouterr().out
+    assert "messages: 1 given up (webhook: HTTP 404)" in capsys.readouterr().out
 
 
 def test_nobody_listens_and_then_somebody_does(
@@ -539,6 +542,27 @@ def test_figures_go_on_over_runs(place: Place, model: Path) -> None:
     assert not [path for path in place.base.iterdir() if path.name.endswith(".tmp")]
 
 
+def test_the_last_success_is_that_of_a_run_that_ended_well(
+    place: Place, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures = place.base / "a.prom"
+    place.outlets(f'metrics = "{figures}"')
+    name = "anomvae_last_success_timestamp_seconds"
+
+    def of_a_run(hook: Any) -> float:
+        monkeypatch.setattr(disk, "hook", hook)
+        place.score(model)
+        return prometheus(figures.read_bytes())[name][1]
+
+    place.drop("a.csv", good(1))
+    well = of_a_run(lambda *change: None)
+    assert abs(well - time.time()) < 60
+    place.drop("b.csv", good(2))
+    time.sleep(1.1)
+    assert int(well) <= of_a_run(faults.Fail(1, times=10**6, verb="sync")) <= well
+    assert of_a_run(lambda *change: None) >= well + 1
+
+
 def test_a_folder_for_figures_that_is_not_there_is_told_before_any_work(place: Place, model: Path) -> None:
     place.outlets('metrics = "nowhere/a.prom"')
     assert place.score(model) == 2
@@ -549,7 +573,7 @@ def test_a_folder_for_figures_that_is_not_there_is_told_before_any_work(place: P
 @settings(max_examples=100, deadline=None)
 def test_hostile_names_are_inert_in_prometheus(text: str) -> None:
     told: HealthResult = health(text, messages=Messages(waiting=3))
-    found = prometheus(textfile.exposition(told, Counters(files=7)))
+    found = prometheus(textfile.exposition(told, Counters(files=7), 5.0))
     labels, files = found["anomvae_files_total"]
     assert files == 7 + told.counters.files
     assert set(labels) == {"folder", "model"}
@@ -619,6 +643,18 @@ def test_hostile_cells_are_inert_in_messages(text: str) -> None:
             assert "://" not in words
         assert told["text"].count("\n") == (6 if told["kind"] == "found" else 3)  # ours alone
         assert told["title"].startswith("anomvae: ")
+
+
+def test_the_page_about_outlets_is_true() -> None:
+    blocks = dict(re.findall(r"```(toml|json)\n(.*?)```", (ROOT / "docs" / "outlets.md").read_text(), re.DOTALL))
+    message = msgspec.json.decode(blocks["json"], type=Message)
+    assert message.more == 7
+    assert set(json.loads(blocks["json"])) == {"schema", *Message.__struct_fields__}
+    config = build(Config, tomllib.loads(blocks["toml"]), "page")
+    assert {name for name in OutletSettings.__struct_fields__ if getattr(config.outlets, name)} == set(
+        OutletSettings.__struct_fields__
+    )
+    assert read_config(ROOT / "configs" / "outlets.toml").outlets.any()
 
 
 # --- secrets

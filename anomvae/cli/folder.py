@@ -132,6 +132,7 @@ def run_folder(plan: Plan) -> Ended:
             ends.delivered(desk.close(DELIVERY[plan.mode]))
             plan.publish(beat.publish(run, "stopped"))
         store.ledger.end_run(number, _now())
+        desk.succeeded(time.time())
         left = run.waiting(1000)
         pulse.code = ends.code()
         return Ended(

@@ -60,11 +60,14 @@ class Desk:
         if self._settings.metrics:
             totals = store.ledger.totals()
             before = Counters(**{name: totals["total" if name == "rows" else name] for name in textfile.TOTALS})
-            self._figures = textfile.Textfile(Path(self._settings.metrics), before, self._say)
+            ended = store.ledger.last_end()
+            success = datetime.fromisoformat(ended).timestamp() if ended else 0.0
+            self._figures = textfile.Textfile(Path(self._settings.metrics), before, success, self._say)
 
     def beat(self, health: HealthResult) -> None:
-        """A sign of life."""
-        self.pulse.beat()
+        """A sign of life; of a `watch` the monitor hears as well, a `score` tells it when it has ended."""
+        if health.mode == "watch":
+            self.pulse.beat()
         if self._figures is not None:
             self._figures.write(health)
 
@@ -77,6 +80,11 @@ class Desk:
             return not self._sender.given_up and not self._store.ledger.outbox.messages().waiting
         except EnvironmentFault:
             return False
+
+    def succeeded(self, now: float) -> None:
+        """The run has done its work."""
+        if self._figures is not None:
+            self._figures.succeeded(now)
 
     def announce(self, fact: Manifest | Quarantined) -> News | None:
         """What one delivery changes in the outbox."""

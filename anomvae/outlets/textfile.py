@@ -27,26 +27,34 @@ class Textfile:
     """Writes the figures of a folder.
 
     Args:
-        path: the file, `NAME.prom`; its folder must be there.
+        path: the file, `NAME.prom`.
         before: what earlier runs have counted.
+        success: when a run last could do its work, in Unix seconds.
         say: called once with what is wrong, where the file cannot be written.
-
-    Raises:
-        UsageError: the folder is not there.
     """
 
-    def __init__(self, path: Path, before: Counters, say: Callable[[str], None]) -> None:
-        check(path)
-        self._path, self._before, self._say, self._failed = path, before, say, False
+    def __init__(self, path: Path, before: Counters, success: float, say: Callable[[str], None]) -> None:
+        self._path, self._before, self._success, self._say = path, before, success, say
+        self._failed = False
+        self._last: HealthResult | None = None
 
     def write(self, health: HealthResult) -> None:
-        """Replace the file."""
+        """Replace the file. A `watch` that is not paused does its work."""
+        self._last = health
+        if health.mode == "watch" and not health.paused:
+            self._success = datetime.fromisoformat(health.at_utc).timestamp()
         try:
-            disk.publish(self._path, exposition(health, self._before), READABLE)
+            disk.publish(self._path, exposition(health, self._before, self._success), READABLE)
         except OSError as error:
             if not self._failed:
                 self._say(f"warning: {self._path}: the figures cannot be written ({error.strerror})")
             self._failed = True
+
+    def succeeded(self, now: float) -> None:
+        """The run has done its work and ends."""
+        self._success = now
+        if self._last is not None:
+            self.write(self._last)
 
 
 def check(path: Path) -> None:
@@ -59,12 +67,13 @@ def check(path: Path) -> None:
         raise UsageError(f"[outlets] metrics: {path.parent} is no folder; make it, or name a file elsewhere.")
 
 
-def exposition(health: HealthResult, before: Counters) -> bytes:
+def exposition(health: HealthResult, before: Counters, success: float) -> bytes:
     """The figures in Prometheus' text format.
 
     Args:
         health: how the run is doing.
         before: what earlier runs have counted.
+        success: when a run last could do its work, in Unix seconds.
     """
     from prometheus_client import CollectorRegistry, generate_latest
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -79,7 +88,7 @@ def exposition(health: HealthResult, before: Counters) -> bytes:
                 family = CounterMetricFamily(f"anomvae_{name}", told, labels=names)
                 family.add_metric(values, getattr(before, name) + getattr(health.counters, name))
                 yield family
-            for name, (told, value) in _gauges(health).items():
+            for name, (told, value) in _gauges(health, success).items():
                 gauge = GaugeMetricFamily(f"anomvae_{name}", told, labels=names)
                 gauge.add_metric(values, value)
                 yield gauge
@@ -94,17 +103,15 @@ def exposition(health: HealthResult, before: Counters) -> bytes:
     return generate_latest(registry)
 
 
-def _gauges(health: HealthResult) -> dict[str, tuple[str, float]]:
-    at = datetime.fromisoformat(health.at_utc).timestamp()
+def _gauges(health: HealthResult, success: float) -> dict[str, tuple[str, float]]:
     found = {
         "backlog_files": ("Files in the queue.", float(health.backlog)),
         "outbox_pending": ("Messages that wait to be sent.", float(health.messages.waiting)),
         "outbox_given_up": ("Messages that were given up lately.", float(health.messages.given_up)),
         "alpha": ("The false-alarm rate that the threshold promises.", health.alpha),
+        "last_success_timestamp_seconds": ("When a run last could do its work, in Unix seconds.", success),
     }
     if health.rates:
         rate = sum(health.rates) / len(health.rates)
         found["flag_rate"] = ("Share of flagged rows, mean of the newest files of this run.", rate)
-    if not health.paused:
-        found["last_success_timestamp_seconds"] = ("When the run last could work, in Unix seconds.", at)
     return found

@@ -1,8 +1,9 @@
-"""One request over HTTP: bounded in time whatever the other side does, never redirected, its address never told."""
+"""One request over HTTP: bounded in time whatever the other side does, never redirected, its address never told.
 
-import http.client
+TLS costs 15 ms to import, so that is done for the first request, in its thread.
+"""
+
 import socket
-import ssl
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
@@ -37,6 +38,9 @@ def post(to: Secret, body: bytes, headers: Mapping[str, str], *, below: str = ""
     Raises:
         UndeliveredError: any other end; it says which, and nothing of the address.
     """
+    import http.client
+    import ssl
+
     try:
         status = _exchange(to.reveal(), below, body, {"User-Agent": f"anomvae/{anomvae.__version__}", **headers})
     except ssl.SSLError as error:
@@ -52,6 +56,8 @@ def post(to: Secret, body: bytes, headers: Mapping[str, str], *, below: str = ""
 
 
 def _exchange(url: str, below: str, body: bytes, headers: Mapping[str, str]) -> int:
+    import http.client
+
     parts = urlsplit(url)
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     connection = kind(parts.hostname or "", parts.port, timeout=STEP)

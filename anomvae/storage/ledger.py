@@ -87,6 +87,11 @@ class Ledger:
         rows = self._db.rows("SELECT * FROM run ORDER BY run_id DESC LIMIT 1")
         return dict(rows[0]) if rows else None
 
+    def last_end(self) -> str | None:
+        """When a run last left through the front door."""
+        ended: str | None = self._db.rows("SELECT max(ended_utc) FROM run WHERE clean = 1")[0][0]
+        return ended
+
     def meta(self, key: str) -> str | None:
         """A value of the folder as a whole."""
         rows = self._db.rows("SELECT value FROM meta WHERE key = ?", (key,))
