@@ -249,6 +249,19 @@ def test_a_refusal_is_final_and_told(
     assert "messages: 1 given up (webhook: HTTP 404)" in capsys.readouterr().out
 
 
+def test_messages_to_an_outlet_that_is_gone_do_not_wait_for_ever(
+    place: Place, hook: Receiver, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place.drop("a.csv", wild(1))
+    hook.mood = "500"
+    place.score(model)
+    place.outlets()
+    assert place.score(model) == 5
+    assert "their outlet is not configured now" in capsys.readouterr().err
+    assert place.waiting() == Messages(given_up=1, error="webhook: not configured any more")
+    assert place.score(model) == 0
+
+
 def test_nobody_listens_and_then_somebody_does(
     place: Place, model: Path, monkeypatch: pytest.MonkeyPatch, short: None
 ) -> None:

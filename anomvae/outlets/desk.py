@@ -55,6 +55,7 @@ class Desk:
         self._store = store
         if self._outlets:
             store.announce = self.announce
+        if self._outlets or store.ledger.outbox.messages().waiting:  # those to nobody are given up
             self._sender = Sender(store.out / "ledger.sqlite", self._outlets, self._say)
             self._sender.start()
         if self._settings.metrics:

@@ -38,7 +38,7 @@ def status(out: Path, since: float | None = None) -> StatusResult:
         ledger.close()
     age = _age(told) if told else None
     problems = _problems(told, age, run)
-    if (trouble := messages.problem()) and trouble not in problems:
+    if (trouble := messages.problem()) and (told is None or told.state == "stopped"):  # a run tells it itself
         problems = (*problems, trouble)
     return StatusResult(
         out=str(out),
