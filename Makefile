@@ -4,7 +4,8 @@ BIN := .venv/bin
 export OPENBLAS_NUM_THREADS ?= 1
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test check bench bench-speed bench-watch bench-drift bench-synthesis bench-faults bench-quality soak schemas clean
+.PHONY: demo test check bench bench-speed bench-watch bench-drift bench-outlets bench-synthesis bench-faults bench-quality
+.PHONY: soak schemas clean
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -30,6 +31,9 @@ bench-watch: .venv/installed
 
 bench-drift: .venv/installed
 	$(BIN)/python -m benchmarks.drift
+
+bench-outlets: .venv/installed
+	$(BIN)/python -m benchmarks.outlets
 
 soak: .venv/installed
 	$(BIN)/python -m tests.soak

@@ -87,6 +87,21 @@ class Counters(Record, frozen=True, kw_only=True):
     critical: int = 0
 
 
+class Messages(Record, frozen=True, kw_only=True):
+    """Messages that are still to be sent, those that were given up lately, and the newest trouble with either."""
+
+    waiting: int = 0
+    given_up: int = 0
+    error: str = ""
+
+    def problem(self) -> str:
+        """What is wrong with them, empty where nothing is."""
+        waiting = f"{self.waiting:,} unsent" if self.waiting and self.error else ""
+        given_up = f"{self.given_up:,} given up" if self.given_up else ""
+        told = ", ".join(part for part in (waiting, given_up) if part)
+        return f"messages: {told} ({self.error})" if told else ""
+
+
 class HealthResult(Record, frozen=True, kw_only=True, tag_field="schema", tag="anomvae.health/1"):
     """How a run over a folder is doing; `health.json` holds the latest.
 
@@ -121,6 +136,7 @@ class HealthResult(Record, frozen=True, kw_only=True, tag_field="schema", tag="a
     skipped: dict[str, int]
     recent: tuple[Line, ...]
     rates: tuple[float, ...]
+    messages: Messages = Messages()
 
 
 class StoppedResult(Record, frozen=True, kw_only=True, tag_field="schema", tag="anomvae.stopped/1"):
@@ -132,8 +148,28 @@ class StoppedResult(Record, frozen=True, kw_only=True, tag_field="schema", tag="
     counters: Counters
 
 
+class Period(Record, frozen=True, kw_only=True):
+    """One day or hour of history: `at` is its begin in UTC. `flag_rate` is of scored rows, None where there were none.
+
+    `models` are the ids of those that judged its files, in order.
+    """
+
+    at: str
+    files: int
+    quarantined: int
+    rows: int
+    scored: int
+    flagged: int
+    critical: int
+    flag_rate: float | None
+    models: tuple[str, ...]
+
+
 class StatusResult(Record, frozen=True, kw_only=True, tag_field="schema", tag="anomvae.status/1"):
-    """Health and history of an output folder, from its health file and its ledger."""
+    """Health and history of an output folder, from its health file and its ledger.
+
+    `history` is what `--since` asks for, the oldest first, with the periods in which nothing came.
+    """
 
     out: str
     healthy: bool
@@ -150,6 +186,8 @@ class StatusResult(Record, frozen=True, kw_only=True, tag_field="schema", tag="a
     quarantined: int
     recent: tuple[Line, ...]
     in_quarantine: tuple[Line, ...]
+    messages: Messages = Messages()
+    history: tuple[Period, ...] = ()
 
 
 class RetryResult(Record, frozen=True, kw_only=True, tag_field="schema", tag="anomvae.retry/1"):

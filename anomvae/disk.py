@@ -67,8 +67,13 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
         raise
 
 
-def publish(path: Path, data: bytes) -> None:
+def publish(path: Path, data: bytes, mode: int = 0o600) -> None:
     """Replace a file at once but without waiting for the disk: for news that the next write overtakes.
+
+    Args:
+        path: the file.
+        data: what it holds from now on.
+        mode: who may read it, whatever the umask.
 
     Raises:
         OSError: it could not be written; the old news stay.
@@ -76,6 +81,7 @@ def publish(path: Path, data: bytes) -> None:
     temporary = path.with_name(f".{path.name}.tmp")
     temporary.unlink(missing_ok=True)
     with create(temporary) as file:
+        os.fchmod(file.fileno(), mode)
         file.write(data)
     rename(temporary, path)
 

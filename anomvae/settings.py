@@ -33,10 +33,11 @@ class ColumnSettings(Settings, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class SchemaSettings(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[schema]`: columns to leave out (`drop`), to keep but not model (`id`), or to type by hand."""
+    """`[schema]`: columns to leave out (`drop`), to keep but not model (`id`), to mask (`redact`), to type by hand."""
 
     drop: tuple[str, ...] = ()
     id: tuple[str, ...] = ()
+    redact: tuple[str, ...] = ()
     columns: dict[str, ColumnSettings] = {}
 
 
@@ -153,6 +154,25 @@ class WatchSettings(Settings, frozen=True, kw_only=True, forbid_unknown_fields=T
         return suffix
 
 
+class OutletSettings(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[outlets]`: who hears of what, of a watched folder. What is secret is named, as `env:NAME` or `file:PATH`.
+
+    `on` is what is worth a message, as in `--fail-on`; quarantined files always are.
+    """
+
+    on: Literal["any", "critical", "file"] = "critical"
+    cooldown: str = "10m"
+    webhook: str | None = None
+    webhook_secret: str | None = None
+    apprise: tuple[str, ...] = ()
+    ping: str | None = None
+    metrics: str | None = None
+
+    def any(self) -> bool:
+        """Whether there is an outlet at all."""
+        return bool(self.webhook or self.apprise or self.ping or self.metrics)
+
+
 S = TypeVar("S", bound=Settings)
 T = TypeVar("T")
 
@@ -170,6 +190,7 @@ class Config(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     score: ScoreSettings = ScoreSettings()
     generate: GenerateSettings = GenerateSettings()
     watch: WatchSettings = WatchSettings()
+    outlets: OutletSettings = OutletSettings()
 
 
 def read_config(path: Path) -> Config:
@@ -213,17 +234,17 @@ def _refuse_unknown(document: dict[str, Any], kind: Any, where: str, table: str 
 
 
 def seconds(text: str) -> float:
-    """A duration such as `90`, `2s`, `10m` or `1h`, in seconds.
+    """A duration such as `90`, `2s`, `10m`, `1h` or `7d`, in seconds.
 
     Raises:
         UsageError: it is not a positive duration.
     """
-    units = {"s": 1.0, "m": 60.0, "h": 3600.0}
+    units = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
     number, unit = (text[:-1], text[-1]) if text[-1:] in units else (text, "s")
     try:
         value = float(number) * units[unit]
     except ValueError:
         value = float("nan")
     if not 0 < value < float("inf"):
-        raise UsageError(f"'{text}' is not a duration; write for example 90s, 10m or 1h.")
+        raise UsageError(f"'{text}' is not a duration; write for example 90s, 10m, 1h or 7d.")
     return value

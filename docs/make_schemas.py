@@ -1,16 +1,17 @@
-"""Write docs/schemas.json: the JSON Schemas of every record that `--json` prints."""
+"""Write docs/schemas.json: the JSON Schemas of every record that `--json` prints or an outlet sends."""
 
 import json
 from pathlib import Path
 
 import msgspec
 
-from anomvae import comparison, deliveries, evaluation, explained, results
+from anomvae import comparison, deliveries, evaluation, explained, messages, results
 
 
 def schemas() -> str:
     """The schemas as JSON text."""
-    records = (*results.RECORDS, *deliveries.RECORDS, *comparison.RECORDS, *evaluation.RECORDS, *explained.RECORDS)
+    rooms = (results, deliveries, messages, comparison, evaluation, explained)
+    records = tuple(record for room in rooms for record in room.RECORDS)
     _, components = msgspec.json.schema_components(records, ref_template="#/$defs/{name}")
     return json.dumps({"$defs": components}, indent=1, sort_keys=True) + "\n"
 

@@ -19,7 +19,7 @@ from anomvae.cli.exits import found
 from anomvae.deliveries import Counters, HealthResult, Quarantined, StoppedResult
 from anomvae.errors import UsageError, worst
 from anomvae.results import FileResult, Waits
-from anomvae.settings import Config, ScoreSettings, WatchSettings, seconds
+from anomvae.settings import Config, OutletSettings, ScoreSettings, WatchSettings, seconds
 from anomvae.storage import health
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from anomvae.pipeline.watch import Run
 
 GRACE = 8.0  # seconds that a file in work gets to finish after SIGTERM
+DELIVERY = {"score": 5.0, "watch": 2.0}  # seconds that messages get at the end of a run
 Said = FileResult | Quarantined | str
 
 
@@ -39,6 +40,7 @@ class Plan(msgspec.Struct, kw_only=True):
     model: str
     settings: ScoreSettings
     watch: WatchSettings
+    outlets: OutletSettings = OutletSettings()
     say: Callable[[Said], None] = lambda said: None
     show: Callable[[HealthResult], None] | None = None
     publish: Callable[[HealthResult], None] = lambda told: None
@@ -55,6 +57,7 @@ def planned(mode: str, name: str, output: str | None, model: str | None, chosen:
         model=str(model or chosen.model or "model.anomvae"),
         settings=options.some(chosen.score, flags, ScoreSettings),
         watch=options.some(chosen.watch, flags, WatchSettings),
+        outlets=chosen.outlets,
     )
 
 
@@ -80,9 +83,13 @@ def run_folder(plan: Plan) -> Ended:
     os.umask(0o077)
     check_folders(plan.folder, plan.out)
     idle = seconds(plan.watch.idle_exit) if plan.watch.idle_exit else None
+    from anomvae.outlets.desk import Desk
+
+    desk = Desk(plan.outlets, str(plan.folder), found, plan.say)
     with ExitStack() as stack:
         inbox = stack.enter_context(_inbox(plan))
         _hold(stack, plan, inbox)
+        pulse = stack.enter_context(desk.pulse)
         from anomvae.pipeline.beat import Beat
         from anomvae.pipeline.model import Reloading
         from anomvae.pipeline.moves import check
@@ -100,8 +107,13 @@ def run_folder(plan: Plan) -> Ended:
         for warning in store.warnings:
             plan.say(f"warning: {warning}")
         _claim(store, plan.folder)
+        desk.open(store)
+        stack.callback(desk.close, 0.0)
         ends = _Ends(plan, idle)
-        beat = Beat(plan.folder, plan.out, plan.mode, model, datetime.now(UTC), show=plan.show, check=ends.check)
+        beat = Beat(
+            plan.folder, plan.out, plan.mode, model, datetime.now(UTC),
+            show=plan.show, check=ends.check, told=desk.beat,
+        )  # fmt: skip
         run = Run(
             inbox, store, model, plan.settings, plan.watch, patient=plan.mode == "watch", tell=ends.tell, beat=beat
         )
@@ -118,9 +130,12 @@ def run_folder(plan: Plan) -> Ended:
             run.go(inbox.forever() if plan.mode == "watch" else inbox.once())
         finally:
             health.notify("STOPPING=1")
+            ends.delivered(desk.close(DELIVERY[plan.mode]))
             plan.publish(beat.publish(run, "stopped"))
         store.ledger.end_run(number, _now())
+        desk.succeeded(time.time())
         left = run.waiting(1000)
+        pulse.code = ends.code()
         return Ended(
             run.counters, ends.code(), ends.why, left, round(run.clock() - run.started, 2),
             model.detector.model_id, run.alpha(),
@@ -147,6 +162,10 @@ class _Ends:
         elif isinstance(said, FileResult) and found(said, self.plan.settings.fail_on):
             self.codes.append(1)
         self.plan.say(said)
+
+    def delivered(self, all_of_it: bool) -> None:
+        if self.plan.mode == "score" and not all_of_it:
+            self.codes.append(5)
 
     def check(self, run: "Run") -> None:
         if self._signal and run.drop_at is None:

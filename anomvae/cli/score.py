@@ -71,7 +71,8 @@ def _score_files(
 
     settings = options.some(chosen.score, flags, ScoreSettings)
     _check(inputs, output)
-    name = str(model or chosen.model or "model.anomvae")
+    if chosen.outlets.any():
+        show.note("anomvae: [outlets] tell of a folder; of single files nobody is told", quiet=quiet)
     detector = options.open_model(model, chosen, quiet)
     name, to_stdout = str(model or chosen.model or "model.anomvae"), output == "-"
     with show.progress(quiet=quiet or as_json) as advance:

@@ -5,17 +5,20 @@ from pathlib import Path
 import click
 
 from anomvae.cli import options, show
+from anomvae.settings import seconds
 
 
 @click.command("status")
 @click.argument("out", required=False)
+@click.option("--since", metavar="7d", help="Also the history of so long, by day; by hour up to two days.")
 @options.configured
 @options.everywhere
-def command(out: str | None, config: str | None, as_json: bool, quiet: bool, debug: bool) -> int:
+def command(out: str | None, since: str | None, config: str | None, as_json: bool, quiet: bool, debug: bool) -> int:
     """Health and history of the output folder OUT; exit code 0 when it is healthy, 1 when not."""
     from anomvae.pipeline.status import status
     from anomvae.report.folder import status_report
 
-    result = status(Path(out or options.load_config(config).out or "anomvae-out"))
+    past = None if since is None else seconds(since)
+    result = status(Path(out or options.load_config(config).out or "anomvae-out"), past)
     show.result(result, status_report, as_json=as_json, quiet=quiet)
     return 0 if result.healthy else 1

@@ -13,7 +13,7 @@ from anomvae.explained import Change, ColumnPart, ExplainedRow, LatentPart, Repl
 from anomvae.model.calibration import column_surprise
 from anomvae.model.detector import VIEWS, Detector, Scores
 from anomvae.model.encoding import Encoded
-from anomvae.model.explanation import expected, repairs
+from anomvae.model.explanation import expected, repairs, shown
 from anomvae.model.masking import features_of, guess_of, hide
 from anomvae.model.scoring import Floats
 
@@ -77,11 +77,11 @@ def _columns(
     surprise = column_surprise(detector.terms.columns, scores.contributions)[0]
     parts = []
     for j in np.lexsort((-surprise, -shares)).tolist():
-        told, low, high = expected(detector, j, guess)
+        value, told, low, high = shown(detector, j, texts[j], guess)
         parts.append(
             ColumnPart(
                 column=detector.columns[j],
-                value=texts[j],
+                value=value,
                 expected=told,
                 low=low,
                 high=high,
@@ -115,10 +115,8 @@ def _changes(detector: Detector, row: Encoded, texts: Sequence[str], guess: Floa
 def _change(
     detector: Detector, texts: Sequence[str], columns: Columns, guess: Floats, judged: tuple[float, float]
 ) -> Change:
-    cells = tuple(
-        Replacement(column=detector.columns[j], value=texts[j], expected=expected(detector, j, guess)[0])
-        for j in columns
-    )
+    told = [(detector.columns[j], *shown(detector, j, texts[j], guess)[:2]) for j in columns]
+    cells = tuple(Replacement(column=name, value=value, expected=wanted) for name, value, wanted in told)
     score, p = map(float, judged)
     return Change(cells=cells, score=score, p=p, suffices=p > detector.calibration.alpha)
 

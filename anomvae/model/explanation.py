@@ -14,7 +14,7 @@ from anomvae.model.cells import write_number
 from anomvae.model.detector import Detector, Scores
 from anomvae.model.encoding import Encoded, Feature
 from anomvae.model.masking import features_of, look
-from anomvae.model.schema import Column
+from anomvae.model.schema import MASK, Column
 from anomvae.model.scoring import Floats
 from anomvae.results import Reason
 
@@ -47,8 +47,8 @@ def reasons(
     out = []
     for i, ranked in enumerate(order.tolist()):
         blamed = [j for rank, j in enumerate(ranked) if rank == 0 or shares[i, j] >= LEAST_SHARE]
-        told = [(j, expected(detector, j, guesses[i])) for j in blamed]
-        out.append(tuple(_reason(detector.columns[j], float(shares[i, j]), texts[i][j], guess) for j, guess in told))
+        cells = [(j, shown(detector, j, texts[i][j], guesses[i])) for j in blamed]
+        out.append(tuple(_reason(detector.columns[j], float(shares[i, j]), cell) for j, cell in cells))
     return out
 
 
@@ -66,12 +66,18 @@ def repairs(detector: Detector, rows: Encoded, scores: Scores, chosen: NDArray[n
     return np.maximum(surprise.sum(axis=1, keepdims=True) - hidden.left, 0.0), hidden.guess
 
 
-def _reason(column: str, share: float, value: str, guess: tuple[str, str, str]) -> Reason:
-    expected, low, high = guess
-    shown = value if value != "" else "empty"
-    text = f"{column} {shown}" + (f", expected {expected}" if expected else "")
+def _reason(column: str, share: float, cell: tuple[str, str, str, str]) -> Reason:
+    value, expected, low, high = cell
+    text = f"{column} {value or 'empty'}" + (f", expected {expected}" if expected else "")
     text += f" ({low} to {high})" if low else ""
     return Reason(column=column, share=round(share, 4), value=value, expected=expected, low=low, high=high, text=text)
+
+
+def shown(detector: Detector, column: int, value: str, guess: Floats) -> tuple[str, str, str, str]:
+    """A cell for people: its value, and as in `expected`; masked where no output may show it."""
+    if detector.columns[column] in detector.schema.redacted:
+        return MASK, MASK, "", ""
+    return value, *expected(detector, column, guess)
 
 
 def expected(detector: Detector, column: int, guess: Floats) -> tuple[str, str, str]:

@@ -22,11 +22,12 @@ Values = NDArray[np.float64] | NDArray[np.object_]
 
 STRAY_SHARE = 0.005  # so few cells that are no numbers are faults of the file, not a category
 NO_VALUES = "no values"
+MASK = "***"  # in place of a cell that no output may show
 MAX_LEVELS = 1000  # a category with more values than this is an identifier or free text
 
 
 class Column(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One column: its kind, how its text is read, and why it is or is not modelled."""
+    """One column: its kind, how its text is read, why it is or is not modelled, and whether no output may show it."""
 
     name: str
     kind: Kind
@@ -34,6 +35,13 @@ class Column(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     reason: str = ""
     date_format: str = ""
     digits: int | None = None
+    redacted: bool = False
+
+    def masked(self) -> "Column":
+        """The same column, whose cells no output may show."""
+        constant = self.reason.startswith("constant")
+        reason = "constant: a change is surprising" if constant else self.reason
+        return msgspec.structs.replace(self, redacted=True, reason=reason)
 
 
 class Schema(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -47,6 +55,11 @@ class Schema(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     def modelled(self) -> tuple[Column, ...]:
         """The columns that the model sees, in order."""
         return tuple(column for column in self.columns if column.modelled)
+
+    @property
+    def redacted(self) -> frozenset[str]:
+        """Names of the columns whose cells no output may show."""
+        return frozenset(column.name for column in self.columns if column.redacted)
 
     @property
     def numbers(self) -> NumberFormat:
@@ -71,8 +84,13 @@ def parse(column: Column, texts: Sequence[str], numbers: NumberFormat) -> tuple[
             values[i] = parse_cell(column, text, numbers)
         except DataError as error:
             error.column = column.name
-            errors[i] = error
+            errors[i] = _unquoted(error, column) if column.redacted else error
     return values, errors
+
+
+def _unquoted(error: DataError, column: Column) -> DataError:
+    """The same error without the cell."""
+    return DataError(error.code, f"a cell cannot be read as {column.kind} (redacted)", column=column.name)
 
 
 def parse_cell(column: Column, text: str, numbers: NumberFormat) -> float:

@@ -7,6 +7,7 @@ import numpy as np
 from anomvae.model.detector import Detector
 from anomvae.model.drift import Change, Ints, Reference, sets
 from anomvae.model.explanation import number_text, unit_text
+from anomvae.model.schema import MASK
 
 SLIGHT = 0.1  # of a standard deviation: what moved by less has changed its shape
 
@@ -61,13 +62,16 @@ class Teller:
 
     def _number(self, j: int, value: float) -> str:
         column = self._columns.get(self.reference.all[j].column)
+        if column is not None and column.redacted:
+            return MASK
         return number_text(value, 3 if column is None else column.digits)
 
     def _unit(self, j: int, unit: int) -> str:
         feature = self._features[j]
         if unit >= len(feature.levels):
             return "rarer values"
-        return unit_text(self._columns[feature.column], feature, unit)
+        column = self._columns[feature.column]
+        return MASK if column.redacted else unit_text(column, feature, unit)
 
 
 def _moved(change: Change) -> str:

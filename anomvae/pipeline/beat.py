@@ -9,7 +9,8 @@ from pathlib import Path
 
 import msgspec
 
-from anomvae.deliveries import HealthResult
+from anomvae.deliveries import HealthResult, Messages
+from anomvae.errors import EnvironmentFault
 from anomvae.pipeline.model import Reloading
 from anomvae.pipeline.watch import Run
 from anomvae.storage import health
@@ -30,6 +31,7 @@ class Beat:
         show: called with the newest health; None where there is no screen.
         every: seconds between two calls of `show`.
         check: called at every beat; it may end the run.
+        told: called with every health that was written.
     """
 
     def __init__(
@@ -43,9 +45,11 @@ class Beat:
         show: Callable[[HealthResult], None] | None = None,
         every: float = 0.25,
         check: Callable[[Run], None] = lambda run: None,
+        told: Callable[[HealthResult], None] = lambda health: None,
     ) -> None:
         self.folder, self.out, self.mode, self.model = folder, out, mode, model
         self.started, self.show, self.every, self.check = started, show, every, check
+        self._told = told
         self._published = self._shown = float("-inf")
 
     def __call__(self, run: Run) -> None:
@@ -64,6 +68,7 @@ class Beat:
         """Write the health file."""
         told = self.health(run, state)
         health.publish(self.out, told)
+        self._told(told)
         return told
 
     def health(self, run: Run, state: str) -> HealthResult:
@@ -72,6 +77,7 @@ class Beat:
         waiting = run.waiting()
         detector = self.model.detector
         counters = msgspec.structs.replace(run.counters, vanished=inbox.settler.vanished)
+        messages = _messages(run)
         return HealthResult(
             folder=str(self.folder),
             out=str(self.out),
@@ -93,15 +99,16 @@ class Beat:
             oldest_wait_seconds=waiting[0].seconds if waiting else 0.0,
             inflight=run.inflight,
             paused=run.paused,
-            problems=self._problems(run),
+            problems=self._problems(run, messages),
             counters=counters,
             waiting=waiting,
             skipped=inbox.skipped,
             recent=tuple(run.recent),
             rates=tuple(round(rate, 5) for rate in run.rates),
+            messages=messages,
         )
 
-    def _problems(self, run: Run) -> tuple[str, ...]:
+    def _problems(self, run: Run, messages: Messages) -> tuple[str, ...]:
         inbox, now = run.inbox, run.clock()
         waiting = inbox.settler.waiting.values()
         unreadable = sum(w.reason == "unreadable" for w in waiting)
@@ -116,8 +123,17 @@ class Beat:
             f"{unreadable} files may not be read": unreadable > 0,
             f"{stuck} files have not settled for ten minutes": stuck > 0,
             f"{free >> 20} MiB are left on the disk": free < LITTLE,
+            messages.problem(): bool(messages.problem()),
         }
         return tuple(text for text, so in found.items() if so)
+
+
+def _messages(run: Run) -> Messages:
+    """What waits in the outbox; a beat must not fail where the ledger does."""
+    try:
+        return run.store.ledger.outbox.messages()
+    except EnvironmentFault:
+        return Messages()
 
 
 def boot_id() -> str:

@@ -115,7 +115,7 @@ def _schema(table: Gathered, settings: FitSettings, chosen: SchemaSettings) -> S
     left_out = dict.fromkeys(chosen.drop, "dropped (--drop)") | dict.fromkeys(chosen.id, "identifier (--id)")
     if settings.label is not None:
         left_out[settings.label] = "the label"
-    for name in [*left_out, *chosen.columns]:
+    for name in [*left_out, *chosen.columns, *chosen.redact]:
         if name not in table.names:
             raise UsageError(f"column '{name}' of --drop, --id or [schema] is not in the training file.")
     columns = []
@@ -129,7 +129,8 @@ def _schema(table: Gathered, settings: FitSettings, chosen: SchemaSettings) -> S
             columns.append(declared(name, stated.kind, stated.format, texts, numbers))
         else:
             columns.append(infer(name, texts, numbers))
-    return Schema(columns=tuple(columns), decimal=settings.decimal, thousands=settings.thousands)
+    hidden = [column.masked() if column.name in chosen.redact else column for column in columns]
+    return Schema(columns=tuple(hidden), decimal=settings.decimal, thousands=settings.thousands)
 
 
 def _typed(schema: Schema, table: Gathered) -> tuple[dict[str, Values], list[int]]:
@@ -231,7 +232,7 @@ def _reports(learned: Learned, columns: Mapping[str, Values]) -> tuple[ColumnRep
         if feature is None:
             reports.append(ColumnReport(name=column.name, kind=column.kind, modelled=False, reason=column.reason))
             continue
-        values = columns[column.name]
+        values, bounds = columns[column.name], feature.numeric and not column.redacted
         missing = np.isin(values, list(MISSING & {""})) if values.dtype == object else np.isnan(values.astype(float))
         reports.append(
             ColumnReport(
@@ -241,8 +242,8 @@ def _reports(learned: Learned, columns: Mapping[str, Values]) -> tuple[ColumnRep
                 reason=column.reason,
                 levels=None if feature.numeric else len(feature.levels) + len(feature.rare),
                 missing_share=round(float(missing.mean()), 4),
-                low=feature.low if feature.numeric else None,
-                high=feature.high if feature.numeric else None,
+                low=feature.low if bounds else None,
+                high=feature.high if bounds else None,
             )
         )
     return tuple(reports)

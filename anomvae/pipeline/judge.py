@@ -160,6 +160,7 @@ class Judge:
         except Exception as error:  # a bug, or no memory: the file is under suspicion from now on
             self.store.ledger.suspect(taken.arrival.path)
             told = str(error) if isinstance(error, FailedError) else f"{type(error).__name__}: {error}"
+            told = "its scorer failed" if taken.detector.schema.redacted else told  # an error may quote a cell
             self._note(f"{taken.job.name}: {told}; it will be tried again in a process of its own")
             return Later("failed, will be tried again", self.settle)
         else:
@@ -264,7 +265,7 @@ class Judge:
             line=error.line,
             column=error.column,
             offset=error.offset,
-            excerpt=excerpt.around(taken.file, error.line, error.offset),
+            excerpt="" if taken.detector.schema.redacted else excerpt.around(taken.file, error.line, error.offset),
             retry=f"anomvae retry {self.store.out} {taken.job.delivery_id}",
         )
         self.store.put_in_quarantine(fact, arrival.stat)

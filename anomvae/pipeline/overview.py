@@ -141,14 +141,16 @@ class Summary:
         return tuple(_mark(self.detector, reason, shapes.get(reason.column)) for reason in row.reasons)
 
     def _shapes(self, named: set[str] | None) -> list[Shape]:
-        """The training rows of the columns named, or of all; of dates, whose parts are modelled, none."""
+        """The training rows of the columns named, or of all; none of dates, whose parts are modelled, or of what is
+        redacted."""
         about = self.detector.about if self.detector else None
         if self.detector is None or about is None or about.reference is None:
             return []
         teller = Teller(self.detector, about.reference)
         shapes = []
-        for j, bins in enumerate(about.reference.bins[:-1]):
-            if bins.part == "value" and (named is None or bins.column in named):
+        for j, bins in enumerate(about.reference.bins):
+            hidden = bins.column in self.detector.schema.redacted
+            if bins.part == "value" and not hidden and (named is None or bins.column in named):
                 report = next(column for column in about.columns if column.name == bins.column)
                 shapes.append(_shape(bins, teller.names(j), report.low, report.high))
         return shapes

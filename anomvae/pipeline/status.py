@@ -10,14 +10,19 @@ from typing import Any
 
 from anomvae.deliveries import HealthResult, Line, StatusResult
 from anomvae.pipeline.beat import boot_id
+from anomvae.pipeline.history import past
 from anomvae.storage import health
 from anomvae.storage.ledger import Ledger
 
 LISTED = 10
 
 
-def status(out: Path) -> StatusResult:
+def status(out: Path, since: float | None = None) -> StatusResult:
     """Look at an output folder from outside, while a run may be writing it.
+
+    Args:
+        out: the output folder.
+        since: also tell the history of so many seconds; None for none.
 
     Raises:
         UsageError: it holds no ledger.
@@ -27,10 +32,14 @@ def status(out: Path) -> StatusResult:
         told, run, totals = health.read(out), ledger.last_run(), ledger.totals()
         recent = tuple(_line(row) for row in ledger.newest("committed", LISTED))
         refused = tuple(_line(row) for row in ledger.newest("quarantined", LISTED))
+        messages = ledger.outbox.messages()
+        history = past(ledger, datetime.now(UTC), since) if since else ()
     finally:
         ledger.close()
     age = _age(told) if told else None
     problems = _problems(told, age, run)
+    if (trouble := messages.problem()) and (told is None or told.state == "stopped"):  # a run tells it itself
+        problems = (*problems, trouble)
     return StatusResult(
         out=str(out),
         healthy=not problems,
@@ -47,6 +56,8 @@ def status(out: Path) -> StatusResult:
         quarantined=totals["quarantined"],
         recent=recent,
         in_quarantine=refused,
+        messages=messages,
+        history=history,
     )
 
 

@@ -12,7 +12,7 @@ from anomvae.data.header import folded
 from anomvae.model import drift
 from anomvae.model.detector import Detector, Scores
 from anomvae.model.encoding import Encoded, Encoding
-from anomvae.model.schema import Values
+from anomvae.model.schema import MASK, Values
 from anomvae.results import Reason, RowResult
 
 Columns = Mapping[str, Values]
@@ -76,8 +76,9 @@ class Tally:
             self.surprising[feature.column] += int(news[j])
             self.imprecise[feature.column] += imprecise(columns[feature.column])
             if unseen[j] and columns[feature.column].dtype == object and len(self.unseen) < 1000:
+                hidden = feature.column in detector.schema.redacted
                 for i in np.flatnonzero(encoded.novel[:, j] & ~encoded.gap[:, j]):
-                    self.unseen[feature.column, str(columns[feature.column][i])] += 1
+                    self.unseen[feature.column, MASK if hidden else str(columns[feature.column][i])] += 1
 
     def compare(
         self, reference: drift.Reference, encoding: Encoding, columns: Columns, rows: Encoded, scores: Scores

@@ -9,10 +9,10 @@ from rich.text import Text
 
 from anomvae.deliveries import Counters, HealthResult, Line, Quarantined, RetryResult, StatusResult, StoppedResult
 from anomvae.report.cell import plain
+from anomvae.report.history import history_lines, spark
 from anomvae.report.terminal import VERDICT, cell
 from anomvae.results import FileResult, ScoreResult, Waits
 
-SPARKS = "▁▂▃▄▅▆▇█"
 FIXED = 12  # lines of the screen beside its tables
 
 
@@ -86,8 +86,7 @@ def _sparkline(health: HealthResult) -> Text:
     top = max(3 * health.alpha, *health.rates)
     text = Text("flag rate  ", style="dim")
     for rate in health.rates[-60:]:
-        level = min(int(rate / top * len(SPARKS)), len(SPARKS) - 1)
-        text.append(SPARKS[level], "red" if rate > 3 * health.alpha else "green")
+        text.append(spark(rate / top), "red" if rate > 3 * health.alpha else "green")
     return text.append(f"  top {100 * top:.1f} %", "dim")
 
 
@@ -162,7 +161,10 @@ def status_report(result: StatusResult) -> RenderableType:
         critical=result.critical,
     )
     parts += _counts(total, health.alpha if health else 0.01)
+    parts += history_lines(result.history, health.alpha if health else 0.01)
     parts += [_deliveries(tuple(reversed(result.recent)))] if result.recent else []
+    if messages := result.messages.waiting:
+        parts.append(Text(f"{messages:,} message{'s' * (messages > 1)} still to be sent", style="dim"))
     parts += [cell(f"waits: {one.file} ({one.reason}, {one.seconds:.0f} s)", 160) for one in _waiting(health)]
     for one in result.in_quarantine:
         line = Text.assemble(("quarantined ", "yellow"), one.delivery_id[:12], f"  {plain(one.file, 60)}  ")

@@ -55,6 +55,14 @@ MIGRATIONS = (
     CREATE TABLE evidence(
       sequence INTEGER PRIMARY KEY, model_id TEXT NOT NULL, alpha REAL NOT NULL, told TEXT NOT NULL) STRICT;
     """,
+    """
+    CREATE TABLE outbox(
+      letter_id INTEGER PRIMARY KEY, outlet TEXT NOT NULL, key TEXT NOT NULL UNIQUE, body TEXT NOT NULL,
+      created REAL NOT NULL, next_try REAL NOT NULL, attempts INTEGER NOT NULL DEFAULT 0,
+      error TEXT NOT NULL DEFAULT '', given_up REAL) STRICT;
+    CREATE INDEX outbox_next ON outbox(outlet, next_try) WHERE given_up IS NULL;
+    CREATE TABLE topic(name TEXT PRIMARY KEY, told REAL NOT NULL, more INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+    """,
 )
 
 

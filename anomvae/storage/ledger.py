@@ -1,4 +1,4 @@
-"""The ledger: which deliveries were judged, and how each ended. All the SQL there is, tables apart (database.py).
+"""The ledger: which deliveries were judged, and how each ended. All the SQL about that, tables apart (database.py).
 
 One row of `delivery` is one fact and final; only `retry` takes a quarantined one back. Results and reason files
 carry the same facts, so a lost ledger is rebuilt from them (rebuild.py).
@@ -14,8 +14,11 @@ from anomvae.deliveries import Manifest, Quarantined
 from anomvae.drift import REMEMBERED, Evidence, evidence
 from anomvae.errors import UsageError
 from anomvae.storage.database import Database
+from anomvae.storage.outbox import News, Outbox
 
 Key = tuple[int, int, int, int, int]
+
+STATES = ("committed", "quarantined")
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -49,6 +52,9 @@ class Ledger:
         path: the database file; made when missing.
         read_only: for looking from outside while another process writes.
 
+    Attributes:
+        outbox: the messages that are to be sent, in the same database.
+
     Raises:
         EnvironmentFault: it cannot be opened, or was written by a newer anomvae.
         Damaged: it is no healthy database.
@@ -58,6 +64,7 @@ class Ledger:
         if read_only and not path.is_file():
             raise UsageError(f"{path.parent}: holds no ledger; name the output folder of 'watch' or 'score FOLDER'.")
         self._db = Database(path, read_only=read_only)
+        self.outbox = Outbox(self._db)
 
     def close(self) -> None:
         """Close; what was committed stays."""
@@ -80,6 +87,11 @@ class Ledger:
         """The newest run, by column."""
         rows = self._db.rows("SELECT * FROM run ORDER BY run_id DESC LIMIT 1")
         return dict(rows[0]) if rows else None
+
+    def last_end(self) -> str | None:
+        """When a run last left through the front door."""
+        ended: str | None = self._db.rows("SELECT max(ended_utc) FROM run WHERE clean = 1")[0][0]
+        return ended
 
     def meta(self, key: str) -> str | None:
         """A value of the folder as a whole."""
@@ -132,8 +144,15 @@ class Ledger:
         told = "SELECT told FROM evidence WHERE model_id = ? AND alpha = ? ORDER BY sequence"
         return [msgspec.json.decode(row[0], type=Evidence) for row in self._db.rows(told, (model_id, alpha))]
 
-    def commit(self, fact: Manifest | Quarantined, alerts: Iterable[Alert], seen: Key | None, log_bytes: int) -> None:
-        """Make a delivery official, with its alerts and the length of the alert log, in one transaction."""
+    def commit(
+        self,
+        fact: Manifest | Quarantined,
+        alerts: Iterable[Alert],
+        seen: Key | None,
+        log_bytes: int,
+        news: News | None = None,
+    ) -> None:
+        """Make a delivery official, with its alerts, the length of the alert log and its news, in one transaction."""
         path = fact.path()
         with self._db.transaction():
             self._insert(_columns(fact))
@@ -145,6 +164,8 @@ class Ledger:
                 self._leave(fact)
             if seen is not None:
                 self._see(path, seen)
+            if news is not None:
+                self.outbox.add(news)
 
     def retract(self, delivery_id: str) -> None:
         """Forget a quarantined delivery, so that it is judged again."""
@@ -217,6 +238,26 @@ class Ledger:
     def judged(self) -> Iterator[dict[str, Any]]:
         """Every delivery in order, by column."""
         return (dict(row) for row in self._db.each("SELECT * FROM delivery ORDER BY sequence"))
+
+    def periods(self, since: str, width: int) -> dict[str, dict[str, Any]]:
+        """Sums of what was judged since a time (ISO 8601), by the first `width` characters of the time.
+
+        `models` are the ids of the models, in the order of their first file there.
+        """
+        sums = ", ".join(
+            f"coalesce(sum(rows_{name}), 0) AS {name}" for name in ("total", "scored", "flagged", "critical")
+        )
+        counts = ", ".join(f"count(*) FILTER (WHERE state = '{state}') AS {state}" for state in STATES)
+        judged = "SELECT *, substr(committed_utc, 1, ?) AS at FROM delivery WHERE committed_utc >= ?"
+        query = f"SELECT at, {counts}, {sums} FROM ({judged}) GROUP BY at ORDER BY at"
+        found: dict[str, dict[str, Any]] = {
+            row["at"]: {**dict(row), "models": []} for row in self._db.rows(query, (width, since))
+        }
+        used = f"SELECT at, model_id FROM ({judged}) GROUP BY at, model_id ORDER BY min(sequence)"
+        for at, model in self._db.rows(used, (width, since)):
+            if at in found:  # another process may have committed in between
+                found[at]["models"].append(model)
+        return found
 
     # --- inside
 

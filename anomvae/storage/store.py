@@ -10,7 +10,7 @@ the log is cut back. A crash after it changes nothing. Everything is private to 
 import base64
 import hashlib
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from anomvae.results import RowResult
 from anomvae.storage import rebuild
 from anomvae.storage.database import Damaged
 from anomvae.storage.ledger import Alert, Key, Ledger
+from anomvae.storage.outbox import News
 
 MARK_BYTES = 8192
 MANIFEST = ".manifest.json"
@@ -45,6 +46,7 @@ class Store:
 
     Attributes:
         warnings: what was repaired on opening.
+        announce: what people are told of a fact; it becomes official with the fact.
 
     Raises:
         UsageError: others may write into the folder.
@@ -57,6 +59,7 @@ class Store:
         self.log = out / "alerts.jsonl"
         self._marks: dict[bytes, Mark] = {}
         self._marked = 0
+        self.announce: Callable[[Manifest | Quarantined], News | None] = lambda fact: None
         with disk.faults(f"{out}: cannot be used as the output folder"):
             self._make()
             self._mark_file = os.open(out / ".inflight", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
@@ -111,7 +114,7 @@ class Store:
             disk.rename(result, self.results / fact.result_name)
             disk.sync_folder(self.results)
             end = self._append(alerts) if alerts else self.log_bytes
-        self.ledger.commit(fact, _alerts(alerts), seen, end)
+        self.ledger.commit(fact, _alerts(alerts), seen, end, self.announce(fact))
         self.log_bytes = end
         if alerts:
             disk.remove(alerts)
@@ -123,7 +126,7 @@ class Store:
             disk.create_all(temporary, msgspec.json.format(msgspec.json.encode(fact), indent=1) + b"\n")
             disk.rename(temporary, self.quarantine / (fact.delivery_id + REASON))
             disk.sync_folder(self.quarantine)
-        self.ledger.commit(fact, (), seen, self.log_bytes)
+        self.ledger.commit(fact, (), seen, self.log_bytes, self.announce(fact))
 
     # --- opening
 

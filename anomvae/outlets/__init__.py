@@ -1,0 +1,1 @@
+"""How people hear of a watched folder: messages from an outbox, a heartbeat, figures for Prometheus."""
