@@ -115,4 +115,4 @@ class ReportResult(Record, frozen=True, kw_only=True, tag_field="schema", tag="a
     rows: int
 
 
-RECORDS = (Overview, ReportResult)
+RECORDS = (ReportResult,)

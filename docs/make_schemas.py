@@ -5,12 +5,12 @@ from pathlib import Path
 
 import msgspec
 
-from anomvae import comparison, deliveries, evaluation, explained, messages, results
+from anomvae import comparison, deliveries, evaluation, explained, messages, overview, results
 
 
 def schemas() -> str:
     """The schemas as JSON text."""
-    rooms = (results, deliveries, messages, comparison, evaluation, explained)
+    rooms = (results, deliveries, messages, comparison, evaluation, explained, overview)
     records = tuple(record for room in rooms for record in room.RECORDS)
     _, components = msgspec.json.schema_components(records, ref_template="#/$defs/{name}")
     return json.dumps({"$defs": components}, indent=1, sort_keys=True) + "\n"
