@@ -156,6 +156,7 @@ class Period(Record, frozen=True, kw_only=True):
 
     at: str
     files: int
+    drifted: int
     quarantined: int
     rows: int
     scored: int
@@ -183,6 +184,7 @@ class StatusResult(Record, frozen=True, kw_only=True, tag_field="schema", tag="a
     flagged: int
     critical: int
     anomalous: int
+    drifted: int
     quarantined: int
     recent: tuple[Line, ...]
     in_quarantine: tuple[Line, ...]

@@ -19,8 +19,8 @@ class ToldRow(Record, frozen=True, kw_only=True):
 class Message(Record, frozen=True, kw_only=True, tag_field="schema", tag="anomvae.message/1"):
     """A file that was found wanting, one that was refused, or the first good one after such.
 
-    `title` and `text` say it in words; the rest is the same for programs. `more` files of this kind were judged since
-    `since` without a message of their own (the cooldown).
+    `title` and `text` say it in words; the rest is the same for programs. `drift` says how rows differ from training.
+    `more` files of this kind were judged since `since` without a message of their own (the cooldown).
     """
 
     kind: Kind
@@ -38,6 +38,7 @@ class Message(Record, frozen=True, kw_only=True, tag_field="schema", tag="anomva
     flagged: int = 0
     critical: int = 0
     reason_code: str = ""
+    drift: tuple[str, ...] = ()
     worst: tuple[ToldRow, ...] = ()
     more: int = 0
     since: str = ""

@@ -49,7 +49,7 @@ def refused(text: str) -> Quarantined:
 def status(text: str) -> StatusResult:
     return StatusResult(
         out=text, healthy=False, problems=(text,), health=health(text), age_seconds=1.0, files=3, rows=1107, scored=1105,
-        rejected=2, flagged=28, critical=8, anomalous=2, quarantined=1, recent=(line(text),), in_quarantine=(line(text),),
+        rejected=2, flagged=28, critical=8, anomalous=2, drifted=0, quarantined=1, recent=(line(text),), in_quarantine=(line(text),),
     )  # fmt: skip
 
 

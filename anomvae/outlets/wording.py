@@ -20,7 +20,8 @@ def found(fact: Manifest, folder: str, step: Step) -> Message:
     """A file that was found wanting."""
     result = fact.result
     counts = f"{result.critical:,} critical and {result.flagged:,} flagged of {result.scored:,} rows"
-    rows = [
+    rows = [f"drift: {inert(told)}" for told in drift_of(fact)]
+    rows += [
         f"line {row.line}: {inert('; '.join(reason.text for reason in row.reasons))}" for row in result.worst[:ROWS]
     ]
     return _scored(fact, _message(fact, folder, step, "found", told=f"{counts}, verdict {result.verdict}", lines=rows))
@@ -82,8 +83,14 @@ def _scored(fact: Manifest, message: Message) -> Message:
         rejected=result.rejected,
         flagged=result.flagged,
         critical=result.critical,
+        drift=tuple(plain(told, CELL) for told in drift_of(fact)),
         worst=tuple(_row(row) for row in result.worst[:ROWS]),
     )
+
+
+def drift_of(fact: Manifest) -> tuple[str, ...]:
+    """How the rows of a drifted file differ from training."""
+    return fact.result.drift.told if fact.result.drift else ()
 
 
 def _row(row: RowResult) -> ToldRow:

@@ -32,11 +32,12 @@ def past(ledger: Ledger, now: datetime, since: float) -> tuple[Period, ...]:
 
 def _period(at: str, sums: dict[str, Any] | None) -> Period:
     if sums is None:
-        nothing = dict.fromkeys(("files", "quarantined", "rows", "scored", "flagged", "critical"), 0)
+        nothing = dict.fromkeys(("files", "drifted", "quarantined", "rows", "scored", "flagged", "critical"), 0)
         return Period(at=at, flag_rate=None, models=(), **nothing)
     return Period(
         at=at,
         files=sums["committed"],
+        drifted=sums["drifted"],
         quarantined=sums["quarantined"],
         rows=sums["total"],
         scored=sums["scored"],

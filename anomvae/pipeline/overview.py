@@ -141,8 +141,7 @@ class Summary:
         return tuple(_mark(self.detector, reason, shapes.get(reason.column)) for reason in row.reasons)
 
     def _shapes(self, named: set[str] | None) -> list[Shape]:
-        """The training rows of the columns named, or of all; none of dates, whose parts are modelled, or of what is
-        redacted."""
+        """Training rows of the columns named, or of all: not of dates, whose parts are modelled, nor if redacted."""
         about = self.detector.about if self.detector else None
         if self.detector is None or about is None or about.reference is None:
             return []

@@ -53,6 +53,7 @@ def status(out: Path, since: float | None = None) -> StatusResult:
         flagged=totals["flagged"],
         critical=totals["critical"],
         anomalous=totals["anomalous"],
+        drifted=totals["drifted"],
         quarantined=totals["quarantined"],
         recent=recent,
         in_quarantine=refused,

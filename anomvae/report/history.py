@@ -59,12 +59,12 @@ def _changes(periods: tuple[Period, ...]) -> list[Text]:
 def _table(periods: tuple[Period, ...], alpha: float) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     table.add_column("since (UTC)", no_wrap=True)
-    for name in ("files", "refused", "rows", "flagged", "rate", "critical"):
+    for name in ("files", "drifted", "refused", "rows", "flagged", "rate", "critical"):
         table.add_column(name, justify="right", no_wrap=True)
     for one in periods:
         rate = "" if one.flag_rate is None else f"{100 * one.flag_rate:.2f} %"
         style = "red" if (one.flag_rate or 0.0) > 3 * alpha else ""
-        counts = [f"{n:,}" for n in (one.files, one.quarantined, one.rows, one.flagged)]
+        counts = [f"{n:,}" for n in (one.files, one.drifted, one.quarantined, one.rows, one.flagged)]
         idle = "" if one.files or one.quarantined else "dim"
         table.add_row(_when(one.at), *counts, Text(rate, style), f"{one.critical:,}", style=idle)
     return table

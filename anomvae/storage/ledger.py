@@ -226,7 +226,7 @@ class Ledger:
             "count(*) FILTER (WHERE state = 'quarantined') AS quarantined",
             *(f"coalesce(sum(rows_{name}), 0) AS {name}" for name in ("total", "scored", "rejected", "flagged")),
             "coalesce(sum(rows_critical), 0) AS critical",
-            "count(*) FILTER (WHERE verdict = 'anomalous') AS anomalous",
+            *(f"count(*) FILTER (WHERE verdict = '{verdict}') AS {verdict}" for verdict in ("anomalous", "drifted")),
         )
         return dict(self._db.rows(f"SELECT {', '.join(sums)} FROM delivery")[0])
 
@@ -247,7 +247,8 @@ class Ledger:
         sums = ", ".join(
             f"coalesce(sum(rows_{name}), 0) AS {name}" for name in ("total", "scored", "flagged", "critical")
         )
-        counts = ", ".join(f"count(*) FILTER (WHERE state = '{state}') AS {state}" for state in STATES)
+        of = [*(("state", state) for state in STATES), ("verdict", "drifted")]
+        counts = ", ".join(f"count(*) FILTER (WHERE {column} = '{value}') AS {value}" for column, value in of)
         judged = "SELECT *, substr(committed_utc, 1, ?) AS at FROM delivery WHERE committed_utc >= ?"
         query = f"SELECT at, {counts}, {sums} FROM ({judged}) GROUP BY at ORDER BY at"
         found: dict[str, dict[str, Any]] = {
