@@ -5,6 +5,7 @@ runs over 500 files. A file that is off by itself is told itself, and left out o
 be told nine times. What is told is a function of the newest files alone, so a run that was killed tells the same.
 """
 
+import math
 from collections.abc import Sequence
 
 import msgspec
@@ -62,11 +63,19 @@ def weigh(reference: Reference, calibration: Calibration, alpha: float, newest: 
     return msgspec.structs.replace(told, alone=alone)
 
 
+def _design(calibration: Calibration, blocks: int) -> float:
+    """The design effect of flags, two standard errors of its excess above what so many blocks showed.
+
+    Flags that come together have a longer tail than a beta-binomial with the estimate itself.
+    """
+    return 1 + (calibration.design - 1) * (1 + 2 * math.sqrt(2 / blocks))
+
+
 def _window(reference: Reference, calibration: Calibration, alpha: float, files: Sequence[Evidence]) -> Weighed:
     rows, flagged = sum(file.rows for file in files), sum(file.flagged for file in files)
     counts = tuple(np.sum(of, axis=0) for of in zip(*(file.counts for file in files), strict=True))
     changes = tuple(compare(reference, counts[:-1]))  # the last ones are of the score
-    flags = file_p_value(rows, flagged, alpha, calibration.effective, calibration.design)
+    flags = file_p_value(rows, flagged, alpha, calibration.effective, _design(calibration, reference.blocks))
     columns = len(WINDOWS) * len(changes) * min(change.p for change in changes) / (1 - FLAGS)
     several = (len(WINDOWS) - 1) * flags / FLAGS if len(files) > 1 else 1.0  # one file's flags are its own verdict
     return Weighed(min(1.0, columns, several), len(files), changes, counts, flags, rows, flagged)
