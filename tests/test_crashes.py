@@ -124,6 +124,20 @@ def after_power_cut(story: Story, k: int, bug: str = "") -> Sink:
     return sink(survivor)
 
 
+def test_a_kill_at_every_change_while_a_lost_ledger_is_rebuilt_loses_and_doubles_nothing(story: Story) -> None:
+    done = story.state("rebuilt")
+    assert story.run(done) in (0, 1, 3)
+    for k in range(1, 16):  # tables, four deliveries, and that the ledger is whole again
+        out = story.state("killed")
+        shutil.rmtree(out)
+        shutil.copytree(done, out)
+        for path in out.glob("ledger.sqlite*"):
+            path.unlink()
+        assert story.run(out, faults.Kill(k)) == -signal.SIGKILL, k
+        assert story.run(out) in (0, 1, 3)
+        assert_same(sink(out), story.expected)
+
+
 @pytest.mark.parametrize("bug", faults.BUGS)
 def test_the_bench_catches_seeded_bugs(story: Story, bug: str) -> None:
     assert any(violated(story, k, bug) for k in range(story.changes, 0, -1)), f"no crash point betrays '{bug}'"

@@ -27,27 +27,25 @@ class Segment(msgspec.Struct):
     sha256: str
 
 
-def anything(out: Path) -> bool:
-    """Whether there is something to rebuild from."""
-    return any(True for _ in _files(out))
-
-
 def rebuild(out: Path, ledger: Ledger) -> int:
-    """Fill an empty ledger; returns the number of deliveries it knows again."""
+    """Fill a ledger that is empty, or that a rebuild has filled in part; returns how many deliveries were added."""
     log = out / "alerts.jsonl"
     segments = _segments(log)
     end = max((segment.end for segment in segments.values()), default=0)
     order = sorted((fact.sequence, str(path)) for path, fact in _facts(out))
-    last = 0
+    last = added = 0
     for place, (_, name) in enumerate(order):
         fact = _read(Path(name))
         segment = segments.get(fact.delivery_id) if fact else None
         if fact is None or not _whole(out, fact, segment, newest=place == len(order) - 1):
             continue
         last = max(last + 1, fact.sequence)
+        if ledger.has(fact.delivery_id):
+            continue
         alerts = _alerts(log, segment) if isinstance(fact, Manifest) and segment else iter(())
         ledger.commit(msgspec.structs.replace(fact, sequence=last), alerts, None, end)
-    return len(ledger.ids())
+        added += 1
+    return added
 
 
 def alert(row: RowResult) -> Alert:

@@ -140,16 +140,16 @@ class Store:
 
     def _open(self) -> Ledger:
         path = self.out / "ledger.sqlite"
-        lost = not path.is_file()
         try:
             ledger = Ledger(path)
         except Damaged as error:
             self.warnings.append(f"the ledger was damaged ({error}) and put aside")
             self._put_aside(path)
-            lost, ledger = True, Ledger(path)
-        if lost and rebuild.anything(self.out):
-            adopted = rebuild.rebuild(self.out, ledger)
-            self.warnings.append(f"the ledger was rebuilt from {adopted:,} results and reasons")
+            ledger = Ledger(path)
+        if ledger.meta("whole") is None:  # it is new, or a rebuild was cut off
+            if adopted := rebuild.rebuild(self.out, ledger):
+                self.warnings.append(f"the ledger was rebuilt from {adopted:,} results and reasons")
+            ledger.set_meta("whole", "yes")
         return ledger
 
     def _put_aside(self, path: Path) -> None:
