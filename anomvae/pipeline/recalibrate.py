@@ -75,7 +75,15 @@ def recalibrate(files: Sequence[str], model: str, progress: Progress = lambda fi
     if hashlib.sha256(read(Path(model))).hexdigest() != detector.model_id:
         raise ModelError(f"{model}: was replaced in this moment; run the command again.")
     model_file.save(detector, Path(model).resolve())
-    return threshold_result(model, detector, detector.about, changed=True, warnings=approved.warnings)
+    warnings = (*approved.warnings, *_trained_on(paths, about.lineage.files))
+    return threshold_result(model, detector, detector.about, changed=True, warnings=warnings)
+
+
+def _trained_on(paths: Sequence[str], known: Sequence[str]) -> list[str]:
+    """What makes a threshold too low: rows that the model was trained on are no surprise to it."""
+    same = [path for path in paths if Path(path).name in known]
+    told = "has the name of a training file; rows that were trained on score lower than new ones, so more is flagged"
+    return [f"{shown(same[0])}: {told}"] if same else []
 
 
 def _read(paths: Sequence[str], detector: Detector, progress: Progress) -> Approved:
