@@ -22,7 +22,7 @@ check: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-bench bench-speed: .venv/installed
+bench bench-speed: .venv/bench
 	$(BIN)/python -m benchmarks.bench
 
 bench-watch: .venv/installed

@@ -98,6 +98,7 @@ class ScoreSettings(Settings, frozen=True, kw_only=True, forbid_unknown_fields=T
     on_schema: Literal["strict", "warn"] = "warn"
     bad_rows: Literal["reject", "quarantine"] = "reject"
     spreadsheet_safe: bool = False
+    threads: Literal["auto"] | Positive = "auto"
 
     def __post_init__(self) -> None:
         if self.alpha is not None:

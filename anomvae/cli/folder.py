@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,7 +90,7 @@ def run_folder(plan: Plan) -> Ended:
         from anomvae.storage import model_file
         from anomvae.storage.store import Store
 
-        model = Reloading(plan.model, model_file.load, plan.say)
+        model = Reloading(plan.model, partial(model_file.load, generator=False), plan.say)
         if plan.mode == "watch" and model_file.writable_by_others(Path(plan.model)):
             plan.say(f"warning: {plan.model} or its folder can be written by other users, who could replace the model")
         if plan.watch.after == "move":

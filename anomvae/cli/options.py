@@ -60,6 +60,9 @@ def scoring(command: F) -> F:
                 help="Unreadable rows: leave out, or refuse the file. [default: reject]",
             ),
             click.option(
+                "--threads", metavar="N|auto", help="Threads that score a long file. [default: auto, at most 4]"
+            ),
+            click.option(
                 "--spreadsheet-safe", is_flag=True, default=None, help="Guard text cells that a spreadsheet would run."
             ),
         )
@@ -118,13 +121,13 @@ def some(settings: S, values: dict[str, Any], kind: type[S]) -> S:
     return given(settings, {name: value for name, value in values.items() if name in kind.__struct_fields__})
 
 
-def open_model(name: str | None, config: Config, quiet: bool) -> Any:
-    """Load the model of a command, and warn where others could have replaced it."""
+def open_model(name: str | None, config: Config, quiet: bool, *, generator: bool = False) -> Any:
+    """Load the model of a command, and warn where others could have replaced it; its generator only where needed."""
     from anomvae.cli.show import note
     from anomvae.storage import model_file
 
     path = Path(name or config.model or "model.anomvae")
-    detector = model_file.load(path)
+    detector = model_file.load(path, generator=generator)
     if model_file.writable_by_others(path):
         note(f"warning: {path} or its folder can be written by other users, who could replace the model", quiet=quiet)
     return detector

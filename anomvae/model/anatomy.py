@@ -14,7 +14,7 @@ from anomvae.model.calibration import column_surprise
 from anomvae.model.detector import VIEWS, Detector, Scores
 from anomvae.model.encoding import Encoded
 from anomvae.model.explanation import expected, repairs
-from anomvae.model.masking import BLOCK, features_of, guess_of, hide
+from anomvae.model.masking import features_of, guess_of, hide
 from anomvae.model.scoring import Floats
 
 Columns = tuple[int, ...]
@@ -131,7 +131,7 @@ def _guesses(detector: Detector, row: Encoded, hidden: Sequence[Columns]) -> Flo
         for j in columns:
             part = hide(scorer, part, j)
         inputs.append(np.hstack([part.x, part.hidden]))
-    blocks = scorer.vae.blocks(np.concatenate(inputs), BLOCK)
+    blocks = scorer.vae.blocks(np.concatenate(inputs))
     outputs = np.concatenate([found.mean(axis=0) for _, found, _ in blocks])
     guess = np.zeros((len(hidden), len(scorer.encoding.features)))
     for j, (feature, at) in enumerate(zip(scorer.encoding.features, scorer.encoding.offsets(), strict=True)):
@@ -153,7 +153,7 @@ def _substitute(detector: Detector, rows: Encoded, i: int, column: int, guess: F
     """Row i gets the expected value of a column: a number as it is told, or the likeliest level."""
     for j, feature, at in features_of(detector.scorer, column):
         rows.x[i, at : at + feature.units + feature.gaps] = 0.0
-        rows.hidden[i, j], rows.level[i, j] = 0.0, -1
+        rows.hidden[i, j], rows.level[i, j] = False, -1
         rows.novel[i, j] = rows.gap[i, j] = rows.far[i, j] = False
         if feature.numeric:
             rows.x[i, at] = (float(expected(detector, column, guess)[0]) - feature.center) / feature.scale

@@ -89,6 +89,23 @@ def column_surprise(tails: Sequence[Tail], deviances: Floats) -> Floats:
     return np.column_stack([tail.surprise(deviances[:, j]) for j, tail in enumerate(tails)])
 
 
+def largest_surprise(tails: Sequence[Tail], deviances: Floats) -> Floats:
+    """The largest of a row's surprises (n,), from deviances (n, columns): `column_surprise(...).max(axis=1)`.
+
+    A tail is looked up where its value reaches `level`, which few do, and most rows in some column; no other value of
+    these rows can be larger.
+    """
+    level = max(np.log(len(tails)) - 1.0, 0.0)
+    out = np.zeros(len(deviances))
+    for tail, column in zip(tails, deviances.T, strict=True):
+        floor = tail.knots[max(np.searchsorted(tail.surprise(tail.knots), level, side="right") - 1, 0)]
+        likely = np.flatnonzero(column >= floor)
+        out[likely] = np.maximum(out[likely], tail.surprise(column[likely]))
+    plain = out <= level + 1e-9  # beyond what rounding does to values that meet at a knot
+    out[plain] = column_surprise(tails, deviances[plain]).max(axis=1)
+    return out
+
+
 class Calibration(msgspec.Struct, frozen=True):
     """The calibration scores and what may be promised from them.
 

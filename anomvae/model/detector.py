@@ -11,6 +11,7 @@ lifted to what only one row in two hundred reaches.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
@@ -21,6 +22,7 @@ from anomvae.model.calibration import (
     Calibration,
     Tail,
     column_surprise,
+    largest_surprise,
     severity,
 )
 from anomvae.model.drift import Reference
@@ -28,10 +30,12 @@ from anomvae.model.encoding import Encoded, encode
 from anomvae.model.masking import own_deviances
 from anomvae.model.schema import Schema, Values
 from anomvae.model.scoring import Floats, Scorer
-from anomvae.model.synthesis import BLOCK, Generator
 from anomvae.results import Calibration as CalibrationReport
 from anomvae.results import ColumnReport, Lineage, Power, ThresholdChange, Training
 from anomvae.settings import Dialect
+
+if TYPE_CHECKING:
+    from anomvae.model.synthesis import Generator
 
 VIEWS = ("whole", "worst", "latent", "place")
 COST = np.array([0.5, 1.0, 3.0, 0.0])  # nats taken off each
@@ -173,6 +177,8 @@ class Detector:
         Raises:
             UsageError: there is no generator, or what is given cannot be.
         """
+        from anomvae.model.synthesis import BLOCK  # half of all imports, which scoring never pays
+
         if self.generator is None:
             raise UsageError("this model has no generator; fit it again without --no-generator.")
         wanted = self.generator.wanted([(name, "==", str(value)) for name, value in (given or {}).items()])
@@ -237,7 +243,7 @@ def raw_views(
     center: Floats, tails: Sequence[Tail], columns: Floats, kl: Floats, distance: Floats
 ) -> tuple[Floats, ...]:
     """The views (members, n) before their tails: total deviance, largest surprise, |z(log KL)|, distance."""
-    worst = np.stack([column_surprise(tails, each).max(axis=1) for each in columns])
+    worst = np.stack([largest_surprise(tails, each) for each in columns])
     latent = np.abs(np.log(kl + 1e-12) - center[0]) / center[1]
     return np.asarray(columns.sum(axis=2)), worst, np.asarray(latent), distance
 

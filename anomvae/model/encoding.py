@@ -89,7 +89,7 @@ class Encoding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class Encoded(msgspec.Struct, frozen=True):
     """Encoded rows.
 
-    `x` (n, width): the value path. `hidden` (n, features): 1 where the value is not there to be seen.
+    `x` (n, width): the value path. `hidden` (n, features): true where the value is not there to be seen.
     `level` (n, features): the category's unit, -1 for numbers, gaps, and values never seen.
     `novel` (n, features): true for a value never seen, or a gap where training had none.
     `gap` (n, features): true for a missing value.
@@ -97,8 +97,8 @@ class Encoded(msgspec.Struct, frozen=True):
     """
 
     x: Matrix
-    hidden: Matrix
-    level: NDArray[np.intp]
+    hidden: NDArray[np.bool_]
+    level: NDArray[np.int32]
     novel: NDArray[np.bool_]
     gap: NDArray[np.bool_]
     far: NDArray[np.bool_]
@@ -140,8 +140,8 @@ def encode(encoding: Encoding, columns: Mapping[str, Values]) -> Encoded:
     count = len(encoding.features)
     out = Encoded(
         np.zeros((n, encoding.width)),
-        np.zeros((n, count)),
-        np.full((n, count), -1, dtype=np.intp),
+        np.zeros((n, count), dtype=bool),
+        np.full((n, count), -1, dtype=np.int32),
         np.zeros((n, count), dtype=bool),
         np.zeros((n, count), dtype=bool),
         np.zeros((n, count), dtype=bool),

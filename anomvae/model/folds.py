@@ -35,30 +35,28 @@ def dependence(x: Floats) -> Dependence:
         x: encoded rows (n, units) in file order.
     """
     n, units = x.shape
-    moving = x[:, x.std(axis=0) > 0]
-    if n < 20 or not moving.shape[1]:
+    moving = np.flatnonzero(x.std(axis=0) > 0)
+    if n < 20 or not len(moving):
         return Dependence(0.0, 1, False)
-    ranks = np.argsort(np.argsort(moving, axis=0, kind="stable"), axis=0).astype(np.float64)
-    ties = moving.std(axis=0) > 0
-    z = np.where(ties, (ranks - ranks.mean(axis=0)) / ranks.std(axis=0), 0.0)
-    z = _average_ties(moving, z)
-    lagged = (z[1:] * z[:-1]).mean(axis=0)
-    worst = int(np.argmax(np.abs(lagged)))
+    lagged = np.array([_lagged(_ranks(x[:, j])) for j in moving])
+    correlation = float(lagged[np.argmax(np.abs(lagged))])
     critical = np.sqrt(2 * np.log(2 * max(units, 1) / 0.01)) / np.sqrt(n)
-    correlation = float(lagged[worst])
     dependent = bool(abs(correlation) > max(critical, 0.05))
-    return Dependence(correlation, _length(z[:, np.abs(lagged) > critical]) if dependent else 1, dependent)
+    telling = moving[np.abs(lagged) > critical]
+    length = _length(np.column_stack([_ranks(x[:, j]) for j in telling])) if dependent else 1
+    return Dependence(correlation, length, dependent)
 
 
-def _average_ties(x: Floats, z: Floats) -> Floats:
-    """Equal values get equal ranks; a stable sort would rank them by their position in the file."""
-    out = np.empty_like(z)
-    for j in range(x.shape[1]):
-        _, index = np.unique(x[:, j], return_inverse=True)
-        mean = np.bincount(index, weights=z[:, j]) / np.bincount(index)
-        column = mean[index]
-        out[:, j] = column / (column.std() or 1.0)
-    return out
+def _lagged(z: Floats) -> float:
+    """Autocorrelation at lag one of standardised values (n,)."""
+    return float((z[1:] * z[:-1]).mean())
+
+
+def _ranks(column: Floats) -> Floats:
+    """Standardised ranks (n,); equal values share theirs, since a stable sort would rank them by their place."""
+    _, index, counts = np.unique(column, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - 0.5 * (counts + 1))[index]
+    return np.asarray((ranks - ranks.mean()) / (ranks.std() or 1.0))
 
 
 def _length(z: Floats) -> int:

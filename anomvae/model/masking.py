@@ -16,7 +16,6 @@ from anomvae.model.scoring import Floats, Scorer
 
 S = TypeVar("S", bound=msgspec.Struct)
 
-BLOCK = 64  # few rows of a file are asked, each once a column
 CELLS = 8192  # rows times columns judged at once; bounds memory
 
 
@@ -50,7 +49,7 @@ def _look(scorer: Scorer, tails: Sequence[Tail], rows: Encoded) -> Hidden:
     columns, n = len(scorer.encoding.columns), len(rows)
     hidden, whole = joined(Encoded, [hide(scorer, rows, j) for j in range(columns)]), joined(Encoded, [rows] * columns)
     deviances, outputs = np.zeros((len(hidden), columns)), np.zeros((len(hidden), scorer.vae.outputs))
-    for at, found, _ in scorer.vae.blocks(np.hstack([hidden.x, hidden.hidden]), BLOCK):
+    for at, found, _ in scorer.vae.blocks(np.hstack([hidden.x, hidden.hidden])):
         outputs[at] = found.mean(axis=0)
         deviances[at] = scorer.by_column(scorer.judge(whole.take(at), found)).mean(axis=0)
     each = np.arange(columns)
@@ -69,12 +68,16 @@ def own_deviances(scorer: Scorer, rows: Encoded, columns: Floats) -> Floats:
         columns: (columns,): 1 where a column is to be hidden.
     """
     out = np.zeros((len(rows), len(scorer.encoding.columns)))
-    if not len(rows):
-        return out
-    for column in np.flatnonzero(columns):
-        hidden = hide(scorer, rows, int(column))
-        for at, outputs, _ in scorer.vae.blocks(np.hstack([hidden.x, hidden.hidden]), BLOCK):
-            out[at, column] = scorer.judge(rows.take(at), outputs, int(column)).sum(axis=2).mean(axis=0)
+    asked = np.flatnonzero(columns).tolist()
+    step = max(CELLS // max(len(asked), 1), 1)
+    for start in range(0, len(rows) if asked else 0, step):
+        part = rows.take(slice(start, start + step))
+        hidden = joined(Encoded, [hide(scorer, part, column) for column in asked])
+        outputs = np.empty((scorer.vae.members, len(hidden), scorer.vae.outputs))
+        for at, found, _ in scorer.vae.blocks(np.hstack([hidden.x, hidden.hidden])):
+            outputs[:, at] = found
+        for column, its in zip(asked, np.split(outputs, len(asked), axis=1), strict=True):
+            out[start : start + step, column] = scorer.judge(part, its, column).sum(axis=2).mean(axis=0)
     return out
 
 
@@ -83,7 +86,7 @@ def hide(scorer: Scorer, rows: Encoded, column: int) -> Encoded:
     x, hidden = rows.x.copy(), rows.hidden.copy()
     for j, feature, at in features_of(scorer, column):
         x[:, at : at + feature.units + feature.gaps] = 0.0
-        hidden[:, j] = 1.0
+        hidden[:, j] = True
     return msgspec.structs.replace(rows, x=x, hidden=hidden)
 
 

@@ -53,8 +53,8 @@ def judge_out_of_fold(scorer: Scorer, rows: Encoded, folds: NDArray[np.intp]) ->
         distance[left_out] = member.density.distance(scorer.encoding, held)[0]
         firsts[:, left_out] = member.firsts(held)[0]
     novelty = fit_novelty(features)
-    known = np.where(np.isnan(features), novelty, features)
-    return OutOfFold(scorer.by_column(known), kl, distance, firsts, novelty)
+    np.copyto(features, novelty, where=np.isnan(features))
+    return OutOfFold(scorer.by_column(features), kl, distance, firsts, novelty)
 
 
 def calibrate(

@@ -63,6 +63,8 @@ class Scorer:
 
     def by_column(self, features: Floats) -> Floats:
         """Sum the features (..., features) of each original column (..., columns)."""
+        if len(self.encoding.columns) == features.shape[-1]:
+            return features
         columns = np.zeros((*features.shape[:-1], len(self.encoding.columns)))
         for j, column in enumerate(self._owner):
             columns[..., column] += features[..., j]
@@ -71,7 +73,9 @@ class Scorer:
     def features(self, rows: Encoded) -> tuple[Floats, Floats]:
         """Deviance of every feature (members, n, features) and KL (members, n)."""
         n = len(rows)
-        rows = rows.take(np.arange(n + n % 2) % max(n, 1))  # numpy sums a lone row in another order than two
+        rows = (
+            rows.take(np.zeros(2, dtype=np.intp)) if n == 1 else rows
+        )  # numpy sums a lone row in another order than two
         shape = (self.vae.members, len(rows))
         out, kl = np.zeros((*shape, len(self.encoding.features))), np.zeros(shape)
         for at, outputs, block_kl in self.vae.blocks(np.hstack([rows.x, rows.hidden])):
@@ -139,5 +143,5 @@ def fit_novelty(out_of_fold: Floats) -> Floats:
     Args:
         out_of_fold: (n, features), NaN where the value was new to the member that judged it.
     """
-    known = np.where(np.isnan(out_of_fold), 0.0, out_of_fold)
-    return np.asarray(np.maximum(known.max(axis=0), np.log(len(out_of_fold) + 1.0)) + 1.0)
+    largest = np.fmax.reduce(out_of_fold, axis=0, initial=0.0)
+    return np.asarray(np.maximum(largest, np.log(len(out_of_fold) + 1.0)) + 1.0)

@@ -75,7 +75,7 @@ def _where(detector: Detector, columns: Mapping[str, Values], kind: str, follow:
     if kind == "category":
         return [c.name for c in detector.schema.modelled if c.kind == "categorical"]
     if kind == "dependency":
-        return [name for name in follow if len(set(columns[name].tolist())) > 1]
+        return [name for name in follow if (columns[name][1:] != columns[name][:1]).any()]
     numbers = [c.name for c in moving if c.kind in ("numeric", "integer")]
     return [] if kind == "swap" and len(numbers) < 2 else numbers
 

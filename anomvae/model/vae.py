@@ -69,17 +69,13 @@ class VAE:
         """Outputs (members, outputs, n): means of numbers, logits of the rest; then the raw spreads."""
         return self._linear("output", self._through("decoder", z))
 
-    def blocks(self, x: NDArray[np.float64], size: int = BLOCK) -> Iterator[tuple[slice, Floats, Floats]]:
+    def blocks(self, x: NDArray[np.float64]) -> Iterator[tuple[slice, Floats, Floats]]:
         """Run rows (n, inputs) block by block.
-
-        Args:
-            x: the rows.
-            size: rows of a block; one question is always asked with one size, so that its answer keeps its bits.
 
         Yields:
             The rows' slice, their outputs (members, rows, outputs) and their KL (members, rows).
         """
-        for rows, block in padded(x, size):
+        for rows, block in padded(x):
             count = rows.stop - rows.start
             mu, logvar = self.posterior(block)
             outputs = self.decode(mu)[:, :, :count].transpose(0, 2, 1)
@@ -96,11 +92,11 @@ class VAE:
         return np.asarray(out)
 
 
-def padded(x: Floats, size: int = BLOCK) -> Iterator[tuple[slice, Floats]]:
-    """The slices of rows (n, units), each with its block (units, size): rows as columns, the last block padded."""
-    for start in range(0, len(x), size):
-        rows = slice(start, min(start + size, len(x)))
-        block = np.zeros((x.shape[1], size))
+def padded(x: Floats) -> Iterator[tuple[slice, Floats]]:
+    """The slices of rows (n, units), each with its block (units, BLOCK): rows as columns, the last block padded."""
+    for start in range(0, len(x), BLOCK):
+        rows = slice(start, min(start + BLOCK, len(x)))
+        block = np.zeros((x.shape[1], BLOCK))
         block[:, : rows.stop - start] = x[rows].T
         yield rows, block
 

@@ -55,13 +55,13 @@ def fit(
     wanted = conditions(settings)
     paths = training_files(files)
     table = gather(paths, settings, wanted, lambda _, rows: progress("reading", rows, 0))
-    if not table.rows:
+    if not len(table.rows):
         told = f"no row meets {spoken(wanted)}" if table.rows_read else "no rows to learn from"
         raise DataError("too_few_rows", told).within(paths[0])
     held = hold_out(table) if champion else []
     fitted_schema = _schema(table, settings, chosen)
     columns, kept = _typed(fitted_schema, table)
-    file = np.asarray(table.file)[kept]
+    file = table.file[kept]
     try:
         learned = learn(
             fitted_schema, columns, settings, file, progress=lambda done, total: progress("training", done, total)
@@ -120,7 +120,7 @@ def _schema(table: Gathered, settings: FitSettings, chosen: SchemaSettings) -> S
             raise UsageError(f"column '{name}' of --drop, --id or [schema] is not in the training file.")
     columns = []
     for j, name in enumerate(table.names):
-        texts = [row[j] for row in table.rows]
+        texts = table.rows.column(j)
         if name in left_out or not name:
             reason = left_out.get(name, "has no name")
             columns.append(Column(name=name, kind="ignore", modelled=False, reason=reason))
@@ -138,17 +138,17 @@ def _typed(schema: Schema, table: Gathered) -> tuple[dict[str, Values], list[int
     columns: dict[str, Values] = {}
     for j, column in enumerate(schema.columns):
         if column.modelled:
-            columns[column.name], errors = parse(column, [row[j] for row in table.rows], schema.numbers)
+            columns[column.name], errors = parse(column, table.rows.column(j), schema.numbers)
             bad.update(errors)
             table.warnings += [f"column '{column.name}': {error.message}; row left out" for error in _few(errors)]
     kept = [i for i in range(len(table.rows)) if i not in bad]
     table.rejected += len(bad)
-    return {name: values[kept] for name, values in columns.items()}, kept
+    return {name: values[kept] for name, values in columns.items()} if bad else columns, kept
 
 
 def _texts(schema: Schema, table: Gathered, kept: list[int]) -> dict[str, list[str]]:
     """The cells that show how each modelled column is written: those of the first rows."""
-    rows = [table.rows[i] for i in kept[:LOOKED_AT]]
+    rows = table.rows.take(kept[:LOOKED_AT])
     return {column.name: [row[j] for row in rows] for j, column in enumerate(schema.columns) if column.modelled}
 
 

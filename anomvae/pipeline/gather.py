@@ -1,12 +1,16 @@
 """Training files to one table of text columns: matched by name, selected, thinned to a bound."""
 
+from array import array
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from anomvae.data import header
 from anomvae.data.reader import Table
+from anomvae.data.texts import TextRows
 from anomvae.errors import DataError, UsageError
 from anomvae.model.cells import NumberFormat
 from anomvae.model.conditions import Condition
@@ -21,9 +25,9 @@ class Gathered(msgspec.Struct):
     """Selected training rows: text `rows`, the `file` index and `line` of each, and what was counted on the way."""
 
     names: list[str]
-    rows: list[list[str]]
-    file: list[int]
-    line: list[int]
+    rows: TextRows
+    file: NDArray[np.int64]
+    line: NDArray[np.int64]
     rows_read: int
     rows_selected: int
     rejected: int
@@ -32,20 +36,27 @@ class Gathered(msgspec.Struct):
 
 
 class _Thinned:
-    """At most `most` rows: every second block is given up each time the bound is reached."""
+    """At most `most` rows, and their places (block, file, line): every second block goes when they become more."""
 
-    def __init__(self, most: int) -> None:
-        self.most, self.stride, self.count = most, 1, 0
-        self.kept: list[tuple[int, int, int, list[str]]] = []
+    def __init__(self, width: int, most: int) -> None:
+        self.rows, self.most, self.stride, self.count = TextRows(width), most, 1, 0
+        self.places = array("q")
 
-    def add(self, file: int, line: int, row: list[str]) -> None:
+    def add(self, file: int, line: int, row: Sequence[str]) -> None:
         block = self.count // BLOCK
         self.count += 1
         if block % self.stride == 0:
-            self.kept.append((block, file, line, row))
-        if len(self.kept) > self.most:
+            self.rows.add(row)
+            self.places.extend((block, file, line))
+        if len(self.rows) > self.most:
             self.stride *= 2
-            self.kept = [item for item in self.kept if item[0] % self.stride == 0]
+            stay = self.placed()[:, 0] % self.stride == 0
+            self.rows.keep(stay.tolist())
+            self.places = array("q", self.placed()[stay].tobytes())
+
+    def placed(self) -> NDArray[np.int64]:
+        """Block, file and line of every row (rows, 3)."""
+        return np.array(self.places, dtype=np.int64).reshape(-1, 3)
 
 
 def training_files(names: Sequence[str]) -> list[str]:
@@ -87,13 +98,14 @@ def gather(
         DataError: a file is refused.
     """
     numbers = NumberFormat(settings.decimal, settings.thousands)
-    out = Gathered([], [], [], [], 0, 0, 0, [], [])
-    thinned = _Thinned(settings.max_rows)
+    thinned = _Thinned(0, settings.max_rows)
+    out = Gathered([], thinned.rows, np.empty(0, np.int64), np.empty(0, np.int64), 0, 0, 0, [], [])
     for index, file in enumerate(files):
         try:
             table = Table(file, settings.dialect())
             header.check_training(table.names, settings.delimiter, table.header_line)
-            out.names = out.names or table.names
+            if not out.names:
+                out.names, thinned = table.names, _Thinned(len(table.names), settings.max_rows)
             meets = selector(wanted, table.names, numbers)
             positions = _positions(out.names, table, settings)
             for batch in table.batches():
@@ -109,8 +121,7 @@ def gather(
         out.sha256.append(table.sha256)
         out.warnings += [f"{file}: {warning}" for warning in table.warnings]
         out.warnings += [f"{file}:{bad.line}: {bad.message} ({bad.code})" for bad in table.rejects[:5]]
-    out.rows, out.line = [row for *_, row in thinned.kept], [line for _, _, line, _ in thinned.kept]
-    out.file = [file for _, file, _, _ in thinned.kept]
+    out.rows, (_, out.file, out.line) = thinned.rows, thinned.placed().T
     out.rows_selected = thinned.count
     if len(out.rows) < thinned.count:
         out.warnings.append(f"{len(out.rows):,} of {thinned.count:,} rows were kept, evenly spread (--max-rows)")

@@ -117,7 +117,7 @@ def main() -> int:
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     errand = msgspec.json.decode(sys.stdin.buffer.read(), type=Errand)
-    detector = model_file.load(errand.model)
+    detector = model_file.load(errand.model, generator=False)
     if detector.model_id != errand.model_id:
         return REPLACED
     try:

@@ -173,8 +173,10 @@ def _reference(
 
 
 def _without(columns: Mapping[str, Values], left_out: NDArray[np.bool_]) -> Mapping[str, Values]:
+    if not left_out.any():
+        return columns
     kept = {name: values[~left_out] for name, values in columns.items()}
-    for name, values in kept.items() if left_out.any() else ():
+    for name, values in kept.items():
         empty = values == "" if values.dtype == object else np.isnan(values.astype(np.float64))
         if empty.all():
             message = (
@@ -200,7 +202,9 @@ def _check_rows(n: int, columns: Mapping[str, Values], least: int) -> None:
         raise DataError("nothing_to_learn", "no column is left to learn from; see --drop, --id and [schema]")
     if n < least:
         raise DataError("too_few_rows", f"{n} rows are left to learn from; at least {least} are needed")
-    if all(len(np.unique(values.astype(str))) == 1 for values in columns.values()):
+    if all(
+        len(np.unique(values.astype(str) if values.dtype == object else values)) == 1 for values in columns.values()
+    ):
         raise DataError("nothing_to_learn", "every column is constant: there is nothing to learn from")
 
 

@@ -38,12 +38,12 @@ def doubtful(
     scores = detector.score_encoded(encoded)
     positions = [table.names.index(name) for name in detector.columns]
     places = [kept[i] for i in worst.tolist()]
-    texts = [[table.rows[i][at] for at in positions] for i in places]
+    texts = [[cells[at] for at in positions] for cells in table.rows.take(places)]
     told = reasons(detector, encoded, scores, np.arange(len(worst)), texts)
     listed = tuple(
         ReviewRow(
             file=paths[table.file[place]],
-            line=table.line[place],
+            line=int(table.line[place]),
             score=float(scores.score[i]),
             p=float(scores.p[i]),
             reason=told[i][0].text,

@@ -4,25 +4,28 @@ import shutil
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, BinaryIO
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from anomvae import disk
-from anomvae.data import header
 from anomvae.data.plain import Plain
-from anomvae.data.reader import Table, TextBatch, columns_of
+from anomvae.data.reader import Table, TextBatch
 from anomvae.data.source import Base
-from anomvae.data.writer import ScoredRows, Writer, open_writer, output_suffix
+from anomvae.data.writer import ScoredRows, open_writer, output_suffix
 from anomvae.drift import REMEMBERED, Evidence
 from anomvae.errors import AnomvaeError, DataError, UsageError
 from anomvae.model.calibration import critical_severity, file_p_value, verdict
 from anomvae.model.detector import Detector, Scores
+from anomvae.model.encoding import Encoded
 from anomvae.model.explanation import reasons
-from anomvae.model.schema import Schema, Values, parse
+from anomvae.model.schema import Values
+from anomvae.pipeline.ahead import count, in_order
+from anomvae.pipeline.columns import positions_of, typed
 from anomvae.pipeline.drift import compared, in_sequence, left
 from anomvae.pipeline.tally import Tally, row_result
 from anomvae.results import (
@@ -129,6 +132,17 @@ def score_file(
     return result
 
 
+class _Judged(msgspec.Struct, frozen=True):
+    """A scored batch; `why`: the reasons of its flagged rows, by place in the batch."""
+
+    batch: TextBatch
+    columns: Mapping[str, Values]
+    encoded: Encoded
+    scores: Scores
+    flags: NDArray[np.bool_]
+    why: dict[int, tuple[Reason, ...]]
+
+
 class Scoring:
     """One file on its way through a detector.
 
@@ -171,8 +185,10 @@ class Scoring:
         self.positions = positions_of(self.table, self.detector, self.settings)
         writer = open_writer(out, suffix, self.table.names, self._text_positions()) if out else None
         plain = Plain(self.detector.schema, self.table.names, self.positions, self.table.dialect.delimiter)
-        for batch in self.table.batches(plain):
-            self._score(batch, writer)
+        for judged in in_order(self._judge, self._typed(plain), count(self.settings.threads)):
+            self._add(judged)
+            if writer:
+                writer.write(self._told(judged))
             self.progress(self.file, self.table.rows)
         if self.settings.bad_rows == "quarantine" and self.table.rejected:
             first = self.table.rejects[0]
@@ -187,38 +203,43 @@ class Scoring:
         """The severity tenth from which flagged rows are critical."""
         return critical_severity(self.tally.by_severity)
 
-    def _score(self, batch: TextBatch, writer: Writer | None) -> None:
-        batch, columns = typed(batch, self.table, self.positions, self.detector.schema)
-        if not batch.rows:
-            return
+    def _typed(self, plain: Plain) -> Iterator[tuple[TextBatch, Mapping[str, Values]]]:
+        for batch in self.table.batches(plain):
+            kept, columns = typed(batch, self.table, self.positions, self.detector.schema)
+            if kept.rows:
+                yield kept, columns
+
+    def _judge(self, rows: tuple[TextBatch, Mapping[str, Values]]) -> "_Judged":
+        """Score one batch; nothing but the batch is touched, so that several may be in work."""
+        batch, columns = rows
         encoded = self.detector.encode(columns)
         scores = self.detector.score_encoded(encoded)
         flags = scores.p <= self.alpha
-        self.tally.add(scores, flags)
-        self.tally.notice(self.detector, encoded, columns)
-        if self.reference is not None:
-            self.tally.compare(self.reference, self.detector.scorer.encoding, columns, encoded, scores)
         chosen = np.flatnonzero(flags)
-        flagged: list[int] = chosen.tolist()
-        rows = batch.take(flagged).rows
-        texts = [[cells[at] for at in self.positions] for cells in rows]
+        texts = [[cells[at] for at in self.positions] for cells in batch.take(chosen.tolist()).rows]
         told = reasons(self.detector, encoded, scores, chosen, texts)
-        for i, why in zip(flagged, told, strict=True):
-            row = row_result(self.tally.file, batch.lines[i], scores, i, why)
+        return _Judged(batch, columns, encoded, scores, flags, dict(zip(chosen.tolist(), told, strict=True)))
+
+    def _add(self, judged: "_Judged") -> None:
+        """Count one batch, and remember its flagged rows."""
+        self.tally.add(judged.scores, judged.flags)
+        self.tally.notice(self.detector, judged.encoded, judged.columns)
+        if self.reference is not None:
+            encoding = self.detector.scorer.encoding
+            self.tally.compare(self.reference, encoding, judged.columns, judged.encoded, judged.scores)
+        for i, why in judged.why.items():
+            row = row_result(self.tally.file, judged.batch.lines[i], judged.scores, i, why)
             self.tally.remember(row)
             self._flagged(row)
-        if writer:
-            writer.write(self._told(batch, scores, flags, dict(zip(flagged, told, strict=True))))
 
-    def _told(
-        self, batch: TextBatch, scores: Scores, flags: NDArray[np.bool_], why: dict[int, tuple[Reason, ...]]
-    ) -> ScoredRows:
+    def _told(self, judged: "_Judged") -> ScoredRows:
         """The rows to write."""
+        batch, scores, why = judged.batch, judged.scores, judged.why
         numbers = np.column_stack([scores.score, scores.recon, scores.kl, scores.p, scores.severity])
         if self.settings.emit == "all":
-            return ScoredRows(batch.rows, batch.lines, numbers.tolist(), flags.tolist(), why)
+            return ScoredRows(batch.rows, batch.lines, numbers.tolist(), judged.flags.tolist(), why)
         part, told = batch.take(list(why)), dict(enumerate(why.values()))
-        return ScoredRows(part.rows, part.lines, numbers[flags].tolist(), [True] * len(why), told)
+        return ScoredRows(part.rows, part.lines, numbers[judged.flags].tolist(), [True] * len(why), told)
 
     def _text_positions(self) -> list[int] | None:
         """Columns whose cells are text: those the model does not know to be numbers or dates."""
@@ -257,44 +278,6 @@ class Scoring:
             warnings=(*table.warnings, *tally.warnings(self.detector)),
         )
         return compared(result, self.detector, tally.counts, tally.newest())
-
-
-def typed(
-    batch: TextBatch, table: Table, positions: list[int], schema: Schema
-) -> tuple[TextBatch, Mapping[str, Values]]:
-    """Typed columns of the rows whose every modelled cell can be read; the others are rejected."""
-    if batch.columns is not None:
-        return batch, batch.columns
-    columns: dict[str, Values] = {}
-    bad: dict[int, DataError] = {}
-    numbers = schema.numbers
-    for column, texts in zip(schema.modelled, columns_of(batch.rows, positions), strict=True):
-        columns[column.name], errors = parse(column, texts, numbers)
-        for i, error in errors.items():
-            bad.setdefault(i, error)
-    for i, error in sorted(bad.items()):
-        table.reject(batch.lines[i], error.code, f"column '{error.column}': {error.message}", error.column)
-    if not bad:
-        return batch, columns
-    kept = [i for i in range(len(batch.rows)) if i not in bad]
-    return batch.take(kept), {name: values[kept] for name, values in columns.items()}
-
-
-def positions_of(table: Table, detector: Detector, settings: ScoreSettings) -> list[int]:
-    """Where the model's columns stand in a table.
-
-    Raises:
-        DataError: one is missing, or there are others where these are not allowed.
-    """
-    wanted = [column.name for column in detector.schema.modelled]
-    known = [column.name for column in detector.schema.columns]
-    delimiter = table.dialect.delimiter
-    positions, warnings = header.locate(table.names, wanted, known, delimiter, table.header_line)
-    extra = next((warning for warning in warnings if warning.startswith("extra_columns")), None)
-    if extra and settings.on_schema == "strict":
-        raise DataError("extra_columns", extra.partition(": ")[2], line=table.header_line)
-    table.warnings.extend(warnings)
-    return positions
 
 
 def alpha_of(detector: Detector, settings: ScoreSettings) -> float:

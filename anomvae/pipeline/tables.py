@@ -59,16 +59,14 @@ def _selection(spoken: str) -> tuple[Condition, ...]:
 def _gathered(files: Sequence[str], dialect: Dialect, wanted: Sequence[Condition]) -> Gathered:
     paths = training_files(files)
     table = gather(paths, FitSettings(**msgspec.structs.asdict(dialect)), wanted)
-    if not table.rows:
+    if not len(table.rows):
         raise DataError("too_few_rows", "no rows to compare").within(paths[0])
     return table
 
 
 def _inferred(table: Gathered, dialect: Dialect) -> Schema:
     schema = Schema(columns=(), decimal=dialect.decimal, thousands=dialect.thousands)
-    columns = [
-        infer(name, [row[j] for row in table.rows], schema.numbers) for j, name in enumerate(table.names) if name
-    ]
+    columns = [infer(name, table.rows.column(j), schema.numbers) for j, name in enumerate(table.names) if name]
     return msgspec.structs.replace(schema, columns=tuple(columns))
 
 
@@ -85,7 +83,7 @@ def _typed(schema: Schema, table: Gathered) -> Typed:
 
 def _cells(schema: Schema, column: Column, table: Gathered) -> tuple[Values, list[str]]:
     at = table.names.index(column.name)
-    values, errors = parse(column, [row[at] for row in table.rows], schema.numbers)
+    values, errors = parse(column, table.rows.column(at), schema.numbers)
     if column.kind == "boolean":  # two categories, as in a data frame
         values = np.array([BOOLEAN.get(value, "") for value in values.tolist()], dtype=object)
     first = next(iter(errors.values()), None)

@@ -23,7 +23,7 @@ def show_threshold(model: str) -> ThresholdResult:
     Raises:
         ModelError: the file is no model.
     """
-    detector = model_file.load(model)
+    detector = model_file.load(model, generator=False)
     return threshold_result(model, detector, about_of(model, detector), changed=False)
 
 
@@ -44,7 +44,7 @@ def set_threshold(model: str, alpha: float | None = None, score: float | None = 
     """
     if alpha is not None:
         changed(ScoreSettings(), {"alpha": alpha}, "--alpha")
-    detector = model_file.load(model)
+    detector = model_file.load(model, generator=False)
     about = about_of(model, detector)
     wanted = detector.calibration.alpha_at(score) if score is not None else alpha
     if wanted is None or wanted == detector.calibration.alpha:

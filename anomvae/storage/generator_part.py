@@ -4,11 +4,9 @@ Knows nothing of files. Everything that a file claims is checked here or by the 
 """
 
 from itertools import pairwise
-from typing import Any
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from anomvae.errors import ModelError
 from anomvae.model.decoder import Decoder, decoder_shapes
@@ -19,10 +17,8 @@ from anomvae.model.quantiles import Quantiles
 from anomvae.model.schema import Schema
 from anomvae.model.synthesis import Generator
 from anomvae.model.writing import Style
-
-Tensors = dict[str, NDArray[Any]]
-Layout = dict[str, tuple[str, tuple[int, ...]]]
-PREFIX = "gen."
+from anomvae.storage.model_file import GENERATOR as PREFIX
+from anomvae.storage.model_file import Layout, Tensors
 
 
 class GeneratorDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -54,6 +50,18 @@ def describe(generator: Generator) -> GeneratorDocument:
         hashes=len(generator.hashes),
         key=generator.key,
     )
+
+
+def parse(text: msgspec.Raw) -> GeneratorDocument:
+    """The JSON part, from a model file.
+
+    Raises:
+        ModelError: it is of no generator.
+    """
+    try:
+        return msgspec.json.decode(text, type=GeneratorDocument)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise ModelError(f"is not a valid anomvae model ({error}).") from error
 
 
 def layout(document: GeneratorDocument) -> Layout:

@@ -6,13 +6,12 @@ ever run, and no training row is inside: the calibration scores and the names of
 """
 
 import hashlib
-import json
-import math
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from anomvae import disk
 from anomvae.errors import DataError, ModelError
@@ -24,24 +23,19 @@ from anomvae.model.encoding import Encoding
 from anomvae.model.schema import Schema
 from anomvae.model.scoring import Scorer
 from anomvae.model.vae import VAE, layer_shapes
-from anomvae.storage import generator_part
-from anomvae.storage.generator_part import GeneratorDocument, Layout, Tensors
+from anomvae.storage.tensors import MAX_HEADER, header_of, read
+
+Tensors = dict[str, NDArray[Any]]
+Layout = dict[str, tuple[str, tuple[int, ...]]]
 
 FORMAT = 4  # 1 to 3 had another score
-MAX_HEADER = 1 << 20
-MAX_FILE = 1 << 31
 KEY = "anomvae"
-DTYPES: dict[str, np.dtype[Any]] = {
-    "F32": np.dtype("float32"),
-    "F64": np.dtype("float64"),
-    "I64": np.dtype("int64"),
-    "U64": np.dtype("uint64"),
-    "U8": np.dtype("uint8"),
-}
+GENERATOR = "gen."  # where its tensors' names begin
+NONE = msgspec.Raw(b"null")
 
 
 class Document(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The JSON part of a model file."""
+    """The JSON part of a model file; `generator` is read only where rows are to be made (generator_part.py)."""
 
     format: int
     about: About
@@ -59,7 +53,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     tail_share: float
     tail_scale: float
     tail_shape: float
-    generator: GeneratorDocument | None = None
+    generator: msgspec.Raw = NONE
 
 
 def save(detector: Detector, path: Path) -> str:
@@ -81,39 +75,33 @@ def save(detector: Detector, path: Path) -> str:
     return detector.model_id
 
 
-def load(path: str | Path) -> Detector:
+def load(path: str | Path, *, generator: bool = True) -> Detector:
     """Read a detector from a file, without torch and without running anything that is in it.
+
+    Args:
+        path: the file.
+        generator: whether to read its generator too, if it has one; scoring does without.
 
     Raises:
         ModelError: the file is missing, no model, truncated, of a newer format, or inconsistent.
     """
     data = read(Path(path))
     try:
-        return _open(data, str(path))
+        return _open(data, generator=generator)
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from error
 
 
-def read(path: Path) -> bytes:
-    """The bytes of a file that may be a model; a ModelError names the file."""
-    try:
-        size = path.stat().st_size
-        if size > MAX_FILE:
-            raise ModelError(f"{path}: {size:,} bytes is more than a model file may have ({MAX_FILE:,}).")
-        return path.read_bytes()
-    except FileNotFoundError as error:
-        raise ModelError(f"{path}: no such model file; make one with 'anomvae fit', or name it with -m.") from error
-    except OSError as error:
-        raise ModelError(f"{path}: the model file cannot be read ({error.strerror}).") from error
-
-
-def _open(data: bytes, name: str) -> Detector:
+def _open(data: bytes, *, generator: bool) -> Detector:
     from safetensors.numpy import load as from_bytes
 
     header = header_of(data)
     document = parse(header)
+    if not generator:
+        document = msgspec.structs.replace(document, generator=NONE)
+        header = {name: entry for name, entry in header.items() if not name.startswith(GENERATOR)}
     _check_layout(header, _layout(document))
-    tensors = from_bytes(data)
+    tensors = {name: tensor for name, tensor in from_bytes(data).items() if name in header}
     if not all(np.isfinite(tensor).all() for tensor in tensors.values()):
         raise ModelError("holds numbers that are not finite; make the model again with 'anomvae fit'.")
     if document.about.reference and not fits(document.about.reference, document.encoding):
@@ -121,50 +109,6 @@ def _open(data: bytes, name: str) -> Detector:
     detector = _assemble(document, tensors)
     detector.model_id = hashlib.sha256(data).hexdigest()
     return detector
-
-
-def header_of(data: bytes) -> dict[str, Any]:
-    """The safetensors header, checked against the file's size."""
-    if data[8:9] != b"{" and (data[:2] in (b"PK", b"\x1f\x8b") or data[:1] == b"\x80"):
-        raise ModelError("is a pickle or an archive, not an anomvae model; refused without opening it.")
-    length = int.from_bytes(data[:8], "little")
-    if len(data) < 8 or length > MAX_HEADER or length > len(data) - 8:
-        raise ModelError("is not an anomvae model, or is cut off: its header does not fit the file.")
-    try:
-        header = json.loads(data[8 : 8 + length], parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
-        raise ModelError("is not an anomvae model: its header is not JSON.") from error
-    if not isinstance(header, dict) or not isinstance(header.get("__metadata__"), dict):
-        raise ModelError("is not an anomvae model: it carries no description of itself.")
-    _check_bytes(header, len(data) - 8 - length)
-    return header
-
-
-def _no_constant(text: str) -> float:
-    raise ValueError(f"{text} is not JSON")
-
-
-def _check_bytes(header: dict[str, Any], available: int) -> None:
-    """Declared tensors must cover the file's bytes, end to end."""
-    try:
-        spans = sorted(
-            (
-                entry["data_offsets"][0],
-                entry["data_offsets"][1],
-                math.prod(entry["shape"]) * DTYPES[entry["dtype"]].itemsize,
-            )
-            for key, entry in header.items()
-            if key != "__metadata__"
-        )
-        at = 0
-        for start, stop, size in spans:
-            if start != at or stop - start != size:
-                raise ModelError("is corrupt: a tensor's shape does not fit its bytes.")
-            at = stop
-    except (KeyError, TypeError, IndexError, ValueError, OverflowError) as error:
-        raise ModelError("is corrupt: its table of tensors cannot be read.") from error
-    if at != available:
-        raise ModelError(f"is cut off or padded: {at:,} bytes declared, {available:,} there.")
 
 
 def parse(header: dict[str, Any]) -> Document:
@@ -194,7 +138,11 @@ def _layout(document: Document) -> Layout:
     columns, members = len(document.encoding.columns), document.members
     tails = 2 * columns + len(VIEWS) + 1
     shapes = layer_shapes(document.encoding, document.hidden, document.latent)
-    made = generator_part.layout(document.generator) if document.generator else {}
+    made: Layout = {}
+    if document.generator != NONE:
+        from anomvae.storage import generator_part
+
+        made = generator_part.layout(generator_part.parse(document.generator))
     layout: Layout = {f"net.{k}.weight": ("F32", (members, *shape)) for k, shape in shapes.items()}
     layout |= {f"net.{k}.bias": ("F32", (members, 1, shape[1])) for k, shape in shapes.items()}
     return (
@@ -225,7 +173,11 @@ def _layout(document: Document) -> Layout:
 def _tensors(detector: Detector) -> Tensors:
     scorer, terms = detector.scorer, detector.terms
     tails = [*terms.columns, *terms.views, *terms.masked, terms.told]
-    made = generator_part.tensors(detector.generator) if detector.generator else {}
+    made: Tensors = {}
+    if detector.generator:
+        from anomvae.storage import generator_part
+
+        made = generator_part.tensors(detector.generator)
     return (
         {f"net.{name}": array for name, array in scorer.vae.arrays.items()}
         | made
@@ -272,8 +224,16 @@ def _document(detector: Detector, tensors: Tensors) -> Document:
         tail_share=calibration.tail_share,
         tail_scale=calibration.tail_scale,
         tail_shape=calibration.tail_shape,
-        generator=generator_part.describe(detector.generator) if detector.generator else None,
+        generator=_described(detector),
     )
+
+
+def _described(detector: Detector) -> msgspec.Raw:
+    if detector.generator is None:
+        return NONE
+    from anomvae.storage import generator_part
+
+    return msgspec.Raw(msgspec.json.encode(generator_part.describe(detector.generator)))
 
 
 def _assemble(document: Document, tensors: Tensors) -> Detector:
@@ -292,8 +252,10 @@ def _assemble(document: Document, tensors: Tensors) -> Detector:
     )
     detector = Detector(document.schema, scorer, terms, calibration, document.about)
     detector.intervals = tensors["intervals"]
-    if document.generator is not None:
-        detector.generator = generator_part.assemble(document.generator, document.schema, tensors)
+    if document.generator != NONE:
+        from anomvae.storage import generator_part
+
+        detector.generator = generator_part.assemble(generator_part.parse(document.generator), document.schema, tensors)
     return detector
 
 

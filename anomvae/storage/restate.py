@@ -9,7 +9,8 @@ import msgspec
 from anomvae import disk
 from anomvae.errors import ModelError
 from anomvae.model.detector import Detector
-from anomvae.storage.model_file import KEY, MAX_HEADER, header_of, parse, read
+from anomvae.storage.model_file import KEY, parse
+from anomvae.storage.tensors import MAX_HEADER, header_of, read
 
 
 def restate(detector: Detector, path: Path) -> str:

@@ -1,0 +1,152 @@
+"""What makes scoring and fitting quick or small must not change what they say."""
+
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from anomvae.cli import main
+from anomvae.data.texts import CHUNK, TextRows
+from anomvae.model.calibration import column_surprise, fit_tail, largest_surprise
+from anomvae.model.masking import own_deviances
+from anomvae.pipeline.ahead import in_order
+from anomvae.pipeline.gather import BLOCK, gather
+from anomvae.pipeline.learn import Learned
+from anomvae.settings import FitSettings
+from tests.conftest import SAMPLE
+
+
+@given(st.integers(1, 40), st.integers(1, 400), st.integers(0, 2**32 - 1), st.sampled_from([5, 300]))
+@settings(deadline=None)
+def test_the_largest_surprise_is_found_without_looking_up_every_column(
+    columns: int, rows: int, seed: int, known: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    fitted = rng.exponential(size=(known, columns)).round(int(rng.integers(0, 4)))  # ties, as few-valued columns have
+    tails = [fit_tail(fitted[:, j]) for j in range(columns)]
+    values = rng.exponential(size=(rows, columns)) * rng.choice([0.0, 0.3, 1.0, 50.0], size=(rows, 1))
+    assert np.array_equal(largest_surprise(tails, values), column_surprise(tails, values).max(axis=1))
+
+
+def test_a_lone_row_with_hidden_columns_has_the_bits_it_has_in_company(small: Learned) -> None:
+    detector = small.detector
+    rng = np.random.default_rng(3)
+    rows = detector.encode({name: rng.normal(5, 3, 700) for name in detector.columns})
+    every = np.ones(len(detector.columns))
+    together = own_deviances(detector.scorer, rows, every)
+    for i in (0, 255, 256, 699):
+        assert np.array_equal(own_deviances(detector.scorer, rows.take(slice(i, i + 1)), every)[0], together[i])
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_work_on_threads_comes_back_in_order_and_is_not_held_without_bound(threads: int) -> None:
+    taken, names, ahead = [0], set[str](), []
+
+    def items() -> Iterator[int]:
+        for i in range(50):
+            taken[0] = i
+            yield i
+
+    def square(i: int) -> int:
+        names.add(threading.current_thread().name)
+        return i * i
+
+    found = []
+    for done in in_order(square, items(), threads):
+        ahead.append(taken[0] - len(found))
+        found.append(done)
+    assert found == [i * i for i in range(50)]
+    assert max(ahead) <= threads
+    assert (len(names) > 1) == (threads > 1)
+
+
+def test_an_error_on_a_thread_reaches_the_caller_and_ends_the_rest() -> None:
+    def work(i: int) -> int:
+        if i == 5:
+            raise ValueError("row 5")
+        return i
+
+    found = []
+    with pytest.raises(ValueError, match="row 5"):
+        for done in in_order(work, range(100), 2):
+            found.append(done)
+    assert found == [0, 1, 2, 3, 4]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("ThreadPool")]
+
+
+@pytest.fixture(scope="module")
+def long_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Orders, many times over, with a broken line and a new category among them: careful and plain blocks."""
+    lines = (SAMPLE / "incoming" / "2026-11-12.csv").read_text().splitlines()
+    path = tmp_path_factory.mktemp("long") / "long.csv"
+    body = lines[1:] * 30
+    body[7000], body[9000] = "broken", '"quoted",' + ",".join(body[9000].split(",")[1:])
+    path.write_text("\n".join([lines[0], *body]) + "\n")
+    return path
+
+
+@pytest.mark.parametrize("emit", ["all", "flagged"])
+def test_threads_change_neither_rows_nor_the_result(
+    long_file: Path, orders_model: Path, tmp_path: Path, emit: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = []
+    for threads in ("1", "2", "4", "auto"):
+        out = tmp_path / f"{threads}.csv"
+        main(["score", str(long_file), "-m", str(orders_model), "-o", str(out), "--emit", emit, "--json",
+              "--threads", threads])  # fmt: skip
+        result = json.loads(capsys.readouterr().out)["files"][0]
+        told.append((out.read_bytes(), {k: v for k, v in result.items() if k not in ("seconds", "outputs")}))
+    assert told[0][1]["rejected"] == 61  # two in each copy, and the broken line
+    assert told[0][1]["flagged"] > 30
+    assert all(one == told[0] for one in told[1:])
+
+
+@pytest.mark.parametrize("threads", ["0", "-1", "many"])
+def test_a_number_of_threads_that_cannot_be_is_a_usage_error(
+    orders_model: Path, threads: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = str(SAMPLE / "incoming" / "2026-11-12.csv")
+    assert main(["score", file, "-m", str(orders_model), "--threads", threads]) == 2
+    assert "threads" in capsys.readouterr().err
+
+
+cells = st.text(st.characters(exclude_categories=["Cs"]), max_size=6)
+
+
+@given(st.integers(0, 4).flatmap(lambda width: st.lists(st.lists(cells, min_size=width, max_size=width), max_size=30)))
+@settings(deadline=None)
+def test_text_rows_give_back_what_was_put_in(rows: list[list[str]]) -> None:
+    width = len(rows[0]) if rows else 2
+    held = TextRows(width)
+    for row in rows:
+        held.add(row)
+    assert len(held) == len(rows)
+    assert [held.column(at) for at in range(width)] == [[row[at] for row in rows] for at in range(width)]
+    if rows and width:
+        held.keep([i % 2 == 0 for i in range(len(rows))])
+        assert held.take([0]) == [rows[0]]
+        assert held.column(0) == [row[0] for row in rows[::2]]
+        held.add(rows[0])
+        assert held.column(0) == [row[0] for row in [*rows[::2], rows[0]]]
+
+
+def test_a_table_above_max_rows_is_thinned_by_whole_blocks_and_keeps_its_places(tmp_path: Path) -> None:
+    names = []
+    for part, rows in enumerate((3 * CHUNK, 5000)):
+        names.append(str(tmp_path / f"{part}.csv"))
+        Path(names[-1]).write_text("a,b\n" + "".join(f"{part},{i}\n" for i in range(rows)))
+    found = gather(names, FitSettings(max_rows=4000), ())
+    whole = [(part, i) for part, rows in enumerate((3 * CHUNK, 5000)) for i in range(rows)]
+    stride = 1
+    while sum((at // BLOCK) % stride == 0 for at in range(len(whole))) > 4000:
+        stride *= 2
+    kept = [place for at, place in enumerate(whole) if (at // BLOCK) % stride == 0]
+    assert list(zip(found.file.tolist(), found.rows.column(1), strict=True)) == [(part, str(i)) for part, i in kept]
+    assert found.line.tolist() == [i + 2 for _, i in kept]
+    assert found.rows_selected == len(whole)
+    assert "--max-rows" in found.warnings[-1]
