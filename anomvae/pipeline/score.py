@@ -1,7 +1,5 @@
 """score: file -> batches -> detector -> rows out, and one FileResult."""
 
-import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -136,6 +134,9 @@ def score_file(
     if target != "-":
         with disk.replacing(Path(target)) as out:
             return run.into(out, target, output_suffix(target))
+    import shutil  # of all outputs only this one needs them
+    import tempfile
+
     with tempfile.SpooledTemporaryFile(max_size=8 << 20) as spool:
         result = run.into(spool, "-", ".csv")
         spool.seek(0)
