@@ -9,7 +9,7 @@ class ColumnDrift(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     `z`: the largest deviation in standard errors, negative where there is less than usual; `p`: of this column alone;
     `told`: what changed, empty where that may be chance. `new`: the commonest value never seen. `counts`: rows of the
     file in each bin, the last one of gaps.
-    Of the columns that differ most also what drawing them needs: `bins` by name, and `usual`, the counts of training.
+    Where something is told also what drawing it needs: `bins` by name, and `usual`, the counts of training.
     """
 
     column: str
@@ -26,8 +26,7 @@ class ColumnDrift(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 class Drift(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Whether rows are still distributed as in training. `columns`, `score`: this file.
 
-    The score is there to be drawn and not tested (z is 0, p is 1): a calibration row was judged by one member, a new
-    row by all.
+    The score is counted and not tested (z is 0, p is 1): a calibration row was judged by one member, a new row by all.
 
     `p`: the chance of as much in a clean file, over columns, flag count and windows; at most 0.0001 is told as the
     verdict `drifted`. `files`: how many of the newest files together say it; `told`: what they say, the surest first.

@@ -8,6 +8,7 @@ largest of them a generalised-Pareto tail (Siffer et al. 2017) extrapolates, mar
 
 import math
 from collections.abc import Sequence
+from functools import cached_property
 
 import msgspec
 import numpy as np
@@ -21,9 +22,10 @@ Floats = NDArray[np.float64]
 KNOTS = 200
 TINY = 1e-200
 TERMS = 1 << 16  # of a sum that are held at once
+FEW = 500  # rows, of which every value is looked up: that costs less than choosing some
 
 
-class Tail(msgspec.Struct, frozen=True):
+class Tail(msgspec.Struct, frozen=True, dict=True):
     """A distribution as -log P(value >= v): interpolated knots, then a generalised-Pareto tail.
 
     `knots`, `nats` (k,): values, rising, and their -log p. Beyond the last knot, `scale` and `shape`.
@@ -37,6 +39,11 @@ class Tail(msgspec.Struct, frozen=True):
     shape: float
     limit: float
     growth: float
+
+    @cached_property
+    def at_knots(self) -> Floats:
+        """The surprise of each knot (k,), rising."""
+        return self.surprise(self.knots)
 
     def surprise(self, values: Floats) -> Floats:
         """-log p of each value, monotone, finite."""
@@ -92,13 +99,15 @@ def column_surprise(tails: Sequence[Tail], deviances: Floats) -> Floats:
 def largest_surprise(tails: Sequence[Tail], deviances: Floats) -> Floats:
     """The largest of a row's surprises (n,), from deviances (n, columns): `column_surprise(...).max(axis=1)`.
 
-    A tail is looked up where its value reaches `level`, which few do, and most rows in some column; no other value of
-    these rows can be larger.
+    Of many rows a tail is looked up where its value reaches `level`, which few do, and most rows in some column; no
+    other value of these rows can be larger.
     """
+    if len(deviances) < FEW:
+        return np.asarray(column_surprise(tails, deviances).max(axis=1))
     level = max(np.log(len(tails)) - 1.0, 0.0)
     out = np.zeros(len(deviances))
     for tail, column in zip(tails, deviances.T, strict=True):
-        floor = tail.knots[max(np.searchsorted(tail.surprise(tail.knots), level, side="right") - 1, 0)]
+        floor = tail.knots[max(np.searchsorted(tail.at_knots, level, side="right") - 1, 0)]
         likely = np.flatnonzero(column >= floor)
         out[likely] = np.maximum(out[likely], tail.surprise(column[likely]))
     plain = out <= level + 1e-9  # beyond what rounding does to values that meet at a knot

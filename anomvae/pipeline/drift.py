@@ -16,13 +16,12 @@ from anomvae.results import FileResult
 
 Counts = Sequence[NDArray[np.intp]]
 
-DRAWN = 20  # columns that can be drawn from the record
 NOTICED = 0.01  # chance of as much in any column of a clean file, up to which a column's change is put into words
 SENTENCES = 5
 
 
 def compared(result: FileResult, detector: Detector, counts: Counts, new: Mapping[str, str]) -> FileResult:
-    """A file's result with how its rows differ from training, taken by itself.
+    """A file's result with how its rows differ from training; what that means, `in_sequence` says.
 
     Args:
         result: of the file.
@@ -34,21 +33,10 @@ def compared(result: FileResult, detector: Detector, counts: Counts, new: Mappin
     if reference is None or not counts:
         return result
     changes, teller = compare(reference, counts[:-1]), Teller(detector, reference)
-    drawn = set(np.argsort([change.p for change in changes], kind="stable")[:DRAWN].tolist())
-    columns = [
-        _record(teller, j, change, counts[j], new) if j in drawn else _record_in_short(reference, j, change, counts[j])
-        for j, change in enumerate(changes)
-    ]
-    score = ColumnDrift(
-        column="",
-        z=0.0,
-        p=1.0,
-        counts=tuple(counts[-1].tolist()),
-        bins=teller.names(len(changes)),
-        usual=reference.score.counts,
-    )
+    columns = [_record(teller, j, change, counts[j], new) for j, change in enumerate(changes)]
+    score = ColumnDrift(column="", z=0.0, p=1.0, counts=tuple(counts[-1].tolist()))
     drift = Drift(p=1.0, files=1, alone=False, told=(), columns=tuple(columns), score=score)
-    return in_sequence(msgspec.structs.replace(result, drift=drift), detector, ())
+    return msgspec.structs.replace(result, drift=drift)
 
 
 def in_sequence(result: FileResult, detector: Detector, before: Sequence[Evidence]) -> FileResult:
@@ -76,19 +64,21 @@ def reference_of(detector: Detector) -> Reference | None:
 
 
 def _record(teller: Teller, j: int, change: Change, here: NDArray[np.intp], new: Mapping[str, str]) -> ColumnDrift:
-    """A feature of a file, with words where it differs, and with what drawing it needs."""
-    record = _record_in_short(teller.reference, j, change, here)
+    """A feature of a file; where it differs also in words, and with what drawing it needs."""
     bins = teller.reference.bins[j]
     value = new.get(bins.column, "") if bins.part == "value" else ""
-    noticed = change.p * len(teller.reference.bins) <= NOTICED
-    told = teller.words(j, change, here, value) if noticed else ""
-    return msgspec.structs.replace(record, told=told, new=value, bins=teller.names(j), usual=bins.counts)
-
-
-def _record_in_short(reference: Reference, j: int, change: Change, here: NDArray[np.intp]) -> ColumnDrift:
-    bins = reference.bins[j]
-    part = "" if bins.part == "value" else bins.part
-    return ColumnDrift(column=bins.column, part=part, z=round(change.z, 3), p=change.p, counts=tuple(here.tolist()))
+    record = ColumnDrift(
+        column=bins.column,
+        part="" if bins.part == "value" else bins.part,
+        z=round(change.z, 3),
+        p=change.p,
+        new=value,
+        counts=tuple(here.tolist()),
+    )
+    if change.p * len(teller.reference.bins) > NOTICED:
+        return record
+    told = teller.words(j, change, here, value)
+    return msgspec.structs.replace(record, told=told, bins=teller.names(j), usual=bins.counts)
 
 
 def _sentences(teller: Teller, drift: Drift, found: Weighed, alpha: float) -> tuple[str, ...]:
