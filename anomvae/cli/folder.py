@@ -24,6 +24,7 @@ from anomvae.storage import health
 
 if TYPE_CHECKING:
     from anomvae.inbox.inbox import Inbox
+    from anomvae.pipeline.pool import Workers
     from anomvae.pipeline.watch import Run
 
 GRACE = 8.0  # seconds that a file in work gets to finish after SIGTERM
@@ -82,6 +83,7 @@ def run_folder(plan: Plan) -> Ended:
     """
     os.umask(0o077)
     check_folders(plan.folder, plan.out)
+    workers = _workers(plan)
     idle = seconds(plan.watch.idle_exit) if plan.watch.idle_exit else None
     from anomvae.outlets.desk import Desk
 
@@ -115,8 +117,9 @@ def run_folder(plan: Plan) -> Ended:
             show=plan.show, check=ends.check, told=desk.beat,
         )  # fmt: skip
         run = Run(
-            inbox, store, model, plan.settings, plan.watch, patient=plan.mode == "watch", tell=ends.tell, beat=beat
-        )
+            inbox, store, model, plan.settings, plan.watch, patient=plan.mode == "watch", workers=workers,
+            tell=ends.tell, beat=beat,
+        )  # fmt: skip
         inbox.settler.known = run.known
         stack.enter_context(ends.signals(run))
         number = store.ledger.begin_run(plan.mode, _now(), os.getpid(), anomvae.__version__, model.detector.model_id)
@@ -134,12 +137,22 @@ def run_folder(plan: Plan) -> Ended:
             plan.publish(beat.publish(run, "stopped"))
         store.ledger.end_run(number, _now())
         desk.succeeded(time.time())
-        left = run.waiting(1000)
         pulse.code = ends.code()
         return Ended(
-            run.counters, ends.code(), ends.why, left, round(run.clock() - run.started, 2),
+            run.counters, ends.code(), ends.why, run.waiting(1000), round(run.clock() - run.started, 2),
             model.detector.model_id, run.alpha(),
         )  # fmt: skip
+
+
+def _workers(plan: Plan) -> "Workers | None":
+    """Who scores, where it is not this machine."""
+    if plan.settings.engine == "local":
+        return None
+    if plan.mode != "score":
+        raise UsageError("engine ray is for 'score FOLDER'; 'watch' scores on one machine.")
+    from anomvae.pipeline.engine_ray import RayPool
+
+    return RayPool(plan.settings.address)
 
 
 def stopped(ended: Ended) -> StoppedResult:

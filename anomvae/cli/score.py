@@ -12,13 +12,17 @@ from anomvae.errors import UsageError, worst
 from anomvae.results import ScoreResult
 from anomvae.settings import Config, ScoreSettings
 
-FOLDER_ONLY = ("pattern", "recursive", "settle", "rescan", "existing", "after", "ready", "format")
+FOLDER_ONLY = (
+    *("pattern", "recursive", "settle", "rescan", "existing", "after", "ready", "format"),
+    *("engine", "address", "timeout"),
+)
 
 
 @click.command("score")
 @click.argument("inputs", nargs=-1, metavar="INPUT...")
 @options.scoring
 @options.folders
+@options.engines
 @click.option("--timeout", metavar="10m", help="Of a folder: end after so long and leave the rest for the next run.")
 @options.reported
 @options.modelled
@@ -49,7 +53,7 @@ def command(
         from anomvae.cli.score_folder import score_folder
 
         return score_folder(names[0], output, report, model, chosen, flags, as_json=as_json, quiet=quiet)
-    told = [name for name in (*FOLDER_ONLY, "timeout") if flags[name] not in (None, ())]
+    told = [name for name in FOLDER_ONLY if flags[name] not in (None, ())]
     if told:
         raise UsageError(f"--{told[0].replace('_', '-')} goes with a folder, not with files.")
     return _score_files(names, output, report, model, chosen, flags, as_json=as_json, quiet=quiet)

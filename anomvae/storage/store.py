@@ -10,6 +10,7 @@ the log is cut back. A crash after it changes nothing. Everything is private to 
 import base64
 import hashlib
 import os
+import secrets
 from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -66,7 +67,7 @@ class Store:
         self.ledger = self._open()
         with disk.faults(f"{out}: cannot be put in order"):
             self._recover()
-        self._spooled = 0
+        self._spooled, self._token = 0, secrets.token_hex(6)  # names that no other run had, on whatever machine
 
     def close(self) -> None:
         """Leave through the front door."""
@@ -76,13 +77,13 @@ class Store:
     def temporary(self, suffix: str) -> Path:
         """A new name for a file that is not official yet."""
         self._spooled += 1
-        return self._temporary / f"{os.getpid()}.{self._spooled}{suffix}"
+        return self._temporary / f"{self._token}.{self._spooled}{suffix}"
 
     def renew(self, keep: Collection[str] = ()) -> None:
         """Remove what a file that was given up has left, and ask the ledger how long the alert log is.
 
         Args:
-            keep: temporary files of others that are being judged.
+            keep: temporary files of others that are being judged; what begins like them stays, too.
         """
         with disk.faults(f"{self.out}: cannot be put in order"):
             self._sweep(keep)
@@ -189,7 +190,7 @@ class Store:
     def _sweep(self, keep: Collection[str]) -> None:
         with os.scandir(self._temporary) as entries:
             for entry in entries:
-                if entry.path not in keep:
+                if not entry.path.startswith(tuple(keep)):
                     disk.remove(Path(entry.path))
 
     def _read_marks(self) -> list[Mark]:
