@@ -13,8 +13,8 @@ import resource
 import secrets
 import signal
 import socket
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -32,6 +32,7 @@ from anomvae.storage import model_file
 
 ATTEMPTS = 4  # of a task whose process or node is lost
 DEEP = 3  # tasks given away for every CPU, so that none waits for the driver
+CONNECT = 10.0  # seconds
 UNSHARED = "unshared"
 INSTALL = "--engine ray needs the extra 'scale': pip install 'anomvae[scale]'."
 
@@ -43,12 +44,14 @@ class RayPool:
         address: `auto`, or HOST:PORT of the cluster's head; None: what RAY_ADDRESS says, or else this machine alone.
 
     Raises:
-        UsageError: ray is not installed.
+        UsageError: ray is not installed, or the address has another form.
     """
 
     def __init__(self, address: str | None) -> None:
         if importlib.util.find_spec("ray") is None:
             raise UsageError(INSTALL)
+        if address not in (None, "auto") and not (address.partition(":")[0] and address.rpartition(":")[2].isdecimal()):
+            raise UsageError(f"--address {address} is neither auto nor HOST:PORT.")
         self.address, self.ahead = address, 1
         self._ray: Any = None
         self._refs: dict[Ticket, Any] = {}
@@ -97,12 +100,11 @@ class RayPool:
         import ray
 
         found: Any = ray
+        self._probe()
         handlers = {number: signal.getsignal(number) for number in FOR_THE_PARENT}
         try:
-            found.init(self.address, logging_level="ERROR", log_to_driver=False, include_dashboard=False)
-        except Exception as error:  # of many kinds; ray's message may have many lines
-            told = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-            raise EnvironmentFault(f"no Ray cluster at {self.address or 'this machine'}: {told}") from error
+            with _faults(self.address or "this machine"):
+                found.init(self.address, logging_level="ERROR", log_to_driver=False, include_dashboard=False)
         finally:
             with suppress(ValueError):  # not the main thread: ray could not set them either
                 for number, handler in handlers.items():
@@ -112,6 +114,13 @@ class RayPool:
         self.ahead = min(DEEP * cpus, files // 2)  # each holds its file open
         self._task = found.remote(num_cpus=1, max_retries=ATTEMPTS - 1)(task)
         self._ray = found
+
+    def _probe(self) -> None:
+        """Ask whether somebody listens: ray itself would wait for minutes."""
+        if self.address and self.address != "auto":
+            host, _, port = self.address.rpartition(":")
+            with _faults(self.address):
+                socket.create_connection((host.strip("[]"), int(port)), CONNECT).close()
 
     def _model(self, errand: Errand) -> Any:
         """The errand's model in the cluster's memory; None where its file holds another one by now."""
@@ -134,6 +143,16 @@ class RayPool:
         if isinstance(answer, Fault) and answer.code == UNSHARED and gone:
             return Changed()
         return answer
+
+
+@contextmanager
+def _faults(place: str) -> Iterator[None]:
+    """What goes wrong in the block, of many kinds and with messages of many lines, is a fault of the machine."""
+    try:
+        yield
+    except Exception as error:
+        told = str(error).strip() or type(error).__name__
+        raise EnvironmentFault(f"no Ray cluster at {place}: {told.splitlines()[0][:200]}") from error
 
 
 # --- the task's own side
