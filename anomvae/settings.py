@@ -103,6 +103,7 @@ class ScoreSettings(Settings, frozen=True, kw_only=True, forbid_unknown_fields=T
     jobs: Annotated[int, Meta(ge=1, le=64)] = 1
     engine: Literal["local", "ray"] = "local"
     address: str | None = None
+    state: str | None = None
 
     def __post_init__(self) -> None:
         if self.alpha is not None:

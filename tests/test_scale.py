@@ -232,6 +232,24 @@ def test_a_node_that_differs_or_sees_another_disk_ends_the_run(folder: Path, mod
     assert isinstance(unwritable, Fault)
 
 
+def test_the_ledger_can_stand_apart_from_results_on_a_shared_disk(
+    folder: Path, reference: Path, out: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = tmp_path / "state"
+    assert score(folder, out, model, "--state", str(state)) == 3
+    assert sorted(path.name for path in out.iterdir()) == [".tmp", "lock", "results"]
+    assert_same(sink(state), sink(reference))
+    assert score(folder, out, model, "--state", str(state)) == 0
+    (state / "ledger.sqlite").unlink()
+    assert score(folder, out, model, "--state", str(state)) == 0
+    assert_same(sink(state), sink(reference))
+    assert main(["report", str(state), "-m", str(model), "-o", str(tmp_path / "page.html"), "--json"]) == 0
+    assert main(["status", str(state)]) == 0
+    assert score(folder, tmp_path / "other", model, "--state", str(state)) == 74
+    assert score(folder, out, model, "--state", str(out)) == 2
+    assert score(folder, out, model, "--state", str(folder / "state")) == 2
+
+
 # --- make test-scale
 
 

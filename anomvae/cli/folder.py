@@ -33,11 +33,12 @@ Said = FileResult | Quarantined | str
 
 
 class Plan(msgspec.Struct, kw_only=True):
-    """What one run over a folder was asked for."""
+    """What one run over a folder was asked for; with --state, `out` is that folder, and `shared` has the results."""
 
     mode: str
     folder: Path
     out: Path
+    shared: Path | None = None
     model: str
     settings: ScoreSettings
     watch: WatchSettings
@@ -51,12 +52,15 @@ class Plan(msgspec.Struct, kw_only=True):
 
 def planned(mode: str, name: str, output: str | None, model: str | None, chosen: Config, flags: dict[str, Any]) -> Plan:
     """The plan that flags and configuration make; what is said comes later."""
+    settings = options.some(chosen.score, flags, ScoreSettings)
+    out = Path(output or chosen.out or "anomvae-out")
     return Plan(
         mode=mode,
         folder=Path(name),
-        out=Path(output or chosen.out or "anomvae-out"),
+        out=Path(settings.state or out),
+        shared=out if settings.state else None,
         model=str(model or chosen.model or "model.anomvae"),
-        settings=options.some(chosen.score, flags, ScoreSettings),
+        settings=settings,
         watch=options.some(chosen.watch, flags, WatchSettings),
         outlets=chosen.outlets,
     )
@@ -82,7 +86,7 @@ def run_folder(plan: Plan) -> Ended:
         AnomvaeError: the run could not begin, or could not go on.
     """
     os.umask(0o077)
-    check_folders(plan.folder, plan.out)
+    check_folders(plan.folder, plan.out, plan.shared)
     workers = _workers(plan)
     idle = seconds(plan.watch.idle_exit) if plan.watch.idle_exit else None
     from anomvae.outlets.desk import Desk
@@ -104,7 +108,7 @@ def run_folder(plan: Plan) -> Ended:
             plan.say(f"warning: {plan.model} or its folder can be written by other users, who could replace the model")
         if plan.watch.after == "move":
             check(plan.folder, plan.out)
-        store = Store(plan.out)
+        store = Store(plan.out, plan.shared)
         stack.callback(store.close)
         for warning in store.warnings:
             plan.say(f"warning: {warning}")
@@ -254,7 +258,9 @@ def _hold(stack: ExitStack, plan: Plan, inbox: "Inbox") -> None:
 
     hold_input()
     inbox.replaced = hold_input
-    stack.callback(os.close, health.hold_output(plan.out, _now()))
+    for place in (plan.shared, plan.out):
+        if place is not None:
+            stack.callback(os.close, health.hold_output(place, _now()))
 
 
 def _claim(store: Any, folder: Path) -> None:
@@ -275,7 +281,7 @@ def _skip_existing(store: Any, run: "Run", plan: Plan) -> None:
         store.ledger.set_meta("existing", plan.watch.existing)
 
 
-def check_folders(folder: Path, out: Path) -> None:
+def check_folders(folder: Path, out: Path, shared: Path | None = None) -> None:
     """Refuse folders that would feed on each other, and an output on a network file system.
 
     Raises:
@@ -286,12 +292,17 @@ def check_folders(folder: Path, out: Path) -> None:
     if not folder.is_dir():
         raise UsageError(f"{folder}: is not a folder.")
     source, target = folder.resolve(), out.resolve()
-    if source == target or source in target.parents or target in source.parents:
-        raise UsageError(f"{out}: the output folder and {folder} must not lie in each other; name another with -o.")
+    for place in (target, shared.resolve()) if shared else (target,):
+        if source == place or source in place.parents or place in source.parents:
+            raise UsageError(f"{place}: an output folder and {folder} must not lie in each other; name another.")
+    if shared and shared.resolve() == target:
+        raise UsageError(f"--state {out}: is the output folder itself; name another.")
     existing = next(place for place in (target, *target.parents) if place.exists())
     if on_network(existing):
         kind = file_system(existing)
-        raise UsageError(f"{out}: is on a network file system ({kind}), where a ledger is not safe; use a local disk.")
+        raise UsageError(
+            f"{out}: is on a network file system ({kind}), where no ledger is safe; name a local folder with --state."
+        )
 
 
 def _now() -> str:

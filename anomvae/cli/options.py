@@ -78,7 +78,7 @@ def scoring(command: F) -> F:
 
 
 def engines(command: F) -> F:
-    """Options of `score FOLDER`: who scores."""
+    """Options of `score FOLDER`: who scores, and where the ledger is."""
     for option in reversed(
         (
             click.option(
@@ -90,6 +90,11 @@ def engines(command: F) -> F:
                 "--address",
                 metavar="auto|HOST:PORT",
                 help="The Ray cluster. [default: RAY_ADDRESS, or one of this machine alone]",
+            ),
+            click.option(
+                "--state",
+                metavar="DIR",
+                help="A folder of this machine for ledger, log and quarantine, where -o is on a network file system.",
             ),
         )
     ):

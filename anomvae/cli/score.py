@@ -14,7 +14,7 @@ from anomvae.settings import Config, ScoreSettings
 
 FOLDER_ONLY = (
     *("pattern", "recursive", "settle", "rescan", "existing", "after", "ready", "format"),
-    *("engine", "address", "timeout"),
+    *("engine", "address", "state", "timeout"),
 )
 
 
@@ -74,6 +74,8 @@ def _score_files(
     from anomvae.report.terminal import score_report
 
     settings = options.some(chosen.score, flags, ScoreSettings)
+    if settings.engine != "local":
+        raise UsageError("engine ray is for a folder; name it, or score these files here.")
     _check(inputs, output)
     if chosen.outlets.any():
         show.note("anomvae: [outlets] tell of a folder; of single files nobody is told", quiet=quiet)

@@ -44,6 +44,8 @@ class Store:
 
     Args:
         out: the folder; made when missing.
+        shared: where results and what becomes one are, where that is not `out`: on a network file system, which is no
+            place for a ledger.
 
     Attributes:
         warnings: what was repaired on opening.
@@ -54,7 +56,7 @@ class Store:
         EnvironmentFault: it cannot be written.
     """
 
-    def __init__(self, out: Path) -> None:
+    def __init__(self, out: Path, shared: Path | None = None) -> None:
         self.out, self.warnings = out, list[str]()
         self.results, self.quarantine, self._temporary = (out / name for name in FOLDERS)
         self.log = out / "alerts.jsonl"
@@ -62,7 +64,7 @@ class Store:
         self._marked = 0
         self.announce: Callable[[Manifest | Quarantined], News | None] = lambda fact: None
         with disk.faults(f"{out}: cannot be used as the output folder"):
-            self._make()
+            self._make(shared.resolve() if shared else None)
             self._mark_file = os.open(out / ".inflight", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         self.ledger = self._open()
         with disk.faults(f"{out}: cannot be put in order"):
@@ -131,13 +133,18 @@ class Store:
 
     # --- opening
 
-    def _make(self) -> None:
+    def _make(self, shared: Path | None) -> None:
         disk.make_folder(self.out)
         found = self.out.stat()
         if found.st_uid != os.geteuid() or found.st_mode & 0o022:
             raise UsageError(f"{self.out}: others may write into this output folder; chmod go-w it, or name another.")
+        if shared:
+            for folder in (self.results, self._temporary):
+                disk.make_folder(shared / folder.name)
+                disk.link_folder(folder, shared / folder.name)
         for folder in (self.results, self.quarantine, self._temporary):
             disk.make_folder(folder)
+        self._temporary = self._temporary.resolve()  # other processes write there, wherever they stand
 
     def _open(self) -> Ledger:
         path = self.out / "ledger.sqlite"
