@@ -4,7 +4,9 @@ The cluster is real: several nodes, each with processes of its own, on this mach
 `make test`; `make test-scale` runs the others.
 """
 
+import json
 import os
+import random
 import re
 import signal
 import subprocess
@@ -14,11 +16,15 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import anomvae
 from anomvae.cli import main
 from anomvae.pipeline.errand import Answer, Delivery, Fault, Refused, Told
+from anomvae.pipeline.tally import Severities
 from anomvae.settings import ScoreSettings
 from tests import bad_inputs
 from tests.folders import FAST, assert_same, environment, score, sink, table
@@ -248,6 +254,42 @@ def test_the_ledger_can_stand_apart_from_results_on_a_shared_disk(
     assert score(folder, tmp_path / "other", model, "--state", str(state)) == 74
     assert score(folder, out, model, "--state", str(out)) == 2
     assert score(folder, out, model, "--state", str(folder / "state")) == 2
+
+
+def test_what_is_critical_over_the_run_is_what_it_would_be_in_one_file(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "in").mkdir()
+    parts = [table(200, seed, wild=seed % 2 == 0) for seed in range(6)]
+    for i, part in enumerate(parts):
+        (tmp_path / "in" / f"{i}.csv").write_bytes(part)
+    header = parts[0].splitlines(keepends=True)[0]
+    (tmp_path / "all.csv").write_bytes(header + b"".join(part.removeprefix(header) for part in parts))
+    argv = ["-m", str(model), "--json", "--alpha", "0.05", "--fail-on", "never"]
+    assert main(["score", str(tmp_path / "all.csv"), *argv]) == 0
+    whole = json.loads(capsys.readouterr().out)
+    assert main(["score", str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--settle", "0.1s", *argv]) == 0
+    run = json.loads(capsys.readouterr().out)
+    assert whole["critical"] > 0
+    assert run["critical_together"] == whole["critical"]
+    assert (run["rows"], run["flagged"]) == (whole["rows"], whole["flagged"])
+
+
+@given(st.lists(st.lists(st.tuples(st.integers(0, 1000), st.booleans()), max_size=20), max_size=6), st.randoms())
+def test_severities_add_up_exactly_in_any_order(files: list[list[tuple[int, bool]]], order: random.Random) -> None:
+    whole, merged = Severities(), Severities()
+    parts = []
+    for rows in files:
+        part = Severities()
+        severity, flags = np.array([tenth / 10 for tenth, _ in rows]), np.array([flag for _, flag in rows], dtype=bool)
+        part.add(severity, flags)
+        whole.add(severity, flags)
+        parts.append(part.told())
+    order.shuffle(parts)
+    for told in parts:
+        merged.merge(told)
+    assert merged.told() == whole.told()
+    assert (merged.limit, merged.critical, merged.bins()) == (whole.limit, whole.critical, whole.bins())
 
 
 # --- make test-scale

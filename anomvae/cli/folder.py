@@ -67,9 +67,10 @@ def planned(mode: str, name: str, output: str | None, model: str | None, chosen:
 
 
 class Ended(msgspec.Struct):
-    """How a run ended: what it did, the exit code, why it ended, and what it left."""
+    """How a run ended: what it did, rows critical over all of it, the exit code, why it ended, and what it left."""
 
     counters: Counters
+    critical: int
     code: int
     why: str
     left: tuple[Waits, ...]
@@ -143,7 +144,7 @@ def run_folder(plan: Plan) -> Ended:
         desk.succeeded(time.time())
         pulse.code = ends.code()
         return Ended(
-            run.counters, ends.code(), ends.why, run.waiting(1000), round(run.clock() - run.started, 2),
+            run.counters, run.critical(), ends.code(), ends.why, run.waiting(1000), round(run.clock() - run.started, 2),
             model.detector.model_id, run.alpha(),
         )  # fmt: skip
 

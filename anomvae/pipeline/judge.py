@@ -29,6 +29,7 @@ from anomvae.pipeline.drift import in_sequence
 from anomvae.pipeline.errand import Delivery, FailedError, ReplacedError, outcome
 from anomvae.pipeline.isolate import DiedError, isolated
 from anomvae.pipeline.pool import Pool, Workers
+from anomvae.pipeline.tally import Severities
 from anomvae.pipeline.worker import Ticket
 from anomvae.settings import ScoreSettings, WatchSettings
 from anomvae.storage.ledger import Entry
@@ -115,6 +116,7 @@ class Judge:
         self.store, self.model, self.settings, self.watch = store, model, settings, watch
         self.settle, self.patient, self.trusted = settle, patient, trusted
         self._open, self._tick, self._note, self._now = open_file, tick, note, now
+        self.severities = Severities()  # of all that was committed
         self._deaths: dict[bytes, int] = {}
         self._folder = os.fsencode(folder.absolute())
         self.workers = workers or (Pool(settings.jobs) if settings.jobs > 1 else None)
@@ -255,6 +257,7 @@ class Judge:
         )
         alerts = Path(job.alerts) if result.flagged else None
         self.store.commit(fact, Path(job.result), alerts, taken.arrival.stat)
+        self.severities.merge(scored.tenths)
         return fact
 
     def _refuse(self, taken: Taken, error: DataError) -> Later | Quarantined:

@@ -146,6 +146,10 @@ class Run:
         """The false-alarm rate of this run."""
         return alpha_of(self.model.current(), self.settings)
 
+    def critical(self) -> int:
+        """Flagged rows that survive Benjamini-Hochberg over the whole run."""
+        return self._judge.severities.critical
+
     def _one(self, arrival: Arrival | None) -> None:
         """Take a file up, or look after the house while none is there; of one path, never two are under way."""
         if arrival is None:
