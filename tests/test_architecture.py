@@ -55,6 +55,7 @@ DOORS = {  # library: rooms or files that may import it
     "sqlite3": {"storage/database.py"},
     "watchdog": {"inbox/events.py"},
     "fcntl": {"disk", "inbox/probe.py"},
+    "fsspec": {"data/locations.py"},
     "ray": {"pipeline/engine_ray.py"},
     "jinja2": {"report/page.py"},
     "markupsafe": {"report/page.py", "report/drawing.py"},

@@ -49,6 +49,14 @@ def command(
     names = inputs or ((chosen.folder,) if chosen.folder else ())
     if not names:
         raise UsageError("nothing to score is named; give files, a folder or -.")
+    if any("://" in place for place in (*names, output or chosen.out or "")):
+        if len(names) > 1 or names == ("-",) or not ("://" in names[0] or Path(names[0]).is_dir()):
+            raise UsageError(
+                "a place such as s3://bucket/folder is scored alone, and takes the results of a folder only."
+            )
+        from anomvae.cli.score_place import score_place
+
+        return score_place(names[0], output, report, model, chosen, flags, as_json=as_json, quiet=quiet)
     if len(names) == 1 and Path(names[0]).is_dir():
         from anomvae.cli.score_folder import score_folder
 
