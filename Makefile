@@ -18,8 +18,12 @@ demo: .venv/installed
 test: .venv/installed
 	$(BIN)/python -m pytest
 
-test-scale: .venv/installed
-	$(BIN)/python -m pytest tests/test_scale.py -m scale
+.venv/s3: .venv/installed
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,s3test]'
+	touch $@
+
+test-scale: .venv/s3
+	$(BIN)/python -m pytest tests/test_scale.py tests/test_places.py -m scale
 
 check: .venv/installed
 	$(BIN)/ruff format --check .

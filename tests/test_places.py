@@ -1,6 +1,10 @@
 """Places that are no folders of this machine: an object store in memory, and one behind real HTTP where moto is there."""
 
+import os
+import socket
+import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -142,3 +146,78 @@ def test_without_the_extra_a_place_says_what_to_install(
     monkeypatch.setitem(sys.modules, "fsspec.core", None)
     assert run(tmp_path / "state", model) == 2
     assert "anomvae[scale]" in capsys.readouterr().err
+
+
+SCORE = "import sys; from anomvae.cli import main; sys.exit(main(sys.argv[1:]))"
+FILL = """
+import sys, s3fs, pathlib
+system = s3fs.S3FileSystem()
+system.mkdir("bucket")
+for path in pathlib.Path(sys.argv[1]).iterdir():
+    system.put_file(str(path), f"bucket/in/{path.name}")
+"""
+EMPTY = """
+import sys, s3fs, pathlib
+system = s3fs.S3FileSystem()
+for path in system.find("bucket/out"):
+    target = pathlib.Path(sys.argv[1]) / path.removeprefix("bucket/out/")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    system.get_file(path, str(target))
+"""
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as tried:
+        return tried.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.fixture
+def s3() -> Iterator[dict[str, str]]:
+    """The environment of a process that uses an S3 server of this machine."""
+    pytest.importorskip("s3fs")
+    pytest.importorskip("moto")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    quiet = subprocess.DEVNULL
+    server = subprocess.Popen([sys.executable, "-m", "moto.server", "-p", str(port)], stdout=quiet, stderr=quiet)
+    names = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_DEFAULT_REGION": "us-east-1"}
+    try:
+        until = time.monotonic() + 60
+        while not listens(port):
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        yield {**os.environ, **names, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}"}
+    finally:
+        server.kill()
+        server.wait()
+
+
+@pytest.mark.scale
+def test_an_s3_server_gives_and_takes_the_same_bytes(s3: dict[str, str], model: Path, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for i in range(3):
+        (tmp_path / "in" / f"{i}.csv").write_bytes(table(40, i))
+    assert score(tmp_path / "in", tmp_path / "out", model) == 1
+    subprocess.run([sys.executable, "-c", FILL, str(tmp_path / "in")], env=s3, check=True)
+    argv = [
+        "score",
+        "s3://bucket/in",
+        "-o",
+        "s3://bucket/out",
+        "--state",
+        str(tmp_path / "state"),
+        "-m",
+        str(model),
+        "-q",
+    ]
+    for code in (1, 0):
+        done = subprocess.run([sys.executable, "-c", SCORE, *argv], env=s3, check=False, capture_output=True, text=True)
+        assert done.returncode == code, done.stderr
+    subprocess.run([sys.executable, "-c", EMPTY, str(tmp_path / "back")], env=s3, check=True)
+    expected = sink(tmp_path / "out")
+    assert {path.name: path.read_bytes() for path in (tmp_path / "back" / "results").glob("*.csv")} == expected.results
+    assert (tmp_path / "back" / "alerts.jsonl").read_bytes() == (tmp_path / "out" / "alerts.jsonl").read_bytes()
+    missing = [argv[0], "s3://nowhere/in", *argv[2:]]
+    done = subprocess.run([sys.executable, "-c", SCORE, *missing], env=s3, check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stderr.count("\n")) == (74, 1)

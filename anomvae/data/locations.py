@@ -62,6 +62,8 @@ class Place:
         with self._faults("cannot be listed"):
             self._system.invalidate_cache()
             found = self._system.find(self._root, maxdepth=None if recursive else 1, detail=True)
+            if not found:  # an empty folder is none; that its bucket is missing must not pass for it
+                self._system.ls(self._root.partition("/")[0] or "/")
         if self._root in found:
             raise UsageError(f"{self.uri}: is a file; name its folder.")
         names = {posixpath.relpath(path, self._root): info for path, info in found.items()}
