@@ -366,6 +366,29 @@ def test_a_signal_ends_the_driver_cleanly_and_the_cluster_stays(
 
 
 @pytest.mark.scale
+def test_a_file_that_kills_its_scorer_everywhere_is_quarantined_and_the_run_goes_on(
+    out: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    poisoned = environment({"poison": "abort"})
+    (tmp_path / "in").mkdir()
+    for i, name in enumerate(("a", "poison", "b", "c")):
+        path = tmp_path / "in" / f"{name}.csv"
+        path.write_bytes(table(50, i))
+        os.utime(path, (i, i))
+    for name, value in poisoned.items():
+        monkeypatch.setenv(name, value)
+    cluster = Nodes(1)
+    try:
+        argv = command(tmp_path / "in", out, model, cluster.address)
+        done = subprocess.run(argv, env=poisoned, check=False, capture_output=True, text=True, timeout=200)
+    finally:
+        cluster.end()
+    assert done.returncode == 3, done.stderr
+    assert sink(out).quarantined == {"poison.csv": "crashes_scorer"}
+    assert len(sink(out).results) == 3
+
+
+@pytest.mark.scale
 def test_a_cluster_that_is_not_there_is_a_fault_of_the_machine(folder: Path, out: Path, model: Path) -> None:
     argv = command(folder, out, model, "127.0.0.1:1")
     done = subprocess.run(argv, env=environment(), check=False, capture_output=True, text=True, timeout=120)
