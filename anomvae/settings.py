@@ -4,7 +4,6 @@ TOML is read here; an unknown key is an error that names the nearest known one. 
 flags and `ANOMVAE_*` variables over these values (flags > environment > file > defaults).
 """
 
-import difflib
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -231,6 +230,8 @@ def _refuse_unknown(document: dict[str, Any], kind: Any, where: str, table: str 
     known = {field.name: field.type for field in msgspec.structs.fields(kind)}
     for key, value in document.items():
         if key not in known:
+            import difflib  # only an error needs it
+
             near = difflib.get_close_matches(key, known, 1)
             hint = f"did you mean '{near[0]}'?" if near else f"known keys: {', '.join(known)}."
             raise UsageError(f"{where}: unknown key '{table}{key}'; {hint}")

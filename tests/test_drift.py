@@ -331,6 +331,13 @@ def test_recalibrate_makes_what_is_approved_normal(orders_model: Path, tmp_path:
     assert all(np.array_equal(after.scorer.vae.arrays[k], v) for k, v in before.scorer.vae.arrays.items())
 
 
+def test_recalibrate_warns_of_rows_that_were_trained_on(orders_model: Path, tmp_path: Path, capsys: Captured) -> None:
+    model = Path(shutil.copy(orders_model, tmp_path / "m.anomvae"))
+    trained = sorted((Path(make_orders.__file__).parent / "orders").glob("*.csv"))[0]
+    assert main(["threshold", "recalibrate", str(trained), "-m", str(model), "--json"]) == 0
+    assert "the name of a training file" in json.loads(capsys.readouterr().out)["warnings"][-1]
+
+
 @pytest.mark.parametrize("rows", [0, 99])
 def test_recalibrate_wants_a_hundred_rows(rows: int, orders_model: Path, tmp_path: Path, capsys: Captured) -> None:
     model = Path(shutil.copy(orders_model, tmp_path / "m.anomvae"))

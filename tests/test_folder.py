@@ -702,7 +702,7 @@ def test_a_move_never_takes_newer_content_away(
 
 def test_a_full_disk_pauses_the_watch_and_blames_no_file(folder: Path, out: Path, model: Path, tmp_path: Path) -> None:
     fill(folder, 6)
-    process = Watch(folder, out, model, "--idle-exit", "1.5s", fault={"fail": {"at": 30, "times": 8}})
+    process = Watch(folder, out, model, "--idle-exit", "1.5s", fault={"fail": {"at": 40, "times": 8}})
     code, _, err = process.ended(90)
     assert code == 1, err
     assert "paused" in err

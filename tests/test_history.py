@@ -84,6 +84,7 @@ def test_the_picture_shows_gaps_rates_and_a_change_of_model() -> None:
     day = Period(
         at="2026-11-21",
         files=2,
+        drifted=0,
         quarantined=0,
         rows=100,
         scored=100,

@@ -17,7 +17,7 @@ from anomvae.data.reader import Table
 from anomvae.data.writer import ScoredRows, open_writer, written
 from anomvae.errors import DataError
 from anomvae.model.schema import Column, Schema
-from anomvae.pipeline.score import typed
+from anomvae.pipeline.columns import typed
 from anomvae.results import Reason
 from anomvae.settings import Dialect
 

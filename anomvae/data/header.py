@@ -1,6 +1,5 @@
 """The header against the schema: which position holds which column, or why the file is refused."""
 
-import difflib
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
@@ -102,4 +101,6 @@ def _nearest(name: str, names: list[str]) -> str | None:
     for other in names:
         if folded(other) == folded(name):
             return other
+    import difflib  # only an error needs it
+
     return next(iter(difflib.get_close_matches(name, names, 1, 0.6)), None)

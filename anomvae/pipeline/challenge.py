@@ -57,16 +57,16 @@ def _stated(column: Column) -> ColumnSettings:
 
 def hold_out(table: Gathered) -> list[list[str]]:
     """Take the last tenth of the rows away from the table: whole files where there are many, else one block."""
-    files = np.unique(table.file)
+    rows, files = len(table.rows), np.unique(table.file)
     if len(files) >= FILES:
         cut = int(np.searchsorted(table.file, files[-max(round(HELD_OUT * len(files)), 1)]))
     else:
-        cut = len(table.rows) - int(HELD_OUT * len(table.rows))
-    held = table.rows.take(range(cut, len(table.rows)))
-    if len(held) < LEAST_ROWS:
-        told = f"{len(held)} rows would be held out to compare on; at least {LEAST_ROWS} are needed"
+        cut = rows - int(HELD_OUT * rows)
+    if rows - cut < LEAST_ROWS:
+        told = f"{rows - cut} rows would be held out to compare on; at least {LEAST_ROWS} are needed"
         raise DataError("too_few_rows", told)
-    table.rows.keep([at < cut for at in range(len(table.rows))])
+    held = table.rows.take(range(cut, rows))
+    table.rows.keep([i < cut for i in range(rows)])
     table.file, table.line = table.file[:cut], table.line[:cut]
     return held
 

@@ -14,9 +14,10 @@ from anomvae.errors import DataError, UsageError
 from anomvae.evaluation import Estimate, EvaluateResult, KindResult
 from anomvae.model import metrics
 from anomvae.model.detector import Detector
+from anomvae.pipeline.columns import typed
 from anomvae.pipeline.gather import training_files
 from anomvae.pipeline.labels import Labels
-from anomvae.pipeline.score import shown, typed
+from anomvae.pipeline.score import shown
 from anomvae.settings import Dialect
 
 Progress = Callable[[str, int], None]

@@ -19,13 +19,13 @@ from anomvae.model.detector import Detector
 from anomvae.model.drift import fit_reference
 from anomvae.model.folds import block_ids, dependence
 from anomvae.model.schema import Values
+from anomvae.pipeline.columns import positions_of, typed
 from anomvae.pipeline.gather import training_files
-from anomvae.pipeline.score import positions_of, shown, typed
+from anomvae.pipeline.score import shown
 from anomvae.pipeline.threshold import about_of, promise, threshold_result
 from anomvae.results import ThresholdChange, ThresholdResult
 from anomvae.settings import ScoreSettings
-from anomvae.storage import model_file
-from anomvae.storage.tensors import read
+from anomvae.storage import model_file, tensors
 
 LEAST_ROWS = 100
 
@@ -72,10 +72,18 @@ def recalibrate(files: Sequence[str], model: str, progress: Progress = lambda fi
         history=(*about.history, change),
         reference=fit_reference(detector.scorer.encoding, approved.columns, encoded, scores, blocks),
     )
-    if hashlib.sha256(read(Path(model))).hexdigest() != detector.model_id:
+    if hashlib.sha256(tensors.read(Path(model))).hexdigest() != detector.model_id:
         raise ModelError(f"{model}: was replaced in this moment; run the command again.")
     model_file.save(detector, Path(model).resolve())
-    return threshold_result(model, detector, detector.about, changed=True, warnings=approved.warnings)
+    warnings = (*approved.warnings, *_trained_on(paths, about.lineage.files))
+    return threshold_result(model, detector, detector.about, changed=True, warnings=warnings)
+
+
+def _trained_on(paths: Sequence[str], known: Sequence[str]) -> list[str]:
+    """What makes a threshold too low: rows that the model was trained on are no surprise to it."""
+    same = [path for path in paths if Path(path).name in known]
+    told = "has the name of a training file; rows that were trained on score lower than new ones, so more is flagged"
+    return [f"{shown(same[0])}: {told}"] if same else []
 
 
 def _read(paths: Sequence[str], detector: Detector, progress: Progress) -> Approved:

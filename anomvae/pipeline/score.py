@@ -1,7 +1,5 @@
 """score: file -> batches -> detector -> rows out, and one FileResult."""
 
-import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anomvae import disk
-from anomvae.data import header
 from anomvae.data.plain import Plain
-from anomvae.data.reader import Table, TextBatch, columns_of
+from anomvae.data.reader import Table, TextBatch
 from anomvae.data.source import Base
 from anomvae.data.writer import ScoredRows, open_writer, output_suffix
 from anomvae.drift import REMEMBERED, Evidence
@@ -23,8 +20,9 @@ from anomvae.model.calibration import file_p_value, verdict
 from anomvae.model.detector import Detector, Scores
 from anomvae.model.encoding import Encoded
 from anomvae.model.explanation import reasons
-from anomvae.model.schema import Schema, Values, parse
+from anomvae.model.schema import Values
 from anomvae.pipeline.ahead import count, in_order
+from anomvae.pipeline.columns import positions_of, typed
 from anomvae.pipeline.drift import compared, in_sequence, left
 from anomvae.pipeline.tally import Tally, row_result
 from anomvae.pipeline.targets import targets
@@ -136,6 +134,9 @@ def score_file(
     if target != "-":
         with disk.replacing(Path(target)) as out:
             return run.into(out, target, output_suffix(target))
+    import shutil  # of all outputs only this one needs them
+    import tempfile
+
     with tempfile.SpooledTemporaryFile(max_size=8 << 20) as spool:
         result = run.into(spool, "-", ".csv")
         spool.seek(0)
@@ -292,44 +293,6 @@ class Scoring:
             warnings=(*table.warnings, *tally.warnings(self.detector)),
         )
         return compared(result, self.detector, tally.counts, tally.newest())
-
-
-def typed(
-    batch: TextBatch, table: Table, positions: list[int], schema: Schema
-) -> tuple[TextBatch, Mapping[str, Values]]:
-    """Typed columns of the rows whose every modelled cell can be read; the others are rejected."""
-    if batch.columns is not None:
-        return batch, batch.columns
-    columns: dict[str, Values] = {}
-    bad: dict[int, DataError] = {}
-    numbers = schema.numbers
-    for column, texts in zip(schema.modelled, columns_of(batch.rows, positions), strict=True):
-        columns[column.name], errors = parse(column, texts, numbers)
-        for i, error in errors.items():
-            bad.setdefault(i, error)
-    for i, error in sorted(bad.items()):
-        table.reject(batch.lines[i], error.code, f"column '{error.column}': {error.message}", error.column)
-    if not bad:
-        return batch, columns
-    kept = [i for i in range(len(batch.rows)) if i not in bad]
-    return batch.take(kept), {name: values[kept] for name, values in columns.items()}
-
-
-def positions_of(table: Table, detector: Detector, settings: ScoreSettings) -> list[int]:
-    """Where the model's columns stand in a table.
-
-    Raises:
-        DataError: one is missing, or there are others where these are not allowed.
-    """
-    wanted = [column.name for column in detector.schema.modelled]
-    known = [column.name for column in detector.schema.columns]
-    delimiter = table.dialect.delimiter
-    positions, warnings = header.locate(table.names, wanted, known, delimiter, table.header_line)
-    extra = next((warning for warning in warnings if warning.startswith("extra_columns")), None)
-    if extra and settings.on_schema == "strict":
-        raise DataError("extra_columns", extra.partition(": ")[2], line=table.header_line)
-    table.warnings.extend(warnings)
-    return positions
 
 
 def alpha_of(detector: Detector, settings: ScoreSettings) -> float:

@@ -166,7 +166,7 @@ class Run:
                 self._taken[arrival.path] = found
             else:
                 self._note(arrival, found)
-                self._pause, self.paused = 1.0, ""
+                self._recovered()
 
     def _finish(self, most: int) -> None:
         """Finish files in the order in which they were taken, until at most so many are under way."""
@@ -181,7 +181,7 @@ class Run:
             finally:
                 del self._taken[taken.arrival.path]
             self._note(taken.arrival, outcome)
-            self._pause, self.paused = 1.0, ""
+            self._recovered()
 
     @contextmanager
     def _working(self, arrival: Arrival) -> Iterator[None]:
@@ -257,6 +257,12 @@ class Run:
         while self.clock() < until and not self.inbox.stop:
             self.tick()
             time.sleep(0.2)
+
+    def _recovered(self) -> None:
+        """The machine works: after a pause what the faults have left can be removed."""
+        if self.paused:
+            self._renew()
+        self._pause, self.paused = 1.0, ""
 
     def _renew(self) -> None:
         self.store.renew({name for taken in self._taken.values() for name in taken.job.temporary()})

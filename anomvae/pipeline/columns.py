@@ -1,0 +1,48 @@
+"""Where the model's columns stand in a table, and the typed values of the rows that can be read."""
+
+from collections.abc import Mapping
+
+from anomvae.data import header
+from anomvae.data.reader import Table, TextBatch, columns_of
+from anomvae.errors import DataError
+from anomvae.model.detector import Detector
+from anomvae.model.schema import Schema, Values, parse
+from anomvae.settings import ScoreSettings
+
+
+def typed(
+    batch: TextBatch, table: Table, positions: list[int], schema: Schema
+) -> tuple[TextBatch, Mapping[str, Values]]:
+    """Typed columns of the rows whose every modelled cell can be read; the others are rejected."""
+    if batch.columns is not None:
+        return batch, batch.columns
+    columns: dict[str, Values] = {}
+    bad: dict[int, DataError] = {}
+    numbers = schema.numbers
+    for column, texts in zip(schema.modelled, columns_of(batch.rows, positions), strict=True):
+        columns[column.name], errors = parse(column, texts, numbers)
+        for i, error in errors.items():
+            bad.setdefault(i, error)
+    for i, error in sorted(bad.items()):
+        table.reject(batch.lines[i], error.code, f"column '{error.column}': {error.message}", error.column)
+    if not bad:
+        return batch, columns
+    kept = [i for i in range(len(batch.rows)) if i not in bad]
+    return batch.take(kept), {name: values[kept] for name, values in columns.items()}
+
+
+def positions_of(table: Table, detector: Detector, settings: ScoreSettings) -> list[int]:
+    """Where the model's columns stand in a table.
+
+    Raises:
+        DataError: one is missing, or there are others where these are not allowed.
+    """
+    wanted = [column.name for column in detector.schema.modelled]
+    known = [column.name for column in detector.schema.columns]
+    delimiter = table.dialect.delimiter
+    positions, warnings = header.locate(table.names, wanted, known, delimiter, table.header_line)
+    extra = next((warning for warning in warnings if warning.startswith("extra_columns")), None)
+    if extra and settings.on_schema == "strict":
+        raise DataError("extra_columns", extra.partition(": ")[2], line=table.header_line)
+    table.warnings.extend(warnings)
+    return positions
