@@ -13,6 +13,7 @@ import resource
 import secrets
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
@@ -32,6 +33,8 @@ from anomvae.storage import model_file
 
 ATTEMPTS = 4  # of a task whose process or node is lost
 DEEP = 3  # tasks given away for every CPU, so that none waits for the driver
+MOST = 3000
+AGAIN = 5.0  # seconds until a cluster's size is asked for again
 CONNECT = 10.0  # seconds
 UNSHARED = "unshared"
 INSTALL = "--engine ray needs the extra 'scale': pip install 'anomvae[scale]'."
@@ -52,10 +55,21 @@ class RayPool:
             raise UsageError(INSTALL)
         if address not in (None, "auto") and not (address.partition(":")[0] and address.rpartition(":")[2].isdecimal()):
             raise UsageError(f"--address {address} is neither auto nor HOST:PORT.")
-        self.address, self.ahead = address, 1
+        self.address = address
         self._ray: Any = None
+        self._most, self._asked = 1, 0.0
         self._refs: dict[Ticket, Any] = {}
         self._models: dict[str, Any] = {}
+
+    @property
+    def ahead(self) -> int:
+        """Errands that may be given away before the oldest is asked for: nodes come and go, so it is asked again."""
+        if self._ray is not None and time.monotonic() >= self._asked:
+            cpus = int(self._ray.cluster_resources().get("CPU", 0))
+            files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+            most = MOST if files == resource.RLIM_INFINITY else min(MOST, files // 2)  # each holds its file open
+            self._most, self._asked = max(1, min(DEEP * cpus, most)), time.monotonic() + AGAIN
+        return self._most
 
     def submit(self, errand: Errand, *descriptors: int) -> Ticket:
         """Give an errand to the cluster, which opens its file by path.
@@ -109,9 +123,6 @@ class RayPool:
             with suppress(ValueError):  # not the main thread: ray could not set them either
                 for number, handler in handlers.items():
                     signal.signal(number, handler)
-        cpus = int(found.cluster_resources().get("CPU", 1))
-        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        self.ahead = min(DEEP * cpus, files // 2)  # each holds its file open
         self._task = found.remote(num_cpus=1, max_retries=ATTEMPTS - 1)(task)
         self._ray = found
 

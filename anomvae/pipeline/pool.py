@@ -19,13 +19,12 @@ POLL = 0.05  # seconds between two signs of life
 
 
 class Workers(Protocol):
-    """Somebody who carries out errands.
+    """Somebody who carries out errands."""
 
-    Attributes:
-        ahead: errands that may be given away before the oldest is asked for.
-    """
-
-    ahead: int
+    @property
+    def ahead(self) -> int:
+        """Errands that may be given away before the oldest is asked for."""
+        ...
 
     def submit(self, errand: Errand, *descriptors: int) -> Ticket:
         """Give an errand away; its open files must stay open until it is answered."""
