@@ -345,7 +345,7 @@ def test_a_killed_driver_leaves_only_whole_results_and_the_next_run_finishes(
         wait_for(seen, 60)
         process.kill()
         process.wait()
-    assert run(folder, out, model, nodes.address) == 3
+    assert run(folder, out, model, nodes.address) in (1, 3)  # 1: both bad files were quarantined before
     assert_same(sink(out), sink(reference))
     assert suspects(out) == 0
 
@@ -360,7 +360,7 @@ def test_a_signal_ends_the_driver_cleanly_and_the_cluster_stays(
     assert process.wait(20) == 130
     assert suspects(out) == 0
     wait_for(lambda: not nodes.busy(), 20)
-    assert run(folder, out, model, nodes.address) == 3
+    assert run(folder, out, model, nodes.address) in (1, 3)  # 1: both bad files were quarantined before
     assert_same(sink(out), sink(reference))
     assert all(alive(started.process.pid) for node in nodes.nodes for started in node.all_processes["raylet"])
 

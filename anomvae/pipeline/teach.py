@@ -61,7 +61,7 @@ def teach(
         device=device,
         seconds=None if settings.max_time is None else seconds(settings.max_time),
     )
-    trained = train_generator(marginals, code(schema, marginals, columns), recipe, progress)
+    trained = train_generator(marginals, lambda: code(schema, marginals, columns), recipe, progress)
     rng = np.random.default_rng(settings.seed)
     repeats = -(-POSTERIORS // n)
     points = np.concatenate(

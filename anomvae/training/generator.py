@@ -50,18 +50,18 @@ class TrainedGenerator(msgspec.Struct, frozen=True):
 
 def train_generator(
     marginals: Marginals,
-    rows: Coded,
+    rows: Callable[[], Coded],
     recipe: GeneratorRecipe,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> TrainedGenerator:
-    """Train on coded rows (n).
+    """Train on coded rows (n), which are made here, so that nobody holds them longer than the network is laid out.
 
     Raises:
         DataError: `training_diverged` when the loss is no longer a number.
     """
     torch.set_num_threads(1)
     rng = torch.Generator().manual_seed(recipe.seed)
-    network = _Network(marginals, rows, recipe, rng).to(recipe.device)
+    network = _Network(marginals, rows(), recipe, rng).to(recipe.device)
     average = [parameter.detach().clone() for parameter in network.parameters()]
     done = _run(network, average, recipe, rng, progress)
     with torch.no_grad():
