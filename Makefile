@@ -4,7 +4,7 @@ BIN := .venv/bin
 export OPENBLAS_NUM_THREADS ?= 1
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test check bench bench-speed bench-watch bench-drift bench-outlets bench-synthesis bench-faults bench-quality
+.PHONY: demo test test-scale check bench bench-speed bench-watch bench-drift bench-scale bench-outlets bench-synthesis bench-faults bench-quality
 .PHONY: soak schemas clean
 
 .venv/installed: pyproject.toml constraints.txt
@@ -17,6 +17,13 @@ demo: .venv/installed
 
 test: .venv/installed
 	$(BIN)/python -m pytest
+
+.venv/s3: .venv/installed
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,s3test]'
+	touch $@
+
+test-scale: .venv/s3
+	$(BIN)/python -m pytest tests/test_scale.py tests/test_places.py -m scale
 
 check: .venv/installed
 	$(BIN)/ruff format --check .
@@ -31,6 +38,9 @@ bench-watch: .venv/installed
 
 bench-drift: .venv/installed
 	$(BIN)/python -m benchmarks.drift
+
+bench-scale: .venv/installed
+	$(BIN)/python -m benchmarks.scale
 
 bench-outlets: .venv/installed
 	$(BIN)/python -m benchmarks.outlets

@@ -159,6 +159,18 @@ def make_folder(path: Path) -> None:
         sync_folder(path.parent)
 
 
+def link_folder(path: Path, target: Path) -> None:
+    """Have `path` stand for a folder that is elsewhere.
+
+    Raises:
+        OSError: something else has the name.
+    """
+    if not (path.is_symlink() and path.readlink() == target):
+        hook("link", path, target)
+        path.symlink_to(target, target_is_directory=True)
+        sync_folder(path.parent)
+
+
 def write_at(path: Path, position: int, pieces: Iterator[bytes]) -> int:
     """Write pieces at a position of a file (made when missing), cut what stood behind, sync; returns the end."""
     new = not path.exists()

@@ -258,7 +258,8 @@ class ScoreResult(Record, frozen=True, kw_only=True, tag_field="schema", tag="an
     """A finished scoring run over files: totals, the files, and the ones that were refused.
 
     Of a folder also: `folder`, `out`, what is `left` for the next run, `known` deliveries that came again, and
-    `omitted` files: of many only the 200 most worth a look are listed, the totals count all.
+    `omitted` files: of many only the 200 most worth a look are listed, the totals count all. `critical` sums what is
+    critical in each file; `critical_together`: had all rows of the run stood in one file.
     """
 
     folder: str = ""
@@ -266,6 +267,7 @@ class ScoreResult(Record, frozen=True, kw_only=True, tag_field="schema", tag="an
     left: tuple[Waits, ...] = ()
     known: int = 0
     omitted: int = 0
+    critical_together: int | None = None
     model: str
     model_id: str
     alpha: float

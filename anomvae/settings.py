@@ -100,10 +100,15 @@ class ScoreSettings(Settings, frozen=True, kw_only=True, forbid_unknown_fields=T
     spreadsheet_safe: bool = False
     threads: Literal["auto"] | Positive = "auto"
     jobs: Annotated[int, Meta(ge=1, le=64)] = 1
+    engine: Literal["local", "ray"] = "local"
+    address: str | None = None
+    state: str | None = None
 
     def __post_init__(self) -> None:
         if self.alpha is not None:
             _check_alpha(self.alpha)
+        if self.engine == "ray" and self.jobs > 1:
+            raise ValueError("jobs are processes of this machine; with engine ray, the cluster's CPUs decide")
 
 
 class GenerateSettings(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -55,6 +55,8 @@ DOORS = {  # library: rooms or files that may import it
     "sqlite3": {"storage/database.py"},
     "watchdog": {"inbox/events.py"},
     "fcntl": {"disk", "inbox/probe.py"},
+    "fsspec": {"data/locations.py"},
+    "ray": {"pipeline/engine_ray.py"},
     "jinja2": {"report/page.py"},
     "markupsafe": {"report/page.py", "report/drawing.py"},
     "prometheus_client": {"outlets/textfile.py"},

@@ -135,18 +135,43 @@ def test_text_rows_give_back_what_was_put_in(rows: list[list[str]]) -> None:
         assert held.column(0) == [row[0] for row in [*rows[::2], rows[0]]]
 
 
-def test_a_table_above_max_rows_is_thinned_by_whole_blocks_and_keeps_its_places(tmp_path: Path) -> None:
+def written(place: Path, rows: tuple[int, ...]) -> list[str]:
+    """Files of so many rows: the file's number, the row's."""
     names = []
-    for part, rows in enumerate((3 * CHUNK, 5000)):
-        names.append(str(tmp_path / f"{part}.csv"))
-        Path(names[-1]).write_text("a,b\n" + "".join(f"{part},{i}\n" for i in range(rows)))
-    found = gather(names, FitSettings(max_rows=4000), ())
-    whole = [(part, i) for part, rows in enumerate((3 * CHUNK, 5000)) for i in range(rows)]
-    stride = 1
-    while sum((at // BLOCK) % stride == 0 for at in range(len(whole))) > 4000:
-        stride *= 2
-    kept = [place for at, place in enumerate(whole) if (at // BLOCK) % stride == 0]
-    assert list(zip(found.file.tolist(), found.rows.column(1), strict=True)) == [(part, str(i)) for part, i in kept]
-    assert found.line.tolist() == [i + 2 for _, i in kept]
-    assert found.rows_selected == len(whole)
+    for part, count in enumerate(rows):
+        names.append(str(place / f"{part}.csv"))
+        Path(names[-1]).write_text("a,b\n" + "".join(f"{part},{i}\n" for i in range(count)))
+    return names
+
+
+@pytest.mark.parametrize("most", [20, 63, 4000, 20_000])
+def test_a_table_above_max_rows_is_sampled_by_blocks_whatever_the_order_of_its_files(tmp_path: Path, most: int) -> None:
+    names = written(tmp_path, (3 * CHUNK, 5000, 10, 4001))
+    found = gather(names, FitSettings(max_rows=most), ())
+    kept = [(int(part), int(i)) for part, i in found.rows.take(range(len(found.rows)))]
+    assert len(kept) == most
+    assert kept == sorted(set(kept))
+    assert list(zip(found.file.tolist(), found.line.tolist(), strict=True)) == [(part, i + 2) for part, i in kept]
+    blocks: dict[tuple[int, int], list[int]] = {}
+    for part, i in kept:
+        blocks.setdefault((part, i // BLOCK), []).append(i % BLOCK)
+    assert all(rows == list(range(len(rows))) for rows in blocks.values())
+    ends = {(part, rows // BLOCK): rows % BLOCK for part, rows in enumerate((3 * CHUNK, 5000, 10, 4001))}
+    assert sum(len(rows) != ends.get(block, BLOCK) for block, rows in blocks.items()) <= 1
+    assert found.rows_selected == 3 * CHUNK + 5000 + 10 + 4001
     assert "--max-rows" in found.warnings[-1]
+    again = gather(names[::-1], FitSettings(max_rows=most), ())
+    assert sorted(map(tuple, again.rows.take(range(len(again.rows))))) == sorted((str(a), str(b)) for a, b in kept)
+
+
+def test_every_row_has_the_same_chance_to_be_sampled(tmp_path: Path) -> None:
+    found = gather(written(tmp_path, (64_000, 64_000)), FitSettings(max_rows=32_000), ())
+    shares = np.histogram(found.file * 64_000 + found.line, bins=8, range=(0, 128_000))[0] / 16_000
+    assert np.abs(shares - 0.25).max() < 5 * np.sqrt(0.25 * 0.75 / 250)  # 250 blocks a bin
+
+
+def test_a_table_within_max_rows_is_kept_whole_in_the_order_that_was_named(tmp_path: Path) -> None:
+    names = written(tmp_path, (700, 300))[::-1]
+    found = gather(names, FitSettings(max_rows=1000), ())
+    assert found.rows.take(range(1000)) == [[part, str(i)] for part, n in (("1", 300), ("0", 700)) for i in range(n)]
+    assert found.warnings == []

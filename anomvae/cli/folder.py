@@ -24,6 +24,7 @@ from anomvae.storage import health
 
 if TYPE_CHECKING:
     from anomvae.inbox.inbox import Inbox
+    from anomvae.pipeline.pool import Workers
     from anomvae.pipeline.watch import Run
 
 GRACE = 8.0  # seconds that a file in work gets to finish after SIGTERM
@@ -32,11 +33,12 @@ Said = FileResult | Quarantined | str
 
 
 class Plan(msgspec.Struct, kw_only=True):
-    """What one run over a folder was asked for."""
+    """What one run over a folder was asked for; with --state, `out` is that folder, and `shared` has the results."""
 
     mode: str
     folder: Path
     out: Path
+    shared: Path | None = None
     model: str
     settings: ScoreSettings
     watch: WatchSettings
@@ -50,21 +52,25 @@ class Plan(msgspec.Struct, kw_only=True):
 
 def planned(mode: str, name: str, output: str | None, model: str | None, chosen: Config, flags: dict[str, Any]) -> Plan:
     """The plan that flags and configuration make; what is said comes later."""
+    settings = options.some(chosen.score, flags, ScoreSettings)
+    out = Path(output or chosen.out or "anomvae-out")
     return Plan(
         mode=mode,
         folder=Path(name),
-        out=Path(output or chosen.out or "anomvae-out"),
+        out=Path(settings.state or out),
+        shared=out if settings.state else None,
         model=str(model or chosen.model or "model.anomvae"),
-        settings=options.some(chosen.score, flags, ScoreSettings),
+        settings=settings,
         watch=options.some(chosen.watch, flags, WatchSettings),
         outlets=chosen.outlets,
     )
 
 
 class Ended(msgspec.Struct):
-    """How a run ended: what it did, the exit code, why it ended, and what it left."""
+    """How a run ended: what it did, rows critical over all of it, the exit code, why it ended, and what it left."""
 
     counters: Counters
+    critical: int
     code: int
     why: str
     left: tuple[Waits, ...]
@@ -81,7 +87,8 @@ def run_folder(plan: Plan) -> Ended:
         AnomvaeError: the run could not begin, or could not go on.
     """
     os.umask(0o077)
-    check_folders(plan.folder, plan.out)
+    check_folders(plan.folder, plan.out, plan.shared)
+    workers = _workers(plan)
     idle = seconds(plan.watch.idle_exit) if plan.watch.idle_exit else None
     from anomvae.outlets.desk import Desk
 
@@ -102,7 +109,7 @@ def run_folder(plan: Plan) -> Ended:
             plan.say(f"warning: {plan.model} or its folder can be written by other users, who could replace the model")
         if plan.watch.after == "move":
             check(plan.folder, plan.out)
-        store = Store(plan.out)
+        store = Store(plan.out, plan.shared)
         stack.callback(store.close)
         for warning in store.warnings:
             plan.say(f"warning: {warning}")
@@ -115,8 +122,9 @@ def run_folder(plan: Plan) -> Ended:
             show=plan.show, check=ends.check, told=desk.beat,
         )  # fmt: skip
         run = Run(
-            inbox, store, model, plan.settings, plan.watch, patient=plan.mode == "watch", tell=ends.tell, beat=beat
-        )
+            inbox, store, model, plan.settings, plan.watch, patient=plan.mode == "watch", workers=workers,
+            tell=ends.tell, beat=beat,
+        )  # fmt: skip
         inbox.settler.known = run.known
         stack.enter_context(ends.signals(run))
         number = store.ledger.begin_run(plan.mode, _now(), os.getpid(), anomvae.__version__, model.detector.model_id)
@@ -134,12 +142,22 @@ def run_folder(plan: Plan) -> Ended:
             plan.publish(beat.publish(run, "stopped"))
         store.ledger.end_run(number, _now())
         desk.succeeded(time.time())
-        left = run.waiting(1000)
         pulse.code = ends.code()
         return Ended(
-            run.counters, ends.code(), ends.why, left, round(run.clock() - run.started, 2),
+            run.counters, run.critical(), ends.code(), ends.why, run.waiting(1000), round(run.clock() - run.started, 2),
             model.detector.model_id, run.alpha(),
         )  # fmt: skip
+
+
+def _workers(plan: Plan) -> "Workers | None":
+    """Who scores, where it is not this machine."""
+    if plan.settings.engine == "local":
+        return None
+    if plan.mode != "score":
+        raise UsageError("engine ray is for 'score FOLDER'; 'watch' scores on one machine.")
+    from anomvae.pipeline.engine_ray import RayPool
+
+    return RayPool(plan.settings.address)
 
 
 def stopped(ended: Ended) -> StoppedResult:
@@ -241,7 +259,9 @@ def _hold(stack: ExitStack, plan: Plan, inbox: "Inbox") -> None:
 
     hold_input()
     inbox.replaced = hold_input
-    stack.callback(os.close, health.hold_output(plan.out, _now()))
+    for place in (plan.shared, plan.out):
+        if place is not None:
+            stack.callback(os.close, health.hold_output(place, _now()))
 
 
 def _claim(store: Any, folder: Path) -> None:
@@ -262,7 +282,7 @@ def _skip_existing(store: Any, run: "Run", plan: Plan) -> None:
         store.ledger.set_meta("existing", plan.watch.existing)
 
 
-def check_folders(folder: Path, out: Path) -> None:
+def check_folders(folder: Path, out: Path, shared: Path | None = None) -> None:
     """Refuse folders that would feed on each other, and an output on a network file system.
 
     Raises:
@@ -273,12 +293,17 @@ def check_folders(folder: Path, out: Path) -> None:
     if not folder.is_dir():
         raise UsageError(f"{folder}: is not a folder.")
     source, target = folder.resolve(), out.resolve()
-    if source == target or source in target.parents or target in source.parents:
-        raise UsageError(f"{out}: the output folder and {folder} must not lie in each other; name another with -o.")
+    for place in (target, shared.resolve()) if shared else (target,):
+        if source == place or source in place.parents or place in source.parents:
+            raise UsageError(f"{place}: an output folder and {folder} must not lie in each other; name another.")
+    if shared and shared.resolve() == target:
+        raise UsageError(f"--state {out}: is the output folder itself; name another.")
     existing = next(place for place in (target, *target.parents) if place.exists())
     if on_network(existing):
         kind = file_system(existing)
-        raise UsageError(f"{out}: is on a network file system ({kind}), where a ledger is not safe; use a local disk.")
+        raise UsageError(
+            f"{out}: is on a network file system ({kind}), where no ledger is safe; name a local folder with --state."
+        )
 
 
 def _now() -> str:

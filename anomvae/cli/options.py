@@ -77,6 +77,31 @@ def scoring(command: F) -> F:
     return command
 
 
+def engines(command: F) -> F:
+    """Options of `score FOLDER`: who scores, and where the ledger is."""
+    for option in reversed(
+        (
+            click.option(
+                "--engine",
+                type=click.Choice(["local", "ray"]),
+                help="Who scores: this machine, or a Ray cluster. [default: local]",
+            ),
+            click.option(
+                "--address",
+                metavar="auto|HOST:PORT",
+                help="The Ray cluster. [default: RAY_ADDRESS, or one of this machine alone]",
+            ),
+            click.option(
+                "--state",
+                metavar="DIR",
+                help="A folder of this machine for ledger, log and quarantine, where -o is on a network file system.",
+            ),
+        )
+    ):
+        command = option(command)
+    return command
+
+
 def folders(command: F) -> F:
     """Options of `watch` and of `score FOLDER`: what counts as a delivery, and when it is complete."""
     for option in reversed(

@@ -12,13 +12,17 @@ from anomvae.errors import UsageError, worst
 from anomvae.results import ScoreResult
 from anomvae.settings import Config, ScoreSettings
 
-FOLDER_ONLY = ("pattern", "recursive", "settle", "rescan", "existing", "after", "ready", "format")
+FOLDER_ONLY = (
+    *("pattern", "recursive", "settle", "rescan", "existing", "after", "ready", "format"),
+    *("engine", "address", "state", "timeout"),
+)
 
 
 @click.command("score")
 @click.argument("inputs", nargs=-1, metavar="INPUT...")
 @options.scoring
 @options.folders
+@options.engines
 @click.option("--timeout", metavar="10m", help="Of a folder: end after so long and leave the rest for the next run.")
 @options.reported
 @options.modelled
@@ -45,11 +49,19 @@ def command(
     names = inputs or ((chosen.folder,) if chosen.folder else ())
     if not names:
         raise UsageError("nothing to score is named; give files, a folder or -.")
+    if any("://" in place for place in (*names, output or chosen.out or "")):
+        if len(names) > 1 or names == ("-",) or not ("://" in names[0] or Path(names[0]).is_dir()):
+            raise UsageError(
+                "a place such as s3://bucket/folder is scored alone, and takes the results of a folder only."
+            )
+        from anomvae.cli.score_place import score_place
+
+        return score_place(names[0], output, report, model, chosen, flags, as_json=as_json, quiet=quiet)
     if len(names) == 1 and Path(names[0]).is_dir():
         from anomvae.cli.score_folder import score_folder
 
         return score_folder(names[0], output, report, model, chosen, flags, as_json=as_json, quiet=quiet)
-    told = [name for name in (*FOLDER_ONLY, "timeout") if flags[name] not in (None, ())]
+    told = [name for name in FOLDER_ONLY if flags[name] not in (None, ())]
     if told:
         raise UsageError(f"--{told[0].replace('_', '-')} goes with a folder, not with files.")
     return _score_files(names, output, report, model, chosen, flags, as_json=as_json, quiet=quiet)
@@ -70,6 +82,8 @@ def _score_files(
     from anomvae.report.terminal import score_report
 
     settings = options.some(chosen.score, flags, ScoreSettings)
+    if settings.engine != "local":
+        raise UsageError("engine ray is for a folder; name it, or score these files here.")
     _check(inputs, output)
     if chosen.outlets.any():
         show.note("anomvae: [outlets] tell of a folder; of single files nobody is told", quiet=quiet)

@@ -89,6 +89,7 @@ def _result(plan: folder.Plan, ended: folder.Ended, listed: _Listed) -> ScoreRes
         rejected=done.rejected,
         flagged=done.flagged,
         critical=done.critical,
+        critical_together=ended.critical,
         files=files,
         refused=tuple(_refused(one) for one in listed.refused),
         seconds=ended.seconds,

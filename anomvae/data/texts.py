@@ -36,6 +36,8 @@ class TextRows:
         self._settle()
         whole = pa.Table.from_batches(self._chunks).filter(pa.array(chosen))
         self._chunks, self._count = whole.to_batches(), len(whole)
+        del whole
+        pa.default_memory_pool().release_unused()
 
     def column(self, at: int) -> list[str]:
         """The cells of one column."""

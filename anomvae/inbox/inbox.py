@@ -53,7 +53,7 @@ class Inbox:
         network = on_network(folder)
         native = not network if rules.native is None else rules.native
         settle = max(rules.settle, NETWORK_SETTLE) if network else rules.settle
-        self.clock, self.rules = clock, rules
+        self.folder, self.clock, self.rules = folder, clock, rules
         self.wake = threading.Event()
         self.stop = self.rescan = False  # set by signal handlers, which must not touch a lock
         self.scanner = Scanner(folder, rules.patterns, recursive=rules.recursive, marker=rules.marker)

@@ -17,6 +17,7 @@ from anomvae.data.source import Base
 from anomvae.errors import DataError
 from anomvae.model.detector import Detector
 from anomvae.pipeline.score import Scoring
+from anomvae.pipeline.tally import Tenths
 from anomvae.results import FileResult, RowResult
 from anomvae.settings import ScoreSettings
 
@@ -57,11 +58,15 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Scored(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of it: `alerts_sha256` is of the lines at `Job.alerts`, empty where no row is flagged."""
+    """What became of it: `alerts_sha256` is of the lines at `Job.alerts`, empty where no row is flagged.
+
+    `tenths` add up to what is critical over a whole run; nobody else needs them.
+    """
 
     result: FileResult
     result_sha256: str
     alerts_sha256: str
+    tenths: Tenths
     lines: int
     continues: bool
 
@@ -134,6 +139,7 @@ def work(file: BinaryIO, job: Job, detector: Detector, tick: Callable[[], None])
         result=msgspec.structs.replace(result, delivery_id=job.delivery_id, continues=base is not None),
         result_sha256=disk.sha256(Path(job.result)),
         alerts_sha256=alerts,
+        tenths=scoring.tally.severities.told(),
         lines=scoring.table.lines,
         continues=scoring.table.continues,
     )

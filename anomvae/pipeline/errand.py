@@ -11,11 +11,12 @@ from anomvae.settings import ScoreSettings
 
 
 class Delivery(msgspec.Struct, frozen=True, tag=True):
-    """Score the file that comes along, into temporary files."""
+    """Score the file that comes along, or on another machine the one at `path`, into temporary files."""
 
     job: Job
     model: str
     model_id: str
+    path: bytes
 
 
 class File(msgspec.Struct, frozen=True, tag=True):

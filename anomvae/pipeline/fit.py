@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 import anomvae
+from anomvae.data.texts import TextRows
 from anomvae.errors import DataError, UsageError
 from anomvae.model.cells import MISSING, NumberFormat
 from anomvae.model.detector import About
@@ -62,6 +63,9 @@ def fit(
     fitted_schema = _schema(table, settings, chosen)
     columns, kept = _typed(fitted_schema, table)
     file = table.file[kept]
+    styles = fit_styles(fitted_schema, _texts(fitted_schema, table, kept)) if settings.generator else {}
+    if not settings.contamination:
+        table.rows = TextRows(0)  # nobody reads them again, and they are a tenth of the memory
     try:
         learned = learn(
             fitted_schema, columns, settings, file, progress=lambda done, total: progress("training", done, total)
@@ -70,7 +74,6 @@ def fit(
         raise error.within(paths[0]) from error
     normal, review = doubtful(learned, table, kept, paths, columns)
     if settings.generator:
-        styles = fit_styles(fitted_schema, _texts(fitted_schema, table, kept))
         learned.detector.generator = teach(
             fitted_schema,
             normal,

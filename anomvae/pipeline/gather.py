@@ -1,5 +1,6 @@
-"""Training files to one table of text columns: matched by name, selected, thinned to a bound."""
+"""Training files to one table of text columns: matched by name, selected, sampled down to a bound."""
 
+import hashlib
 from array import array
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,7 +18,8 @@ from anomvae.model.conditions import Condition
 from anomvae.pipeline.select import selector
 from anomvae.settings import FitSettings
 
-BLOCK = 64  # rows thinned together, so that neighbours stay neighbours
+BLOCK = 64  # rows sampled together, so that neighbours stay neighbours
+SLACK = 0.25  # rows held beyond the bound before they are cut to it
 SUFFIXES = (".csv", ".csv.gz", ".parquet")
 
 
@@ -35,28 +37,55 @@ class Gathered(msgspec.Struct):
     warnings: list[str]
 
 
-class _Thinned:
-    """At most `most` rows, and their places (block, file, line): every second block goes when they become more."""
+class _Sample:
+    """At most `most` rows: those of the blocks with the smallest hashes, and their places (hash, file, line).
+
+    A block is known by its file's name, its number there and its first row. So which rows are kept depends neither on
+    the order of the files nor on the machine; and what is dropped on the way could not have been kept in the end.
+    """
 
     def __init__(self, width: int, most: int) -> None:
-        self.rows, self.most, self.stride, self.count = TextRows(width), most, 1, 0
+        self.rows, self.most, self.count = TextRows(width), most, 0
+        self.bound = 1 << 63  # a block whose hash is not smaller has no place any more
         self.places = array("q")
+        self._file, self._in_file, self._hash = "", 0, 0
+
+    def begin(self, file: str) -> None:
+        """The rows of another file follow."""
+        self._file, self._in_file = Path(file).name, 0
 
     def add(self, file: int, line: int, row: Sequence[str]) -> None:
-        block = self.count // BLOCK
+        if self._in_file % BLOCK == 0:
+            self._hash = _hashed(self._file, self._in_file, row)
+        self._in_file += 1
         self.count += 1
-        if block % self.stride == 0:
+        if self._hash < self.bound:
             self.rows.add(row)
-            self.places.extend((block, file, line))
-        if len(self.rows) > self.most:
-            self.stride *= 2
-            stay = self.placed()[:, 0] % self.stride == 0
-            self.rows.keep(stay.tolist())
-            self.places = array("q", self.placed()[stay].tobytes())
+            self.places.extend((self._hash, file, line))
+            if len(self.rows) > self.most * (1 + SLACK):
+                self.cut()
+
+    def cut(self) -> None:
+        """Keep `most` rows; of the last block that has a place, its first rows."""
+        if len(self.rows) <= self.most:
+            return
+        placed = self.placed()
+        order = np.argsort(placed[:, 0], kind="stable")
+        stay = np.zeros(len(placed), dtype=bool)
+        stay[order[: self.most]] = True
+        self.bound = int(placed[order[self.most], 0])
+        self.rows.keep(stay.tolist())
+        self.places = array("q", placed[stay].tobytes())
 
     def placed(self) -> NDArray[np.int64]:
-        """Block, file and line of every row (rows, 3)."""
+        """Hash of the block, file and line of every row (rows, 3)."""
         return np.array(self.places, dtype=np.int64).reshape(-1, 3)
+
+
+def _hashed(file: str, place: int, row: Sequence[str]) -> int:
+    """The hash of a block, a number of 63 bits; the order of columns does not count."""
+    said = "\0".join((file, str(place), *sorted(row))).encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.blake2b(said, digest_size=8).digest(), "big") >> 1
 
 
 def training_files(names: Sequence[str]) -> list[str]:
@@ -98,20 +127,21 @@ def gather(
         DataError: a file is refused.
     """
     numbers = NumberFormat(settings.decimal, settings.thousands)
-    thinned = _Thinned(0, settings.max_rows)
-    out = Gathered([], thinned.rows, np.empty(0, np.int64), np.empty(0, np.int64), 0, 0, 0, [], [])
+    sample = _Sample(0, settings.max_rows)
+    out = Gathered([], sample.rows, np.empty(0, np.int64), np.empty(0, np.int64), 0, 0, 0, [], [])
     for index, file in enumerate(files):
         try:
             table = Table(file, settings.dialect())
             header.check_training(table.names, settings.delimiter, table.header_line)
             if not out.names:
-                out.names, thinned = table.names, _Thinned(len(table.names), settings.max_rows)
+                out.names, sample = table.names, _Sample(len(table.names), settings.max_rows)
+            sample.begin(file)
             meets = selector(wanted, table.names, numbers)
             positions = _positions(out.names, table, settings)
             for batch in table.batches():
                 for row, line in zip(batch.rows, batch.lines, strict=True):
                     if meets(row):
-                        thinned.add(index, line, [row[at] for at in positions])
+                        sample.add(index, line, [row[at] for at in positions])
                 progress(file, out.rows_read + table.rows)
             table.check_rejects()
         except DataError as error:
@@ -121,10 +151,13 @@ def gather(
         out.sha256.append(table.sha256)
         out.warnings += [f"{file}: {warning}" for warning in table.warnings]
         out.warnings += [f"{file}:{bad.line}: {bad.message} ({bad.code})" for bad in table.rejects[:5]]
-    out.rows, (_, out.file, out.line) = thinned.rows, thinned.placed().T
-    out.rows_selected = thinned.count
-    if len(out.rows) < thinned.count:
-        out.warnings.append(f"{len(out.rows):,} of {thinned.count:,} rows were kept, evenly spread (--max-rows)")
+    sample.cut()
+    out.rows, (_, out.file, out.line) = sample.rows, sample.placed().T
+    out.rows_selected = sample.count
+    if len(out.rows) < sample.count:
+        out.warnings.append(
+            f"{len(out.rows):,} of {sample.count:,} rows were kept, in blocks drawn at random (--max-rows)"
+        )
     return out
 
 

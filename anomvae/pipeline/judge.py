@@ -28,7 +28,8 @@ from anomvae.pipeline.deliver import ChangedError, DroppedError, Job, Scored, fi
 from anomvae.pipeline.drift import in_sequence
 from anomvae.pipeline.errand import Delivery, FailedError, ReplacedError, outcome
 from anomvae.pipeline.isolate import DiedError, isolated
-from anomvae.pipeline.pool import Pool
+from anomvae.pipeline.pool import Pool, Workers
+from anomvae.pipeline.tally import Severities
 from anomvae.pipeline.worker import Ticket
 from anomvae.settings import ScoreSettings, WatchSettings
 from anomvae.storage.ledger import Entry
@@ -88,7 +89,8 @@ class Judge:
         settle: seconds in which a file settles.
         patient: whether a file that is full of NULs gets ten minutes (`watch`).
         trusted: whether a producer's marker says that files are complete.
-        open_file: opens a path of the input folder.
+        folder, open_file: the input folder, and what opens a path of it.
+        workers: who scores; None: this process, or workers of it, where there are several jobs.
         tick: called between any two steps; it may raise to give the file up.
         note: called with what somebody should know.
         now: the time of day in UTC.
@@ -104,7 +106,9 @@ class Judge:
         settle: float,
         patient: bool,
         trusted: bool,
+        folder: Path,
         open_file: Callable[[bytes], int],
+        workers: Workers | None,
         tick: Callable[[], None],
         note: Callable[[str], None],
         now: Callable[[], datetime],
@@ -112,8 +116,10 @@ class Judge:
         self.store, self.model, self.settings, self.watch = store, model, settings, watch
         self.settle, self.patient, self.trusted = settle, patient, trusted
         self._open, self._tick, self._note, self._now = open_file, tick, note, now
+        self.severities = Severities()  # of all that was committed
         self._deaths: dict[bytes, int] = {}
-        self._pool = Pool(settings.jobs) if settings.jobs > 1 else None
+        self._folder = os.fsencode(folder.absolute())
+        self.workers = workers or (Pool(settings.jobs) if settings.jobs > 1 else None)
 
     def take(self, arrival: Arrival) -> Taken | Outcome:
         """Open and hash a settled file; what the ledger knows is not read again. What is taken has to be finished.
@@ -174,8 +180,8 @@ class Judge:
 
     def close(self) -> None:
         """End the workers."""
-        if self._pool:
-            self._pool.close()
+        if self.workers:
+            self.workers.close()
 
     def _let_go(self, path: bytes, file: BinaryIO) -> None:
         file.close()
@@ -194,8 +200,8 @@ class Judge:
         self.store.mark(path, name)
         job, detector = self._job(arrival, name, content.sha256, parent), self.model.current()
         taken = Taken(arrival, file, job, detector, parent)
-        if self._pool and ledger.crashes(path) < SUSPECT:
-            taken.ticket = self._pool.submit(self._errand(taken), file.fileno())
+        if self.workers and ledger.crashes(path) < SUSPECT:
+            taken.ticket = self.workers.submit(self._errand(taken), file.fileno())
         return taken
 
     def _job(self, arrival: Arrival, name: str, sha256: str, parent: Entry | None) -> Job:
@@ -214,14 +220,15 @@ class Judge:
         )
 
     def _errand(self, taken: Taken) -> Delivery:
-        return Delivery(taken.job, self.model.name, taken.detector.model_id)
+        path = os.path.join(self._folder, taken.arrival.path)  # noqa: PTH118 (bytes)
+        return Delivery(taken.job, self.model.name, taken.detector.model_id, path)
 
     def _scored(self, taken: Taken) -> Scored:
         """By a worker, or in this process, or, where those died over the file before, in a worker of its own."""
         path = taken.arrival.path
-        if taken.ticket and self._pool:
+        if taken.ticket and self.workers:
             with suppress(ReplacedError):  # this process still has the model that the worker cannot load
-                return outcome(self._pool.answer(taken.ticket, self._tick), Scored)
+                return outcome(self.workers.answer(taken.ticket, self._tick), Scored)
         if self.store.ledger.crashes(path) < SUSPECT:
             return work(taken.file, taken.job, taken.detector, self._tick)
         try:
@@ -250,6 +257,7 @@ class Judge:
         )
         alerts = Path(job.alerts) if result.flagged else None
         self.store.commit(fact, Path(job.result), alerts, taken.arrival.stat)
+        self.severities.merge(scored.tenths)
         return fact
 
     def _refuse(self, taken: Taken, error: DataError) -> Later | Quarantined:

@@ -238,6 +238,6 @@ def latents_used(vae: VAE, rows: Encoded) -> int:
 
     The median over members.
     """
-    x = np.hstack([rows.x, rows.hidden])[:4096]
+    x = np.hstack([rows.x[:4096], rows.hidden[:4096]])
     mu, _ = vae.posterior(x.T)
     return int(np.median((mu.var(axis=2) > 0.01).sum(axis=1)))

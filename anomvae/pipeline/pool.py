@@ -8,6 +8,7 @@ import selectors
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 from anomvae.pipeline.errand import Answer, Errand, Failed
 from anomvae.pipeline.worker import Ticket, Worker
@@ -17,11 +18,32 @@ DEPTH = 2  # errands that a worker has at a time
 POLL = 0.05  # seconds between two signs of life
 
 
+class Workers(Protocol):
+    """Somebody who carries out errands."""
+
+    @property
+    def ahead(self) -> int:
+        """Errands that may be given away before the oldest is asked for."""
+        ...
+
+    def submit(self, errand: Errand, *descriptors: int) -> Ticket:
+        """Give an errand away; its open files must stay open until it is answered."""
+        ...
+
+    def answer(self, ticket: Ticket, tick: Callable[[], None]) -> Answer:
+        """Wait for the answer; `tick` is called meanwhile and may raise to give up."""
+        ...
+
+    def close(self) -> None:
+        """End all workers, whatever they do."""
+        ...
+
+
 class Pool:
     """At most `jobs` workers, each `limited` in its memory or not; none before the first errand."""
 
     def __init__(self, jobs: int, *, limited: bool = False) -> None:
-        self.jobs, self.limited = jobs, limited
+        self.jobs, self.limited, self.ahead = jobs, limited, AHEAD * jobs
         self._workers: list[Worker] = []
         self._waiting: deque[Ticket] = deque()
         self._selector = selectors.DefaultSelector()

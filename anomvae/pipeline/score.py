@@ -16,7 +16,7 @@ from anomvae.data.source import Base
 from anomvae.data.writer import ScoredRows, open_writer, output_suffix
 from anomvae.drift import REMEMBERED, Evidence
 from anomvae.errors import AnomvaeError, DataError
-from anomvae.model.calibration import critical_severity, file_p_value, verdict
+from anomvae.model.calibration import file_p_value, verdict
 from anomvae.model.detector import Detector, Scores
 from anomvae.model.encoding import Encoded
 from anomvae.model.explanation import reasons
@@ -215,7 +215,7 @@ class Scoring:
     @property
     def critical(self) -> float:
         """The severity tenth from which flagged rows are critical."""
-        return critical_severity(self.tally.by_severity)
+        return self.tally.severities.limit
 
     def _typed(self, plain: Plain) -> Iterator[tuple[TextBatch, Mapping[str, Values]]]:
         for batch in self.table.batches(plain):
@@ -277,11 +277,11 @@ class Scoring:
             scored=tally.scored,
             rejected=table.rejected,
             flagged=tally.flagged,
-            critical=int(tally.flagged_by_severity[int(min(critical, 1001)) :].sum()),
+            critical=tally.severities.critical,
             expected_flags=self.alpha * tally.scored,
             verdict=verdict(p_file),
             p_file=p_file,
-            severities=tally.severities(),
+            severities=tally.severities.bins(),
             seconds=seconds,
             outputs=outputs,
             worst=tally.worst(critical),

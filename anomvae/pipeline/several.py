@@ -16,7 +16,7 @@ from anomvae.data.writer import output_suffix
 from anomvae.errors import AnomvaeError, DataError
 from anomvae.model.detector import Detector
 from anomvae.pipeline.errand import FailedError, File, ReplacedError, outcome
-from anomvae.pipeline.pool import AHEAD, Pool
+from anomvae.pipeline.pool import Pool
 from anomvae.pipeline.score import Progress, Scoring, shown
 from anomvae.pipeline.worker import Ticket
 from anomvae.results import FileResult
@@ -47,7 +47,7 @@ class Several:
         try:
             for file, target in zip(files, targets, strict=True):
                 under_way.append(self._begun(pool, file, target))
-                if len(under_way) > AHEAD * self.settings.jobs:
+                if len(under_way) > pool.ahead:
                     yield self._ended(pool, under_way.popleft())
             while under_way:
                 yield self._ended(pool, under_way.popleft())

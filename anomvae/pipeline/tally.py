@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from anomvae.data.header import folded
 from anomvae.model import drift
+from anomvae.model.calibration import critical_severity
 from anomvae.model.detector import Detector, Scores
 from anomvae.model.encoding import Encoded, Encoding
 from anomvae.model.schema import MASK, Values
@@ -20,14 +21,54 @@ Columns = Mapping[str, Values]
 SHOWN = 60  # characters of a value never seen
 
 
+Tenths = tuple[tuple[int, int, int], ...]  # (severity tenth, rows, flagged rows), without empty ones
+
+
+class Severities:
+    """Rows, and flagged rows, by tenth of severity: whole numbers, whose sums are exact in any order."""
+
+    def __init__(self) -> None:
+        self.rows, self.flagged = np.zeros(1001, dtype=np.intp), np.zeros(1001, dtype=np.intp)
+
+    def add(self, severity: NDArray[np.float64], flags: NDArray[np.bool_]) -> None:
+        """Count rows (rows,)."""
+        tenths = np.rint(severity * 10).astype(np.intp)
+        self.rows += np.bincount(tenths, minlength=1001)
+        self.flagged += np.bincount(tenths[flags], minlength=1001)
+
+    def merge(self, told: Tenths) -> None:
+        """Count the rows of a file."""
+        for tenth, rows, flagged in told:
+            self.rows[tenth] += rows
+            self.flagged[tenth] += flagged
+
+    def told(self) -> Tenths:
+        """All of it, as plain data."""
+        return tuple((int(at), int(self.rows[at]), int(self.flagged[at])) for at in np.flatnonzero(self.rows))
+
+    @property
+    def limit(self) -> float:
+        """The tenth from which flagged rows are critical."""
+        return critical_severity(self.rows)
+
+    @property
+    def critical(self) -> int:
+        """How many rows are critical."""
+        return int(self.flagged[int(min(self.limit, 1001)) :].sum())
+
+    def bins(self) -> tuple[int, ...]:
+        """Rows by severity, in bins of two, without the empty ones at the end."""
+        counts = np.add.reduceat(self.rows, np.arange(0, 1000, 20))
+        return tuple(counts[: np.flatnonzero(counts)[-1] + 1].tolist()) if counts.any() else ()
+
+
 class Tally:
     """What a file adds up to, row batch by row batch; integers and the worst rows, nothing that grows."""
 
     def __init__(self, file: str, top: int) -> None:
         self.file, self.top = file, top
         self.scored = self.flagged = 0
-        self.by_severity = np.zeros(1001, dtype=np.intp)
-        self.flagged_by_severity = np.zeros(1001, dtype=np.intp)
+        self.severities = Severities()
         self.blame: Counter[str] = Counter()
         self.unseen: Counter[tuple[str, str]] = Counter()
         self.missing: Counter[str] = Counter()
@@ -38,16 +79,9 @@ class Tally:
 
     def add(self, scores: Scores, flags: NDArray[np.bool_]) -> None:
         """Count a batch."""
-        tenths = np.rint(scores.severity * 10).astype(np.intp)
-        self.scored += len(tenths)
+        self.scored += len(flags)
         self.flagged += int(flags.sum())
-        self.by_severity += np.bincount(tenths, minlength=1001)
-        self.flagged_by_severity += np.bincount(tenths[flags], minlength=1001)
-
-    def severities(self) -> tuple[int, ...]:
-        """Rows by severity, in bins of two, without the empty ones at the end."""
-        counts = np.add.reduceat(self.by_severity, np.arange(0, 1000, 20))
-        return tuple(counts[: np.flatnonzero(counts)[-1] + 1].tolist()) if counts.any() else ()
+        self.severities.add(scores.severity, flags)
 
     def remember(self, row: RowResult) -> None:
         """Keep a flagged row if it is among the worst."""

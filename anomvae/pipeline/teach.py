@@ -61,18 +61,18 @@ def teach(
         device=device,
         seconds=None if settings.max_time is None else seconds(settings.max_time),
     )
-    trained = train_generator(marginals, code(schema, marginals, columns), recipe, progress)
+    trained = train_generator(marginals, lambda: code(schema, marginals, columns), recipe, progress)
     rng = np.random.default_rng(settings.seed)
     repeats = -(-POSTERIORS // n)
-    points = np.concatenate(
-        [trained.mu + trained.sigma * rng.standard_normal(trained.mu.shape) for _ in range(repeats)]
-    )
+    points = rng.standard_normal((repeats, *trained.mu.shape))
+    points *= trained.sigma  # in place, since they are as many as the rows
+    points += trained.mu
     key = int(rng.integers(1 << 63))
     return Generator(
         schema=schema,
         marginals=marginals,
         decoder=Decoder(trained.arrays, hidden, marginals.offsets()),
-        mixture=fit_mixture(points, max(1, min(COMPONENTS, n // 60)), rng),
+        mixture=fit_mixture(points.reshape(-1, trained.mu.shape[1]), max(1, min(COMPONENTS, n // 60)), rng),
         dependencies=dependencies,
         typical=medoid(trained.mu),
         styles=styles,
@@ -86,9 +86,9 @@ def generator_steps(n: int) -> int:
     return int(np.clip(40 * n**0.5, 300, 3000))
 
 
-def medoid(points: Floats) -> Floats:
+def medoid(points: NDArray[np.floating]) -> Floats:
     """The point (latent,) with the least distance to all others, among evenly spread ones."""
-    some = points[np.unique(np.linspace(0, len(points) - 1, MEDOIDS).round().astype(np.intp))]
+    some = points[np.unique(np.linspace(0, len(points) - 1, MEDOIDS).round().astype(np.intp))].astype(np.float64)
     squares = (some**2).sum(axis=1)
     distance = np.sqrt(np.maximum(squares[:, None] + squares[None, :] - 2 * some @ some.T, 0.0))
     return np.asarray(some[distance.sum(axis=1).argmin()])

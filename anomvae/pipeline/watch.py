@@ -24,7 +24,7 @@ from anomvae.inbox.settler import Arrival
 from anomvae.pipeline.deliver import ChangedError, DroppedError
 from anomvae.pipeline.judge import Judge, Known, Later, Model, Outcome, Taken
 from anomvae.pipeline.moves import Moves
-from anomvae.pipeline.pool import AHEAD
+from anomvae.pipeline.pool import Workers
 from anomvae.pipeline.score import alpha_of
 from anomvae.results import FileResult, Verdict, Waits
 from anomvae.settings import ScoreSettings, WatchSettings
@@ -45,6 +45,7 @@ class Run:
         model: the detector of the moment.
         settings, watch: what to write, and what to do afterwards.
         patient: wait when the machine fails (`watch`), or raise (`score`).
+        workers: who scores, where it is not this process or `settings.jobs` of its own.
         tell: called with every finished delivery and every note.
         beat: called between any two steps.
         clock, now: monotonic seconds, and the time of day in UTC.
@@ -59,6 +60,7 @@ class Run:
         watch: WatchSettings,
         *,
         patient: bool,
+        workers: Workers | None = None,
         tell: Callable[[FileResult | Quarantined | str], None],
         beat: Callable[["Run"], None] = lambda run: None,
         clock: Callable[[], float] = time.monotonic,
@@ -77,7 +79,6 @@ class Run:
         self._pause = 1.0
         self._later: list[tuple[bytes, Stat]] = []
         self._taken: dict[bytes, Taken] = {}  # files under way, in the order of their commits
-        self._ahead = AHEAD * settings.jobs if settings.jobs > 1 else 0
         self._moves = Moves(inbox.scanner, store, tell)
         self._judge = Judge(
             store,
@@ -87,7 +88,9 @@ class Run:
             settle=inbox.settler.settle,
             patient=patient,
             trusted=inbox.settler.trusted,
+            folder=inbox.folder,
             open_file=inbox.open,
+            workers=workers,
             tick=self.tick,
             note=tell,
             now=now,
@@ -109,6 +112,7 @@ class Run:
                 self.tick()
                 self._one(arrival)
             self._finish(0)
+            self._renew()
         except DroppedError:
             self._judge.close()
             self.store.renew()
@@ -142,6 +146,10 @@ class Run:
         """The false-alarm rate of this run."""
         return alpha_of(self.model.current(), self.settings)
 
+    def critical(self) -> int:
+        """Flagged rows that survive Benjamini-Hochberg over the whole run."""
+        return self._judge.severities.critical
+
     def _one(self, arrival: Arrival | None) -> None:
         """Take a file up, or look after the house while none is there; of one path, never two are under way."""
         if arrival is None:
@@ -149,7 +157,7 @@ class Run:
             self._bearing(None, self._idle)
         elif arrival.path not in self._taken:
             self._bearing(arrival, partial(self._take, arrival))
-            self._finish(self._ahead)
+            self._finish(self._judge.workers.ahead if self._judge.workers else 0)
 
     def _take(self, arrival: Arrival) -> None:
         with self._working(arrival):

@@ -14,8 +14,10 @@ import subprocess
 import sys
 import threading
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
@@ -203,12 +205,21 @@ def _answer(errand: Errand, descriptors: list[int], detector: Detector | None) -
         for descriptor in descriptors:
             os.close(descriptor)
         return Replaced()
+    if isinstance(errand, Delivery):
+        with os.fdopen(descriptors[0], "rb") as file:
+            return answered(errand, file, detector)
+    return _outcome(lambda: Told(file=_file(errand, descriptors, detector)))
+
+
+def answered(errand: Delivery, file: BinaryIO, detector: Detector) -> Answer:
+    """Carry out a delivery's errand; what went wrong is told, a bug is raised."""
+    job = msgspec.structs.replace(errand.job, settings=_among_others(errand.job.settings))
+    return _outcome(lambda: Told(delivery=work(file, job, detector, lambda: None)))
+
+
+def _outcome(step: Callable[[], Told]) -> Answer:
     try:
-        if isinstance(errand, Delivery):
-            job = msgspec.structs.replace(errand.job, settings=_among_others(errand.job.settings))
-            with os.fdopen(descriptors[0], "rb") as file:
-                return Told(delivery=work(file, job, detector, lambda: None))
-        return Told(file=_file(errand, descriptors, detector))
+        return step()
     except DataError as error:
         return Refused(error.code, error.message, error.line, error.column, error.offset)
     except ChangedError:

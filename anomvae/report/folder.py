@@ -134,6 +134,8 @@ def folder_report(result: ScoreResult) -> RenderableType:
     else:
         told = f"{count:,} new files, {result.rows:,} rows, {result.flagged:,} flagged, {result.critical:,} critical"
         refused = f", {len(result.refused):,} quarantined" if result.refused else ""
+        if result.critical_together not in (None, result.critical):
+            told += f" ({result.critical_together:,} together)"
         parts = [Text(f"Total: {told}, {result.rejected:,} unreadable rows{refused}", style="bold")]
         parts.append(Text(f"results in {plain(result.out, 100)}", style="dim"))
     parts += [cell(f"left for the next run: {one.file} ({one.reason})", 160, "dim") for one in result.left[:5]]

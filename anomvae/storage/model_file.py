@@ -87,12 +87,13 @@ def load(path: str | Path, *, generator: bool = True) -> Detector:
     """
     data = read(Path(path))
     try:
-        return _open(data, generator=generator)
+        return opened(data, generator=generator)
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from error
 
 
-def _open(data: bytes, *, generator: bool) -> Detector:
+def opened(data: bytes, *, generator: bool = True) -> Detector:
+    """As `load`, of a file's bytes."""
     from safetensors.numpy import load as from_bytes
 
     header = header_of(data)

@@ -10,6 +10,7 @@ the log is cut back. A crash after it changes nothing. Everything is private to 
 import base64
 import hashlib
 import os
+import secrets
 from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -43,6 +44,8 @@ class Store:
 
     Args:
         out: the folder; made when missing.
+        shared: where results and what becomes one are, where that is not `out`: on a network file system, which is no
+            place for a ledger.
 
     Attributes:
         warnings: what was repaired on opening.
@@ -53,7 +56,7 @@ class Store:
         EnvironmentFault: it cannot be written.
     """
 
-    def __init__(self, out: Path) -> None:
+    def __init__(self, out: Path, shared: Path | None = None) -> None:
         self.out, self.warnings = out, list[str]()
         self.results, self.quarantine, self._temporary = (out / name for name in FOLDERS)
         self.log = out / "alerts.jsonl"
@@ -61,12 +64,12 @@ class Store:
         self._marked = 0
         self.announce: Callable[[Manifest | Quarantined], News | None] = lambda fact: None
         with disk.faults(f"{out}: cannot be used as the output folder"):
-            self._make()
+            self._make(shared.resolve() if shared else None)
             self._mark_file = os.open(out / ".inflight", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         self.ledger = self._open()
         with disk.faults(f"{out}: cannot be put in order"):
             self._recover()
-        self._spooled = 0
+        self._spooled, self._token = 0, secrets.token_hex(6)  # names that no other run had, on whatever machine
 
     def close(self) -> None:
         """Leave through the front door."""
@@ -76,13 +79,13 @@ class Store:
     def temporary(self, suffix: str) -> Path:
         """A new name for a file that is not official yet."""
         self._spooled += 1
-        return self._temporary / f"{os.getpid()}.{self._spooled}{suffix}"
+        return self._temporary / f"{self._token}.{self._spooled}{suffix}"
 
     def renew(self, keep: Collection[str] = ()) -> None:
         """Remove what a file that was given up has left, and ask the ledger how long the alert log is.
 
         Args:
-            keep: temporary files of others that are being judged.
+            keep: temporary files of others that are being judged; what begins like them stays, too.
         """
         with disk.faults(f"{self.out}: cannot be put in order"):
             self._sweep(keep)
@@ -130,13 +133,18 @@ class Store:
 
     # --- opening
 
-    def _make(self) -> None:
+    def _make(self, shared: Path | None) -> None:
         disk.make_folder(self.out)
         found = self.out.stat()
         if found.st_uid != os.geteuid() or found.st_mode & 0o022:
             raise UsageError(f"{self.out}: others may write into this output folder; chmod go-w it, or name another.")
+        if shared:
+            for folder in (self.results, self._temporary):
+                disk.make_folder(shared / folder.name)
+                disk.link_folder(folder, shared / folder.name)
         for folder in (self.results, self.quarantine, self._temporary):
             disk.make_folder(folder)
+        self._temporary = self._temporary.resolve()  # other processes write there, wherever they stand
 
     def _open(self) -> Ledger:
         path = self.out / "ledger.sqlite"
@@ -189,7 +197,7 @@ class Store:
     def _sweep(self, keep: Collection[str]) -> None:
         with os.scandir(self._temporary) as entries:
             for entry in entries:
-                if entry.path not in keep:
+                if not entry.path.startswith(tuple(keep)):
                     disk.remove(Path(entry.path))
 
     def _read_marks(self) -> list[Mark]:

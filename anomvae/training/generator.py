@@ -25,6 +25,8 @@ RATE = 2e-3
 DECAY = 1e-4
 WARM_UP = 0.3  # share of the steps over which beta rises
 AVERAGE = 0.995  # of the weights, every fifth step
+PIECE = 4096  # rows laid out at a time
+INTERVALS = ("low", "high", "tied", "present")  # what is kept of the rows for training alone
 
 
 class GeneratorRecipe(msgspec.Struct, frozen=True):
@@ -43,33 +45,35 @@ class TrainedGenerator(msgspec.Struct, frozen=True):
     """`arrays` for `model.decoder.Decoder`; `mu`, `sigma` (n, latent): the posteriors of the training rows."""
 
     arrays: dict[str, NDArray[np.float32]]
-    mu: NDArray[np.float64]
-    sigma: NDArray[np.float64]
+    mu: NDArray[np.float32]
+    sigma: NDArray[np.float32]
     steps: int
 
 
 def train_generator(
     marginals: Marginals,
-    rows: Coded,
+    rows: Callable[[], Coded],
     recipe: GeneratorRecipe,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> TrainedGenerator:
-    """Train on coded rows (n).
+    """Train on coded rows (n), which are made here, so that nobody holds them longer than the network is laid out.
 
     Raises:
         DataError: `training_diverged` when the loss is no longer a number.
     """
     torch.set_num_threads(1)
     rng = torch.Generator().manual_seed(recipe.seed)
-    network = _Network(marginals, rows, recipe, rng).to(recipe.device)
+    network = _Network(marginals, rows(), recipe, rng).to(recipe.device)
     average = [parameter.detach().clone() for parameter in network.parameters()]
     done = _run(network, average, recipe, rng, progress)
+    for name in INTERVALS:  # of training alone, and as large as the rows
+        delattr(network, name)
     with torch.no_grad():
         for parameter, mean in zip(network.parameters(), average, strict=True):
             parameter.copy_(mean)
         mu, logvar = network.posterior(network.x)
     arrays = {name: array.detach().cpu().float().numpy().copy() for name, array in network.arrays().items()}
-    return TrainedGenerator(arrays, mu.double().cpu().numpy(), (0.5 * logvar).exp().double().cpu().numpy(), done)
+    return TrainedGenerator(arrays, mu.cpu().numpy(), (0.5 * logvar).exp().cpu().numpy(), done)
 
 
 def _run(
@@ -159,12 +163,18 @@ class _Network(nn.Module):
 
     def _keep(self, rows: Coded) -> None:
         """Rows, and of their numbers the interval in normal units; `tied` marks intervals worth integrating."""
-        low, high = rows.low[:, self.numbers.numpy()], rows.high[:, self.numbers.numpy()]
+        n, numbers = len(rows.x), self.numbers.numpy()
         self.register_buffer("x", torch.from_numpy(rows.x).float())
-        self.register_buffer("low", torch.special.ndtri(torch.from_numpy(low)).float().clamp(-30, 30))
-        self.register_buffer("high", torch.special.ndtri(torch.from_numpy(high)).float().clamp(-30, 30))
-        self.register_buffer("tied", torch.from_numpy(high - low > 2.5 / len(low)))
-        self.register_buffer("present", torch.from_numpy(~rows.gap[:, self.numbers.numpy()]).float())
+        for name in INTERVALS:
+            kind = torch.bool if name == "tied" else torch.float
+            self.register_buffer(name, torch.empty((n, len(numbers)), dtype=kind))
+        for at in range(0, n, PIECE):
+            part = slice(at, at + PIECE)
+            low, high = rows.low[part][:, numbers], rows.high[part][:, numbers]
+            self.low[part] = torch.special.ndtri(torch.from_numpy(low)).float().clamp(-30, 30)
+            self.high[part] = torch.special.ndtri(torch.from_numpy(high)).float().clamp(-30, 30)
+            self.tied[part] = torch.from_numpy(high - low > 2.5 / n)
+            self.present[part] = torch.from_numpy(~rows.gap[part][:, numbers]).float()
 
     def loss(self, index: Tensor, noise: Tensor, beta: float) -> Tensor:
         """Negative ELBO of the rows `index`, mean over rows."""

@@ -1,0 +1,219 @@
+"""Ray's side of `--engine ray`: errands as tasks of a cluster, answers as plain data. The only door to ray.
+
+A task is what a worker of this machine does: it opens a file, by its path on a file system that all nodes share, scores
+it as everywhere, and commits nothing. Ray tries a task again when its process or its node is lost. So every attempt
+writes under names of its own, and only the finished one takes the names that the errand has: an attempt that was taken
+for dead and is not can spoil nothing. Models go to the cluster as bytes, once.
+"""
+
+import hashlib
+import importlib.util
+import os
+import resource
+import secrets
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import msgspec
+
+import anomvae
+from anomvae import disk
+from anomvae.errors import EnvironmentFault, UsageError
+from anomvae.model.detector import Detector
+from anomvae.pipeline.errand import Answer, Changed, Delivery, Errand, Failed, Fault, Replaced, Told
+from anomvae.pipeline.pool import POLL
+from anomvae.pipeline.worker import FOR_THE_PARENT, Ticket, answered
+from anomvae.storage import model_file
+
+ATTEMPTS = 4  # of a task whose process or node is lost
+DEEP = 3  # tasks given away for every CPU, so that none waits for the driver
+MOST = 3000
+AGAIN = 5.0  # seconds until a cluster's size is asked for again
+CONNECT = 10.0  # seconds
+UNSHARED = "unshared"
+INSTALL = "--engine ray needs the extra 'scale': pip install 'anomvae[scale]'."
+
+
+class RayPool:
+    """The CPUs of a Ray cluster as workers; see `pool.Workers`. It connects when the first errand is given.
+
+    Args:
+        address: `auto`, or HOST:PORT of the cluster's head; None: what RAY_ADDRESS says, or else this machine alone.
+
+    Raises:
+        UsageError: ray is not installed, or the address has another form.
+    """
+
+    def __init__(self, address: str | None) -> None:
+        if importlib.util.find_spec("ray") is None:
+            raise UsageError(INSTALL)
+        if address not in (None, "auto") and not (address.partition(":")[0] and address.rpartition(":")[2].isdecimal()):
+            raise UsageError(f"--address {address} is neither auto nor HOST:PORT.")
+        self.address = address
+        self._ray: Any = None
+        self._most, self._asked = 1, 0.0
+        self._refs: dict[Ticket, Any] = {}
+        self._models: dict[str, Any] = {}
+
+    @property
+    def ahead(self) -> int:
+        """Errands that may be given away before the oldest is asked for: nodes come and go, so it is asked again."""
+        if self._ray is not None and time.monotonic() >= self._asked:
+            cpus = int(self._ray.cluster_resources().get("CPU", 0))
+            files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+            most = MOST if files == resource.RLIM_INFINITY else min(MOST, files // 2)  # each holds its file open
+            self._most, self._asked = max(1, min(DEEP * cpus, most)), time.monotonic() + AGAIN
+        return self._most
+
+    def submit(self, errand: Errand, *descriptors: int) -> Ticket:
+        """Give an errand to the cluster, which opens its file by path.
+
+        Raises:
+            EnvironmentFault: no cluster answers.
+        """
+        if self._ray is None:
+            self._connect()
+        ticket = Ticket(errand, descriptors)
+        if model := self._model(errand):
+            self._refs[ticket] = self._task.remote(msgspec.json.encode(errand), anomvae.__version__, model)
+        else:
+            ticket.answer = Replaced()
+        return ticket
+
+    def answer(self, ticket: Ticket, tick: Callable[[], None]) -> Answer:
+        """Wait for the answer to an errand.
+
+        Args:
+            ticket: the errand.
+            tick: called while waiting; it may raise to give up.
+        """
+        while ticket.answer is None:
+            ready, _ = self._ray.wait([self._refs[ticket]], timeout=POLL)
+            if ready:
+                ticket.answer = self._said(ticket)
+            tick()
+        return ticket.answer
+
+    def close(self) -> None:
+        """Leave the cluster, which ends what is still under way; one that was started here ends."""
+        if self._ray is not None:
+            for ref in self._refs.values():
+                with suppress(Exception):
+                    self._ray.cancel(ref, force=True)
+            self._ray.shutdown()
+        self._refs, self._models, self._ray = {}, {}, None
+
+    def _connect(self) -> None:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        import ray
+
+        found: Any = ray
+        self._probe()
+        handlers = {number: signal.getsignal(number) for number in FOR_THE_PARENT}
+        try:
+            with _faults(self.address or "this machine"):
+                found.init(self.address, logging_level="ERROR", log_to_driver=False, include_dashboard=False)
+        finally:
+            with suppress(ValueError):  # not the main thread: ray could not set them either
+                for number, handler in handlers.items():
+                    signal.signal(number, handler)
+        self._task = found.remote(num_cpus=1, max_retries=ATTEMPTS - 1)(task)
+        self._ray = found
+
+    def _probe(self) -> None:
+        """Ask whether somebody listens: ray itself would wait for minutes."""
+        if self.address and self.address != "auto":
+            host, _, port = self.address.rpartition(":")
+            with _faults(self.address):
+                socket.create_connection((host.strip("[]"), int(port)), CONNECT).close()
+
+    def _model(self, errand: Errand) -> Any:
+        """The errand's model in the cluster's memory; None where its file holds another one by now."""
+        if errand.model_id not in self._models:
+            data = b""
+            with suppress(OSError):
+                data = Path(errand.model).read_bytes()
+            if hashlib.sha256(data).hexdigest() != errand.model_id:
+                return None
+            self._models = {errand.model_id: self._ray.put(data)}
+        return self._models[errand.model_id]
+
+    def _said(self, ticket: Ticket) -> Answer:
+        try:
+            answer: Answer = msgspec.json.decode(self._ray.get(self._refs.pop(ticket)), type=Answer)
+        except self._ray.exceptions.RayError as error:
+            return Failed(f"its scorer died in the cluster ({type(error).__name__})")
+        errand = ticket.errand
+        gone = isinstance(errand, Delivery) and not Path(os.fsdecode(errand.path)).exists()
+        if isinstance(answer, Fault) and answer.code == UNSHARED and gone:
+            return Changed()
+        return answer
+
+
+@contextmanager
+def _faults(place: str) -> Iterator[None]:
+    """What goes wrong in the block, of many kinds and with messages of many lines, is a fault of the machine."""
+    try:
+        yield
+    except Exception as error:
+        told = str(error).strip() or type(error).__name__
+        raise EnvironmentFault(f"no Ray cluster at {place}: {told.splitlines()[0][:200]}") from error
+
+
+# --- the task's own side
+
+
+def task(message: bytes, version: str, model: bytes) -> bytes:
+    """Carry out one errand in a process of the cluster: JSON in, JSON out."""
+    host = socket.gethostname()
+    if version != anomvae.__version__:
+        told = f"{host} has anomvae {anomvae.__version__}, this is {version}: all nodes need the same."
+        return msgspec.json.encode(Fault("versions", told, unsynced=False))
+    errand = msgspec.json.decode(message, type=Delivery)
+    try:
+        answer = _attempt(errand, _detector(model))
+    except Exception as error:  # told, not raised: who gave the errand decides
+        answer = Failed(f"{type(error).__name__}: {error}")
+    return msgspec.json.encode(answer)
+
+
+@lru_cache(maxsize=1)
+def _detector(model: bytes) -> Detector:
+    return model_file.opened(model, generator=False)
+
+
+def _attempt(errand: Delivery, detector: Detector) -> Answer:
+    """Score a file under names that no other attempt has; only what is finished gets the errand's."""
+    try:
+        file = _opened(errand.path)
+    except OSError as error:
+        told = f"{socket.gethostname()} cannot open {os.fsdecode(errand.path)!r} ({error.strerror})"
+        told += "; the folders and OUT must be on a file system that all nodes share."
+        return Fault(UNSHARED, told, unsynced=False)
+    mine = secrets.token_hex(6)
+    settings = msgspec.structs.replace(errand.job.settings, threads=1)
+    job = msgspec.structs.replace(
+        errand.job, settings=settings, result=f"{errand.job.result}.{mine}", alerts=f"{errand.job.alerts}.{mine}"
+    )
+    with file:
+        answer = answered(msgspec.structs.replace(errand, job=job), file, detector)
+    if not isinstance(answer, Told):
+        return answer
+    try:
+        disk.rename(Path(job.result), Path(errand.job.result))
+        if answer.delivery and answer.delivery.alerts_sha256:
+            disk.rename(Path(job.alerts), Path(errand.job.alerts))
+    except OSError as error:
+        fault = EnvironmentFault.of(error, f"{errand.job.result}: cannot be written")
+        return Fault(fault.code, str(fault), unsynced=False)
+    return answer
+
+
+def _opened(path: bytes) -> BinaryIO:
+    return os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb")

@@ -1,0 +1,223 @@
+"""Places that are no folders of this machine: an object store in memory, and one behind real HTTP where moto is there."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from anomvae.cli import main
+from anomvae.data import locations
+from anomvae.errors import EnvironmentFault
+from tests import bad_inputs
+from tests.folders import assert_same, score, sink, table
+
+fsspec = pytest.importorskip("fsspec")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return bad_inputs.model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture
+def store() -> Iterator[Any]:
+    """Objects in memory, five good ones and a bad one."""
+    system = fsspec.filesystem("memory")
+    for i in range(5):
+        system.pipe_file(f"/bucket/in/{i}.csv", table(40, i))
+    system.pipe_file("/bucket/in/bad.csv", b"%PDF-1.7\n")
+    system.pipe_file("/bucket/in/notes.txt", b"not a table")
+    system.pipe_file("/bucket/in/deeper/5.csv", table(40, 5))
+    yield system
+    system.rm("/bucket", recursive=True)
+
+
+def objects(system: Any, root: str) -> dict[str, bytes]:
+    return {path.removeprefix(root + "/"): system.cat_file(path) for path in system.find(root)}
+
+
+def run(
+    state: Path, model: Path, *more: str, source: str = "memory://bucket/in", out: str = "memory://bucket/out"
+) -> int:
+    return main(["score", source, "-o", out, "--state", str(state), "-m", str(model), "-q", "--settle", "0.05s", *more])
+
+
+def test_results_in_a_place_are_those_of_a_folder(store: Any, model: Path, tmp_path: Path) -> None:
+    assert run(tmp_path / "state", model) == 3
+    (tmp_path / "in").mkdir()
+    for name in ("0", "1", "2", "3", "4", "bad"):
+        (tmp_path / "in" / f"{name}.csv").write_bytes(store.cat_file(f"/bucket/in/{name}.csv"))
+    assert score(tmp_path / "in", tmp_path / "out", model) == 3
+    expected = sink(tmp_path / "out")
+    assert_same(sink(tmp_path / "state" / "out"), expected)
+    found = objects(store, "/bucket/out")
+    assert {
+        name.removeprefix("results/"): data for name, data in found.items() if name.endswith(".csv")
+    } == expected.results
+    assert len([name for name in found if name.endswith(".manifest.json")]) == 5
+    assert len([name for name in found if name.startswith("quarantine/")]) == 1
+    assert found["alerts.jsonl"].count(b"\n") == sum(expected.log.values())
+
+
+def test_only_new_and_changed_objects_are_copied_and_only_new_results_sent(
+    store: Any, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(tmp_path, model) == 3
+    moved: list[str] = []
+    fetch, put = locations.Place.fetch, locations.Place.put
+    monkeypatch.setattr(locations.Place, "fetch", lambda self, name, to: (moved.append(name), fetch(self, name, to)))
+    monkeypatch.setattr(locations.Place, "put", lambda self, path, name: (moved.append(name), put(self, path, name)))
+    assert run(tmp_path, model) == 0
+    assert moved == []
+    store.pipe_file("/bucket/in/2.csv", table(30, 77))
+    assert run(tmp_path, model, "--recursive") in (0, 1)
+    assert moved[:2] == ["2.csv", "deeper/5.csv"]
+    assert sum(name.startswith("results/") for name in moved) == 4
+    assert len(list((tmp_path / "out" / "results").glob("*.csv"))) == 7
+
+
+@pytest.mark.parametrize("failing", [1, 2, 3, 7])
+def test_a_run_that_is_cut_off_while_sending_is_finished_by_the_next_and_manifests_come_last(
+    store: Any, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: int
+) -> None:
+    put, count = locations.Place.put, [0]
+
+    def once(self: locations.Place, source: Path, name: str) -> None:
+        count[0] += 1
+        if count[0] == failing:
+            raise EnvironmentFault("the network is down.")
+        put(self, source, name)
+
+    monkeypatch.setattr(locations.Place, "put", once)
+    assert run(tmp_path, model) == 74
+    there = set(objects(store, "/bucket/out")) if store.exists("/bucket/out") else set()
+    for name in there:
+        assert not name.endswith(".manifest.json") or name.replace(".manifest.json", ".csv") in there
+    assert run(tmp_path, model) == 0
+    found = objects(store, "/bucket/out/results")
+    assert found == {path.name: path.read_bytes() for path in (tmp_path / "out" / "results").iterdir()}
+
+
+def test_a_folder_can_have_its_results_put_in_a_place_and_a_place_its_results_here(
+    store: Any, model: Path, tmp_path: Path
+) -> None:
+    assert run(tmp_path / "state", model, out=str(tmp_path / "here")) == 3
+    assert len(sink(tmp_path / "here").results) == 5
+    folder = tmp_path / "state" / "incoming"
+    assert run(tmp_path / "state2", model, source=str(folder)) == 3
+    assert len([name for name in objects(store, "/bucket/out") if name.endswith(".csv")]) == 5
+
+
+@pytest.mark.parametrize(
+    ("argv", "told"),
+    [
+        (["memory://bucket/in", "-o", "memory://bucket/out"], "--state"),
+        (["memory://bucket/in", "memory://bucket/in2", "--state", "s"], "alone"),
+        (["memory://bucket/in/0.csv", "--state", "s"], "is a file"),
+        (["nosuch://bucket/in", "--state", "s"], "cannot be used"),
+        (["-", "-o", "memory://bucket/out", "--state", "s"], "alone"),
+    ],
+)
+def test_what_cannot_be_done_with_a_place_is_refused(
+    store: Any,
+    model: Path,
+    tmp_path: Path,
+    argv: list[str],
+    told: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["score", *argv, "-m", str(model)]) == 2
+    said = capsys.readouterr().err
+    assert told in said
+    assert said.count("\n") == 1
+
+
+def test_without_the_extra_a_place_says_what_to_install(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "fsspec.core", None)
+    assert run(tmp_path / "state", model) == 2
+    assert "anomvae[scale]" in capsys.readouterr().err
+
+
+SCORE = "import sys; from anomvae.cli import main; sys.exit(main(sys.argv[1:]))"
+FILL = """
+import sys, s3fs, pathlib
+system = s3fs.S3FileSystem()
+system.mkdir("bucket")
+for path in pathlib.Path(sys.argv[1]).iterdir():
+    system.put_file(str(path), f"bucket/in/{path.name}")
+"""
+EMPTY = """
+import sys, s3fs, pathlib
+system = s3fs.S3FileSystem()
+for path in system.find("bucket/out"):
+    target = pathlib.Path(sys.argv[1]) / path.removeprefix("bucket/out/")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    system.get_file(path, str(target))
+"""
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as tried:
+        return tried.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.fixture
+def s3() -> Iterator[dict[str, str]]:
+    """The environment of a process that uses an S3 server of this machine."""
+    pytest.importorskip("s3fs")
+    pytest.importorskip("moto")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    quiet = subprocess.DEVNULL
+    server = subprocess.Popen([sys.executable, "-m", "moto.server", "-p", str(port)], stdout=quiet, stderr=quiet)
+    names = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_DEFAULT_REGION": "us-east-1"}
+    try:
+        until = time.monotonic() + 60
+        while not listens(port):
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        yield {**os.environ, **names, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}"}
+    finally:
+        server.kill()
+        server.wait()
+
+
+@pytest.mark.scale
+def test_an_s3_server_gives_and_takes_the_same_bytes(s3: dict[str, str], model: Path, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for i in range(3):
+        (tmp_path / "in" / f"{i}.csv").write_bytes(table(40, i))
+    assert score(tmp_path / "in", tmp_path / "out", model) == 1
+    subprocess.run([sys.executable, "-c", FILL, str(tmp_path / "in")], env=s3, check=True)
+    argv = [
+        "score",
+        "s3://bucket/in",
+        "-o",
+        "s3://bucket/out",
+        "--state",
+        str(tmp_path / "state"),
+        "-m",
+        str(model),
+        "-q",
+    ]
+    for code in (1, 0):
+        done = subprocess.run([sys.executable, "-c", SCORE, *argv], env=s3, check=False, capture_output=True, text=True)
+        assert done.returncode == code, done.stderr
+    subprocess.run([sys.executable, "-c", EMPTY, str(tmp_path / "back")], env=s3, check=True)
+    expected = sink(tmp_path / "out")
+    assert {path.name: path.read_bytes() for path in (tmp_path / "back" / "results").glob("*.csv")} == expected.results
+    assert (tmp_path / "back" / "alerts.jsonl").read_bytes() == (tmp_path / "out" / "alerts.jsonl").read_bytes()
+    missing = [argv[0], "s3://nowhere/in", *argv[2:]]
+    done = subprocess.run([sys.executable, "-c", SCORE, *missing], env=s3, check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stderr.count("\n")) == (74, 1)
