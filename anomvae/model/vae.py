@@ -22,7 +22,7 @@ Arrays = Mapping[str, NDArray[np.float32]]
 
 SIGMA_FLOOR = 0.05  # of a number's scale; one that is reconstructed better than this stops mattering
 UNIT = 0.5413  # softplus of it is 1: where an untrained spread starts
-BLOCK = 256  # rows of one matrix product; the last block is padded
+BLOCK = 128  # rows of one matrix product; the last block is padded
 
 
 def layer_shapes(encoding: Encoding, hidden: tuple[int, ...], latent: int) -> dict[str, tuple[int, int]]:
