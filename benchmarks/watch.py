@@ -22,7 +22,7 @@ import numpy as np
 
 ROWS = 100
 TURNS = 3
-TODAY, SLACK = 3.7, 4 / 3  # times the least; the goal is 2
+TODAY, SLACK = 5.8, 4 / 3  # times the least; the goal is 2
 SEVERAL = 3000  # files, for one job against two
 MEASURED = """
 import resource, sys, time
