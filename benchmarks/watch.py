@@ -1,10 +1,11 @@
 """make bench-watch: 10,000 files of 100 rows through `score FOLDER`, beside the least that must be done for each.
 
 The least: pyarrow reads the file with explicit types, the members run forward once, the rows are written, synced and
-renamed, and SQLite commits one line with synchronous FULL. The goal is CPU of at most twice that a file; asserted is what
-holds today, with a third of slack, and memory that does not grow with the number of files. Both run in processes of their own; ratios within one run. Then files a second
-of wall time with one and with two jobs, in turns, the median ratio of three; asserted: at least 1.6. Then the time
-from a file's last close to its line on stdout, with the default settle time of 2 s.
+renamed, and SQLite commits one line with synchronous FULL. The goal is at most twice that CPU a file; asserted is what
+holds today, with a third of slack, and memory that does not grow with the number of files. Both run in processes of
+their own; ratios within one run. Then files a second of wall time with one and with two jobs, in turns, the median
+ratio of three; asserted: at least 1.6. Then the time from a file's last close to its line on stdout, with the default
+settle time of 2 s.
 """
 
 import argparse
