@@ -141,6 +141,7 @@ def started(folder: Path, out: Path, model: Path, address: str) -> "subprocess.P
 # --- part of `make test`
 
 
+@pytest.mark.scale
 def test_a_ray_of_this_machine_gives_the_same_bytes(
     folder: Path, reference: Path, out: Path, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
