@@ -138,7 +138,7 @@ def started(folder: Path, out: Path, model: Path, address: str) -> "subprocess.P
     return subprocess.Popen(argv, env=environment(), stdout=quiet, stderr=quiet)
 
 
-# --- part of `make test`
+# --- one machine
 
 
 @pytest.mark.scale
