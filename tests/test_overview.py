@@ -201,6 +201,16 @@ def test_hostile_cells_names_and_warnings_are_inert(file: str, column: str, cell
     assert not any(control in page.text for control in "\x1b\u202e")
 
 
+def test_of_rows_with_equal_scores_the_first_ones_are_shown() -> None:
+    known = {"recon": 1.0, "kl": 1.0, "p": 1e-9, "estimated": True, "severity": 90.0, "critical": True, "reasons": ()}
+    summary = Summary(None)
+    for score in (9.0, 10.0):
+        rows = tuple(RowResult(file="f.csv", line=line, score=score, **known) for line in range(2, 42))
+        summary.add(result(worst=rows), "")
+    found = summary.overview("files", "f.csv", None, "2026-01-01T00:00:00+00:00")
+    assert [(one.row.score, one.row.line) for one in found.worst] == [(10.0, line) for line in range(2, 14)]
+
+
 def test_many_files_share_bars_and_stay_small() -> None:
     summary = Summary(None)
     for i in range(5000):

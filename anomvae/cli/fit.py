@@ -97,7 +97,7 @@ def command(
         from anomvae.pipeline import card, overview
         from anomvae.storage import model_file
 
-        detector = model_file.load(model)
+        detector = model_file.load(model, generator=False)
         write_page(report, overview.of_model(detector, card.card_of(detector, model)), quiet=quiet or as_json)
     if quiet:
         for warning in result.warnings:

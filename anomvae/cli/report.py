@@ -77,7 +77,7 @@ def _model(named: str | None, last: str | None, *, quiet: bool) -> tuple[Any, An
     if named is None and last is None:
         return None, None
     try:
-        detector = model_file.load(named or str(last))
+        detector = model_file.load(named or str(last), generator=False)
     except ModelError as error:
         if named is not None:
             raise

@@ -43,7 +43,7 @@ def score_folder(
         from anomvae.pipeline import card, overview
         from anomvae.storage import model_file
 
-        detector = model_file.load(plan.model)
+        detector = model_file.load(plan.model, generator=False)
         write_page(
             report, overview.of_folder(plan.out, detector, card.card_of(detector, plan.model)), quiet=quiet or as_json
         )

@@ -16,13 +16,13 @@ from anomvae.model.telling import Teller
 from anomvae.overview import ColumnLook, Look, Mark, Overview, Shape, Step, WorstRow
 from anomvae.results import ErrorResult, FileResult, InspectResult, Reason, RowResult, ScoreResult, Verdict
 from anomvae.storage.ledger import Ledger
+from anomvae.storage.store import MANIFEST, shown
 
 STEPS = 240  # bars of the time line; more files share them
 LOOKS = 60
 WORST = 12
 COLUMNS = 40
 WARNINGS = 20
-BIN = 2  # of severity
 GRAVITY: tuple[Verdict, ...] = ("ok", "elevated", "drifted", "anomalous", "failed")
 
 
@@ -46,6 +46,7 @@ class Summary:
         self._looks: list[Look] = []
         self._drift: dict[str, ColumnLook] = {}
         self._worst: list[tuple[float, int, RowResult]] = []
+        self._seen = 0
 
     def add(self, result: FileResult, at: str) -> None:
         """One judged file."""
@@ -60,7 +61,8 @@ class Summary:
             if len(self.warnings) < WARNINGS:
                 self.warnings.setdefault(warning)
         for row in result.worst:
-            item = (row.score, -len(self._worst) - self.totals["scored"], row)
+            self._seen += 1  # of equal scores the first one counts; rows themselves have no order
+            item = (row.score, -self._seen, row)
             (heapq.heappush if len(self._worst) < WORST else heapq.heappushpop)(self._worst, item)
         for drift in result.drift.columns if result.drift else ():
             if drift.told:
@@ -241,7 +243,7 @@ def of_folder(out: Path, detector: Detector | None, card: InspectResult | None) 
         summary = Summary(detector)
         for delivery in ledger.judged():
             if delivery["state"] == "quarantined":
-                file = bytes(delivery["path"]).decode("utf-8", "backslashreplace")
+                file = shown(bytes(delivery["path"]))
                 summary.refuse(file, delivery["committed_utc"], f"{delivery['message']} [{delivery['reason_code']}]")
             elif manifest := _manifest(out, delivery["delivery_id"]):
                 summary.add(manifest.result, delivery["committed_utc"])
@@ -253,7 +255,7 @@ def of_folder(out: Path, detector: Detector | None, card: InspectResult | None) 
 def _manifest(out: Path, delivery_id: str) -> Manifest | None:
     """What stands beside a result; None where somebody has removed it."""
     try:
-        return msgspec.json.decode((out / "results" / f"{delivery_id}.manifest.json").read_bytes(), type=Manifest)
+        return msgspec.json.decode((out / "results" / (delivery_id + MANIFEST)).read_bytes(), type=Manifest)
     except (OSError, msgspec.DecodeError):
         return None
 

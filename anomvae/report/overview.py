@@ -9,8 +9,6 @@ from anomvae.overview import ColumnLook, Overview, WorstRow
 from anomvae.report import drawing, page
 from anomvae.report.terminal import FAULTS
 
-WORD = {"ok": "good", "elevated": "fair", "drifted": "poor", "anomalous": "poor", "failed": "poor"}
-
 
 def overview_page(result: Overview) -> str:
     """The page."""
@@ -20,7 +18,7 @@ def overview_page(result: Overview) -> str:
         "overview.html",
         result=result,
         headline=headline(result),
-        words=WORD,
+        words=drawing.KIND,
         rate=result.flagged / result.scored if result.scored else None,
         time_line=drawing.time_line(result.steps, result.alpha) if result.steps else None,
         severities=drawing.severities(result.severities, result.alpha) if result.severities else None,
