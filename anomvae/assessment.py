@@ -22,7 +22,7 @@ from anomvae.errors import DataError, UsageError
 from anomvae.model import fidelity
 from anomvae.model.detector import Detector
 from anomvae.model.fidelity import Columns
-from anomvae.model.schema import Values
+from anomvae.model.schema import Values, gaps
 from anomvae.pipeline.tables import read_tables
 
 SIDE_ROWS = 5_000  # of each side of the classifier test and of distances
@@ -217,9 +217,7 @@ def _transfer(sides: Sides, label: str, rng: np.random.Generator, seed: int) -> 
 
 
 def _with_label(table: Columns, label: str) -> dict[str, Values]:
-    values = table[label]
-    there = values != "" if values.dtype == object else ~np.isnan(values.astype(np.float64))
-    return fidelity.take(table, np.flatnonzero(there))
+    return fidelity.take(table, np.flatnonzero(~gaps(table[label])))
 
 
 def _metric(held_out: Values, real: Values) -> Literal["auc", "accuracy", "r2"]:

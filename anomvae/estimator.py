@@ -28,7 +28,7 @@ from anomvae.model.detector import Detector, Scores
 from anomvae.model.explanation import reasons
 from anomvae.model.schema import Schema, from_arrays
 from anomvae.model.writing import LOOKED_AT, fit_styles
-from anomvae.pipeline.fit import describe
+from anomvae.pipeline.about import describe
 from anomvae.pipeline.learn import learn
 from anomvae.pipeline.memory import Rows, from_array, from_cells, inferred, lineage, numbered
 from anomvae.pipeline.teach import teach

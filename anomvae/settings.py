@@ -83,6 +83,11 @@ class FitSettings(Dialect, frozen=True, kw_only=True, forbid_unknown_fields=True
             told = "it is the share of the training rows that may be anomalies"
             raise ValueError(f"contamination {self.contamination:g} is not in [0, 0.5): {told}")
 
+    @property
+    def plain(self) -> bool:
+        """Whether the layout was chosen by hand: then the network is the textbook's, with its columns as numbers."""
+        return self.hidden is not None or self.latent != "auto"
+
     def dialect(self) -> Dialect:
         """The part of these settings that later commands must share."""
         return Dialect(**{name: getattr(self, name) for name in Dialect.__struct_fields__})

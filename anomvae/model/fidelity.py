@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anomvae.comparison import ColumnShape, Nearer, PairTrend
-from anomvae.model.schema import Values
+from anomvae.model.schema import Values, gaps
 
 Floats = NDArray[np.float64]
 Columns = Mapping[str, Values]
@@ -52,7 +52,7 @@ def shape(name: str, training: Values, real: Values, synthetic: Values, date: bo
     """One column of three tables: likeness of `real` and `synthetic`, gaps and rare categories of `training`."""
     if real.dtype == object:
         return _category_shape(name, training, real, synthetic)
-    left, right = (np.sort(values[~_missing(values)].astype(np.float64)) for values in (real, synthetic))
+    left, right = (np.sort(values[~gaps(values)].astype(np.float64)) for values in (real, synthetic))
     edges = _edges(left if len(left) else right)
     return ColumnShape(
         column=name,
@@ -68,11 +68,7 @@ def shape(name: str, training: Values, real: Values, synthetic: Values, date: bo
 
 def missing_share(values: Values) -> float:
     """Share of missing cells."""
-    return float(np.mean(_missing(values)))
-
-
-def _missing(values: Values) -> NDArray[np.bool_]:
-    return np.asarray(values == "" if values.dtype == object else np.isnan(values.astype(np.float64)), dtype=bool)
+    return float(np.mean(gaps(values)))
 
 
 def ks_statistic(left: Floats, right: Floats) -> float:
@@ -161,7 +157,7 @@ def _pair(
 
 def _correlation(a: Values, b: Values) -> float | None:
     """Pearson correlation over the rows that have both values; None where one of them is constant."""
-    both = ~(_missing(a) | _missing(b))
+    both = ~(gaps(a) | gaps(b))
     x, y = a[both].astype(np.float64), b[both].astype(np.float64)
     if len(x) < 2 or np.ptp(x) == 0 or np.ptp(y) == 0:
         return None
@@ -174,13 +170,13 @@ def _discrete(real: Values, synthetic: Values) -> tuple[Codes, Codes]:
     if real.dtype == object:
         codes = _codes(np.concatenate([real, synthetic]))
         return codes[: len(real)], codes[len(real) :]
-    present = real[~_missing(real)].astype(np.float64)
+    present = real[~gaps(real)].astype(np.float64)
     edges = np.linspace(present.min(), present.max(), PAIR_BINS + 1)[1:-1] if len(present) else np.zeros(0)
     return _binned(real, edges), _binned(synthetic, edges)
 
 
 def _binned(values: Values, edges: Floats) -> Codes:
-    return np.where(_missing(values), -1, np.searchsorted(edges, values.astype(np.float64), side="right"))
+    return np.where(gaps(values), -1, np.searchsorted(edges, values.astype(np.float64), side="right"))
 
 
 def _contingency(a: Codes, b: Codes) -> dict[int, float]:

@@ -26,6 +26,11 @@ MASK = "***"  # in place of a cell that no output may show
 MAX_LEVELS = 1000  # a category with more values than this is an identifier or free text
 
 
+def gaps(values: Values) -> NDArray[np.bool_]:
+    """Which cells (n,) are missing."""
+    return np.asarray(values == "" if values.dtype == object else np.isnan(values.astype(np.float64)), dtype=bool)
+
+
 class Column(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One column: its kind, how its text is read, why it is or is not modelled, and whether no output may show it."""
 

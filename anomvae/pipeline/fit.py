@@ -1,28 +1,27 @@
 """fit: files -> columns -> schema -> detector -> model file -> FitResult."""
 
 import hashlib
-import importlib.metadata
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
-import numpy as np
+import msgspec
 
-import anomvae
 from anomvae.data.texts import TextRows
 from anomvae.errors import DataError, UsageError
-from anomvae.model.cells import MISSING, NumberFormat
+from anomvae.model.cells import NumberFormat
 from anomvae.model.detector import About
 from anomvae.model.schema import Column, Schema, Values, declared, infer, parse
 from anomvae.model.writing import LOOKED_AT, fit_styles
+from anomvae.pipeline.about import describe, versions
 from anomvae.pipeline.challenge import Champion, compare, hold_out
 from anomvae.pipeline.gather import Gathered, gather, training_files
 from anomvae.pipeline.learn import Learned, learn
 from anomvae.pipeline.review import doubtful
 from anomvae.pipeline.select import conditions, spoken
 from anomvae.pipeline.teach import teach
-from anomvae.pipeline.threshold import promise
-from anomvae.results import ColumnReport, FitResult, Lineage, ThresholdChange, Training
+from anomvae.results import FitResult, Lineage
 from anomvae.settings import FitSettings, SchemaSettings
 from anomvae.storage import model_file
 
@@ -53,12 +52,8 @@ def fit(
     """
     settings, chosen = settings or FitSettings(), schema or SchemaSettings()
     started = time.monotonic()
-    wanted = conditions(settings)
     paths = training_files(files)
-    table = gather(paths, settings, wanted, lambda _, rows: progress("reading", rows, 0))
-    if not len(table.rows):
-        told = f"no row meets {spoken(wanted)}" if table.rows_read else "no rows to learn from"
-        raise DataError("too_few_rows", told).within(paths[0])
+    table = _rows(paths, settings, lambda _, rows: progress("reading", rows, 0))
     held = hold_out(table) if champion else []
     fitted_schema = _schema(table, settings, chosen)
     columns, kept = _typed(fitted_schema, table)
@@ -67,50 +62,58 @@ def fit(
     if not settings.contamination:
         table.rows = TextRows(0)  # nobody reads them again, and they are a tenth of the memory
     try:
-        learned = learn(
-            fitted_schema, columns, settings, file, progress=lambda done, total: progress("training", done, total)
-        )
+        learned = learn(fitted_schema, columns, settings, file, progress=partial(progress, "training"))
     except DataError as error:
         raise error.within(paths[0]) from error
+    detector = learned.detector
     normal, review = doubtful(learned, table, kept, paths, columns)
     if settings.generator:
-        learned.detector.generator = teach(
-            fitted_schema,
-            normal,
-            settings,
-            styles=styles,
-            device=learned.device,
-            progress=lambda done, total: progress("generator", done, total),
-        )
+        told = partial(progress, "generator")
+        detector.generator = teach(fitted_schema, normal, settings, styles=styles, device=learned.device, progress=told)
     if settings.threshold != "auto":
-        calibration = learned.detector.calibration
-        learned.detector.calibration = calibration.at(calibration.alpha_at(float(settings.threshold)))
-    lineage = _lineage(table, settings, paths, len(file))
-    about = describe(learned, settings, columns, lineage)
-    learned.detector.about = about
-    model_file.save(learned.detector, Path(model))
-    rival = Champion(str(model), learned.detector)
+        calibration = detector.calibration
+        detector.calibration = calibration.at(calibration.alpha_at(float(settings.threshold)))
+    about = detector.about = describe(learned, settings, columns, _lineage(table, settings, paths, len(file)))
+    model_file.save(detector, Path(model))
+    rival = Champion(str(model), detector)
+    comparison = compare(champion, rival, table.names, held) if champion else None
+    found = _result(rival, paths, table, learned, about, contamination=settings.contamination)
+    took = round(time.monotonic() - started, 2)
+    return msgspec.structs.replace(found, review=review, comparison=comparison, seconds=took)
+
+
+def _result(
+    model: Champion, paths: list[str], table: Gathered, learned: Learned, about: About, *, contamination: float
+) -> FitResult:
+    suspects, generator = learned.suspects, model.detector.generator
     return FitResult(
-        model=str(model),
-        model_id=learned.detector.model_id,
+        model=model.name,
+        model_id=model.detector.model_id,
         files=tuple(paths),
         rows_read=table.rows_read,
-        rows_used=len(file),
+        rows_used=about.lineage.rows_used,
         rows_rejected=table.rejected,
-        selection=spoken(wanted),
+        selection=about.lineage.selection,
         columns=about.columns,
         training=about.training,
         calibration=about.threshold,
-        dependencies=_dependencies(learned),
+        dependencies=tuple(item.spoken() for item in generator.dependencies) if generator else (),
         self_test=learned.self_test,
-        contamination=settings.contamination,
-        suspected=0 if learned.suspects is None else len(learned.suspects.rows),
-        to_review=0 if learned.suspects is None else int(learned.suspects.out.sum()),
-        review=review,
-        comparison=compare(champion, rival, table.names, held) if champion else None,
+        contamination=contamination,
+        suspected=0 if suspects is None else len(suspects.rows),
+        to_review=0 if suspects is None else int(suspects.out.sum()),
         warnings=(*table.warnings, *_notes(learned)),
-        seconds=round(time.monotonic() - started, 2),
+        seconds=0.0,
     )
+
+
+def _rows(paths: list[str], settings: FitSettings, progress: Callable[[str, int], None]) -> Gathered:
+    wanted = conditions(settings)
+    table = gather(paths, settings, wanted, progress)
+    if not len(table.rows):
+        told = f"no row meets {spoken(wanted)}" if table.rows_read else "no rows to learn from"
+        raise DataError("too_few_rows", told).within(paths[0])
+    return table
 
 
 def _schema(table: Gathered, settings: FitSettings, chosen: SchemaSettings) -> Schema:
@@ -156,36 +159,8 @@ def _texts(schema: Schema, table: Gathered, kept: list[int]) -> dict[str, list[s
     return {column.name: [row[j] for row in rows] for j, column in enumerate(schema.columns) if column.modelled}
 
 
-def _dependencies(learned: Learned) -> tuple[str, ...]:
-    generator = learned.detector.generator
-    return tuple(item.spoken() for item in generator.dependencies) if generator else ()
-
-
 def _few(errors: dict[int, DataError]) -> list[DataError]:
     return list(errors.values())[:3]
-
-
-def describe(learned: Learned, settings: FitSettings, columns: Mapping[str, Values], lineage: Lineage) -> About:
-    """What a saved model says of itself.
-
-    Args:
-        learned: the detector and how it was made.
-        settings: the recipe.
-        columns: the typed training columns.
-        lineage: where they come from.
-    """
-    threshold = promise(learned.detector.calibration, learned.dependence, learned.blocks)
-    return About(
-        created_by=f"anomvae {anomvae.__version__}",
-        dialect=settings.dialect(),
-        columns=_reports(learned, columns),
-        training=_training(learned, settings),
-        threshold=threshold,
-        lineage=lineage,
-        history=(ThresholdChange(alpha=threshold.alpha, threshold=threshold.threshold, by="fit"),),
-        self_test=learned.self_test,
-        reference=learned.reference,
-    )
 
 
 def _lineage(table: Gathered, settings: FitSettings, paths: list[str], used: int) -> Lineage:
@@ -198,58 +173,6 @@ def _lineage(table: Gathered, settings: FitSettings, paths: list[str], used: int
         seed=settings.seed,
         versions=versions(),
     )
-
-
-def versions() -> dict[str, str]:
-    """Versions of the libraries that a model's numbers depend on."""
-    return {name: importlib.metadata.version(name) for name in ("torch", "numpy", "scipy")}
-
-
-def _training(learned: Learned, settings: FitSettings) -> Training:
-    encoding, vae = learned.detector.scorer.encoding, learned.detector.scorer.vae
-    recon, kl = float(learned.judged.columns.sum(axis=1).mean()), float(learned.judged.kl.mean())
-    there = [str(units) for units in (encoding.width, *learned.hidden)]
-    latent = f"[{learned.latent},{learned.latent}]"
-    return Training(
-        layout="-".join([*there, latent, str(learned.latent), *reversed(there)]),
-        hidden=learned.hidden,
-        latent=learned.latent,
-        beta=settings.beta,
-        steps=learned.steps,
-        steps_planned=learned.steps_planned,
-        members=vae.members,
-        device=learned.device,
-        seed=settings.seed,
-        recon=recon,
-        kl=kl,
-        elbo=-(recon + kl),
-        latents_used=learned.latents_used,
-    )
-
-
-def _reports(learned: Learned, columns: Mapping[str, Values]) -> tuple[ColumnReport, ...]:
-    features = {feature.column: feature for feature in reversed(learned.detector.scorer.encoding.features)}
-    reports = []
-    for column in learned.detector.schema.columns:
-        feature = features.get(column.name)
-        if feature is None:
-            reports.append(ColumnReport(name=column.name, kind=column.kind, modelled=False, reason=column.reason))
-            continue
-        values, bounds = columns[column.name], feature.numeric and not column.redacted
-        missing = np.isin(values, list(MISSING & {""})) if values.dtype == object else np.isnan(values.astype(float))
-        reports.append(
-            ColumnReport(
-                name=column.name,
-                kind=column.kind,
-                modelled=True,
-                reason=column.reason,
-                levels=None if feature.numeric else len(feature.levels) + len(feature.rare),
-                missing_share=round(float(missing.mean()), 4),
-                low=feature.low if bounds else None,
-                high=feature.high if bounds else None,
-            )
-        )
-    return tuple(reports)
 
 
 def _notes(learned: Learned) -> list[str]:

@@ -15,7 +15,7 @@ from anomvae.model.drift import Reference, fit_reference
 from anomvae.model.encoding import Encoded, Encoding, encode, fit_encoding
 from anomvae.model.folds import Dependence, block_ids, deal, dependence, training_pools
 from anomvae.model.out_of_fold import OutOfFold, calibrate, judge_out_of_fold
-from anomvae.model.schema import Schema, Values
+from anomvae.model.schema import Schema, Values, gaps
 from anomvae.model.scoring import Floats, Scorer
 from anomvae.model.self_test import self_test
 from anomvae.model.trimming import (
@@ -108,16 +108,11 @@ def _learn(
 
     columns, origin = _without(every, left_out), files
     files = None if files is None else files[~left_out]
-    n = len(next(iter(columns.values()))) if columns else 0
-    _check_rows(n, columns, least_rows)
-    plain = settings.hidden is not None or settings.latent != "auto"
-    encoding = fit_encoding(schema, columns, discrete=not plain)
+    n = _checked(columns, least_rows)
+    encoding = fit_encoding(schema, columns, discrete=not settings.plain)
     rows = encode(encoding, columns)
     found = dependence(rows.x)
-    blocks = np.arange(n) if folds == "random" else block_ids(n, found.length, files)
-    dealt = deal(blocks, np.random.default_rng(settings.seed))
-    if folds == "random":
-        dealt = np.random.default_rng(settings.seed).permutation(dealt)
+    blocks, dealt = _dealt(n, found, files, folds, settings.seed)
     recipe = _recipe(settings, encoding, n, choose_device(settings.device))
     pools = training_pools(dealt, 1 if folds == "random" else found.length)
     trained = train(encoding, rows, pools, recipe, progress)
@@ -144,6 +139,17 @@ def _learn(
         reference=_reference(detector, every, calibrated, partial(_blocks, origin, found)),
         suspects=suspects,
     )
+
+
+def _dealt(
+    n: int, found: Dependence, files: NDArray[np.intp] | None, folds: Literal["blocks", "random"], seed: int
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """The block and the fold of every row, each (n,)."""
+    if folds == "random":
+        alone = np.arange(n)
+        return alone, np.random.default_rng(seed).permutation(deal(alone, np.random.default_rng(seed)))
+    blocks = block_ids(n, found.length, files)
+    return blocks, deal(blocks, np.random.default_rng(seed))
 
 
 def _calibrated(scores: Floats, left_out: NDArray[np.bool_], suspects: Suspects | None) -> Floats:
@@ -177,8 +183,7 @@ def _without(columns: Mapping[str, Values], left_out: NDArray[np.bool_]) -> Mapp
         return columns
     kept = {name: values[~left_out] for name, values in columns.items()}
     for name, values in kept.items():
-        empty = values == "" if values.dtype == object else np.isnan(values.astype(np.float64))
-        if empty.all():
+        if gaps(values).all():
             message = (
                 f"column '{name}' has values in suspected rows only; leave it out (--drop), or lower --contamination"
             )
@@ -197,7 +202,9 @@ def _judge(
     return Suspects(np.flatnonzero(left_out), ~back, scores)
 
 
-def _check_rows(n: int, columns: Mapping[str, Values], least: int) -> None:
+def _checked(columns: Mapping[str, Values], least: int) -> int:
+    """How many rows there are to learn from."""
+    n = len(next(iter(columns.values()))) if columns else 0
     if not columns:
         raise DataError("nothing_to_learn", "no column is left to learn from; see --drop, --id and [schema]")
     if n < least:
@@ -206,6 +213,7 @@ def _check_rows(n: int, columns: Mapping[str, Values], least: int) -> None:
         len(np.unique(values.astype(str) if values.dtype == object else values)) == 1 for values in columns.values()
     ):
         raise DataError("nothing_to_learn", "every column is constant: there is nothing to learn from")
+    return n
 
 
 def _recipe(settings: FitSettings, encoding: Encoding, n: int, device: str) -> "Recipe":

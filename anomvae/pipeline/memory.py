@@ -15,7 +15,7 @@ from anomvae.data.frames import Cells
 from anomvae.errors import DataError
 from anomvae.model.cells import NumberFormat
 from anomvae.model.schema import Column, Schema, Values, infer, parse
-from anomvae.pipeline.fit import versions
+from anomvae.pipeline.about import versions
 from anomvae.results import Lineage
 
 NUMBERS = NumberFormat()

@@ -1,6 +1,7 @@
 """Typed columns to the generating member: marginals, dependencies, training, latent density."""
 
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,9 @@ from anomvae.model.schema import Schema, Values
 from anomvae.model.synthesis import Generator
 from anomvae.model.writing import Style
 from anomvae.settings import FitSettings, seconds
+
+if TYPE_CHECKING:
+    from anomvae.training.generator import GeneratorRecipe
 
 Floats = NDArray[np.float64]
 
@@ -44,41 +48,50 @@ def teach(
         device: where to train.
         progress: called with steps done and planned.
     """
-    from anomvae.training.generator import GeneratorRecipe, train_generator
+    from anomvae.training.generator import train_generator
 
     n = len(next(iter(columns.values())))
-    plain = settings.hidden is not None or settings.latent != "auto"
-    dependencies = () if plain else find_dependencies(schema, columns)
+    dependencies = () if settings.plain else find_dependencies(schema, columns)
     derived = frozenset(item.column for item in dependencies)
-    marginals = fit_marginals(schema, columns, derived, discrete=not plain)
-    hidden = HIDDEN if settings.hidden is None else settings.hidden
-    recipe = GeneratorRecipe(
-        hidden=hidden,
-        latent=min(len(marginals.parts), LATENT) if settings.latent == "auto" else settings.latent,
-        masked=0 if plain else int(np.clip(n // 4, 32, MASKED)),
-        steps=generator_steps(n) if settings.steps == "auto" else settings.steps,
-        seed=settings.seed,
-        device=device,
-        seconds=None if settings.max_time is None else seconds(settings.max_time),
-    )
+    marginals = fit_marginals(schema, columns, derived, discrete=not settings.plain)
+    recipe = _recipe(settings, n, len(marginals.parts), device)
     trained = train_generator(marginals, lambda: code(schema, marginals, columns), recipe, progress)
     rng = np.random.default_rng(settings.seed)
-    repeats = -(-POSTERIORS // n)
-    points = rng.standard_normal((repeats, *trained.mu.shape))
-    points *= trained.sigma  # in place, since they are as many as the rows
-    points += trained.mu
+    points = _points(trained.mu, trained.sigma, rng)
     key = int(rng.integers(1 << 63))
     return Generator(
         schema=schema,
         marginals=marginals,
-        decoder=Decoder(trained.arrays, hidden, marginals.offsets()),
-        mixture=fit_mixture(points.reshape(-1, trained.mu.shape[1]), max(1, min(COMPONENTS, n // 60)), rng),
+        decoder=Decoder(trained.arrays, recipe.hidden, marginals.offsets()),
+        mixture=fit_mixture(points, max(1, min(COMPONENTS, n // 60)), rng),
         dependencies=dependencies,
         typical=medoid(trained.mu),
         styles=styles,
         hashes=lone_hashes(columns, key),
         key=key,
     )
+
+
+def _recipe(settings: FitSettings, n: int, parts: int, device: str) -> "GeneratorRecipe":
+    from anomvae.training.generator import GeneratorRecipe
+
+    return GeneratorRecipe(
+        hidden=HIDDEN if settings.hidden is None else settings.hidden,
+        latent=min(parts, LATENT) if settings.latent == "auto" else settings.latent,
+        masked=0 if settings.plain else int(np.clip(n // 4, 32, MASKED)),
+        steps=generator_steps(n) if settings.steps == "auto" else settings.steps,
+        seed=settings.seed,
+        device=device,
+        seconds=None if settings.max_time is None else seconds(settings.max_time),
+    )
+
+
+def _points(mu: NDArray[np.floating], sigma: NDArray[np.floating], rng: np.random.Generator) -> Floats:
+    """Samples (points, latent) of the rows' posteriors, as many of each."""
+    points = rng.standard_normal((-(-POSTERIORS // len(mu)), *mu.shape))
+    points *= sigma  # in place, since they are as many as the rows
+    points += mu
+    return points.reshape(-1, mu.shape[1])
 
 
 def generator_steps(n: int) -> int:
