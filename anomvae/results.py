@@ -57,8 +57,8 @@ class Calibration(Record, frozen=True, kw_only=True):
     tail_scale: float
 
 
-class Training(Record, frozen=True, kw_only=True):
-    """How the network was trained and what came out.
+class Training(Record, frozen=True, kw_only=True, omit_defaults=True):
+    """How the network was trained and what came out; `by_hand` names the sizes that were asked for, not chosen here.
 
     `elbo`, `recon` and `kl` are means per training row, out of fold, in nats; `latents_used` counts
     dimensions whose posterior moves (variance of mu over rows above 0.01), of `latent`.
@@ -77,6 +77,7 @@ class Training(Record, frozen=True, kw_only=True):
     kl: float
     elbo: float
     latents_used: int
+    by_hand: tuple[Literal["hidden", "latent", "steps"], ...] = ()
 
 
 class Power(Record, frozen=True, kw_only=True):

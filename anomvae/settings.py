@@ -84,9 +84,15 @@ class FitSettings(Dialect, frozen=True, kw_only=True, forbid_unknown_fields=True
             raise ValueError(f"contamination {self.contamination:g} is not in [0, 0.5): {told}")
 
     @property
+    def by_hand(self) -> tuple[Literal["hidden", "latent", "steps"], ...]:
+        """Which sizes are asked for."""
+        sizes: tuple[Literal["hidden", "latent", "steps"], ...] = ("hidden", "latent", "steps")
+        return tuple(name for name in sizes if getattr(self, name) not in (None, "auto"))
+
+    @property
     def plain(self) -> bool:
         """Whether the layout was chosen by hand: then the network is the textbook's, with its columns as numbers."""
-        return self.hidden is not None or self.latent != "auto"
+        return "hidden" in self.by_hand or "latent" in self.by_hand
 
     def dialect(self) -> Dialect:
         """The part of these settings that later commands must share."""

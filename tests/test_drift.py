@@ -25,8 +25,11 @@ from anomvae.model.conditions import OPERATORS
 from anomvae.model.encoding import Encoding, encode, fit_encoding
 from anomvae.model.schema import Column, Schema, Values
 from anomvae.model.sequence import FALSE_ALARMS
+from anomvae.pipeline.challenge import Champion, inherited
+from anomvae.pipeline.fit import fit
 from anomvae.pipeline.select import parse, spoken, unspoken
 from anomvae.results import FileResult, FitResult, ScoreResult
+from anomvae.settings import FitSettings, SchemaSettings
 from anomvae.storage import model_file
 from benchmarks.drift import World
 from sample_data import make_orders
@@ -324,6 +327,8 @@ def test_recalibrate_makes_what_is_approved_normal(orders_model: Path, tmp_path:
     assert result["changed"] and result["model_id"] == after.model_id != before.model_id
     assert [one["by"] for one in result["history"]] == ["fit", "recalibrate"]
     assert result["calibration"]["rows"] == 4900 and result["calibration"]["effective_rows"] <= 4900
+    assert main(["threshold", "show", "-m", str(model)]) == 0
+    assert "4,900 approved rows in" in capsys.readouterr().out
     assert after.calibration.alpha == before.calibration.alpha
     (again,) = drifts(capsys, model, last)
     assert again.verdict == "ok" and told(again) == ""
@@ -384,6 +389,20 @@ def test_a_challenger_takes_the_champions_choices_and_both_judge_the_same_rows(
         (scored,) = drifts(capsys, model, last)
         assert (side.flagged, side.model_id) == (scored.flagged, scored.model_id)
         assert side.low <= side.rate <= side.high
+
+
+def test_a_challenger_is_made_as_its_champion_was(tmp_path: Path) -> None:
+    for i in range(2):
+        orders(tmp_path / f"{i}.csv", i, rows=60)
+    files, model = [str(tmp_path / f"{i}.csv") for i in range(2)], tmp_path / "old.anomvae"
+    old = FitSettings(hidden=(16,), latent=3, steps=30, beta=0.1, seed=3, generator=False, selftest=False)
+    fit(files, model, old, SchemaSettings(id=("order_id",), redact=("customer",)))
+    settings, schema = inherited(Champion(str(model), model_file.load(model)))
+    assert settings == old
+    assert (schema.id, schema.redact) == (("order_id",), ("customer",))
+    easy = msgspec.structs.replace(old, hidden=None, latent="auto")
+    fit(files, model, easy)
+    assert inherited(Champion(str(model), model_file.load(model)))[0] == easy
 
 
 def test_a_challenger_never_takes_the_champions_place(orders_model: Path, tmp_path: Path, capsys: Captured) -> None:

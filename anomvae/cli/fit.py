@@ -124,4 +124,6 @@ def _inherit(name: str, chosen: Config, model: str) -> tuple[Any, Config]:
         raise UsageError(f"{model}: is the model of --from; name another file for the new one with -o.")
     old = Champion(name, model_file.load(name))
     settings, schema = inherited(old)
+    hidden = tuple(dict.fromkeys([*schema.redact, *chosen.schema.redact]))  # what either says; never less
+    schema = msgspec.structs.replace(schema, redact=hidden)
     return old, msgspec.structs.replace(chosen, fit=settings, schema=schema)

@@ -59,6 +59,7 @@ def _training(learned: Learned, settings: FitSettings) -> Training:
         kl=kl,
         elbo=-(recon + kl),
         latents_used=learned.latents_used,
+        by_hand=settings.by_hand,
     )
 
 

@@ -32,23 +32,27 @@ class Champion(msgspec.Struct):
 
 
 def inherited(champion: Champion) -> tuple[FitSettings, SchemaSettings]:
-    """The choices that a model file knows: dialect, selection, alpha, beta, seed, and what was said of columns."""
+    """The choices that a model file knows: dialect, selection, alpha, recipe, seed, and what was said of columns."""
     about, schema = about_of(champion.name, champion.detector), champion.detector.schema
+    made = about.training
+    sizes = {"hidden": made.hidden, "latent": made.latent, "steps": made.steps_planned}
     settings = FitSettings(
         **msgspec.structs.asdict(about.dialect),
         where=unspoken(about.lineage.selection),
         alpha=champion.detector.calibration.alpha,
-        beta=about.training.beta,
+        beta=made.beta,
         seed=about.lineage.seed,
         generator=champion.detector.generator is not None,
         selftest=bool(about.self_test),
     )
+    settings = msgspec.structs.replace(settings, **{name: sizes[name] for name in made.by_hand})
     left_out: dict[str, list[str]] = {"drop": [], "id": []}
     for column in schema.columns:
         if column.reason in LEFT_OUT:
             left_out[LEFT_OUT[column.reason]].append(column.name)
     by_hand = {column.name: _stated(column) for column in schema.columns if column.reason in BY_HAND}
-    return settings, SchemaSettings(drop=tuple(left_out["drop"]), id=tuple(left_out["id"]), columns=by_hand)
+    kept = {"drop": tuple(left_out["drop"]), "id": tuple(left_out["id"]), "redact": tuple(sorted(schema.redacted))}
+    return settings, SchemaSettings(**kept, columns=by_hand)
 
 
 def _stated(column: Column) -> ColumnSettings:

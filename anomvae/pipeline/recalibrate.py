@@ -4,7 +4,6 @@ Their scores set the threshold, at the same alpha, and they become what files ar
 and the scores of all rows stay.
 """
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anomvae.data.reader import Table
-from anomvae.errors import DataError, ModelError
+from anomvae.errors import DataError
 from anomvae.model.calibration import calibrated
 from anomvae.model.detector import Detector
 from anomvae.model.drift import fit_reference
@@ -25,7 +24,8 @@ from anomvae.pipeline.score import shown
 from anomvae.pipeline.threshold import about_of, promise, threshold_result
 from anomvae.results import ThresholdChange, ThresholdResult
 from anomvae.settings import ScoreSettings
-from anomvae.storage import model_file, tensors
+from anomvae.storage import model_file
+from anomvae.storage.restate import unchanged
 
 LEAST_ROWS = 100
 
@@ -72,8 +72,7 @@ def recalibrate(files: Sequence[str], model: str, progress: Progress = lambda fi
         history=(*about.history, change),
         reference=fit_reference(detector.scorer.encoding, approved.columns, encoded, scores, blocks),
     )
-    if hashlib.sha256(tensors.read(Path(model))).hexdigest() != detector.model_id:
-        raise ModelError(f"{model}: was replaced in this moment; run the command again.")
+    unchanged(detector, Path(model))
     model_file.save(detector, Path(model).resolve())
     warnings = (*approved.warnings, *_trained_on(paths, about.lineage.files))
     return threshold_result(model, detector, detector.about, changed=True, warnings=warnings)

@@ -13,6 +13,7 @@ from anomvae.pipeline.beat import boot_id
 from anomvae.pipeline.history import past
 from anomvae.storage import health
 from anomvae.storage.ledger import Ledger
+from anomvae.storage.store import shown
 
 LISTED = 10
 
@@ -99,12 +100,11 @@ def _age(told: HealthResult) -> float:
 
 
 def _line(row: dict[str, Any]) -> Line:
-    path = bytes(row["path"]).decode("utf-8", "backslashreplace")
     quarantined = row["state"] == "quarantined"
     return Line(
         delivery_id=row["delivery_id"],
         at=row["committed_utc"],
-        file=path,
+        file=shown(bytes(row["path"])),
         verdict="failed" if quarantined else row["verdict"],
         rows=row["rows_total"] or 0,
         flagged=row["rows_flagged"] or 0,

@@ -7,7 +7,7 @@ from typing import Any
 
 from anomvae.overview import ColumnLook, Overview, WorstRow
 from anomvae.report import drawing, page
-from anomvae.report.terminal import FAULTS
+from anomvae.report.terminal import FAULTS, basis_of
 
 
 def overview_page(result: Overview) -> str:
@@ -68,6 +68,7 @@ def _card(result: Overview, shapes: dict[str, Any]) -> dict[str, Any]:
     kinds = [power for power in card.self_test if not power.column]
     return {
         "model": card,
+        "basis": basis_of(card.threshold_history),
         "powers": [(FAULTS[power.kind], power, drawing.share_bar(power.found)) for power in kinds],
         "columns": [(c, drawing.column(shapes[c.name]) if c.name in shapes else None) for c in card.columns],
         "drawn": result.kind == "model",

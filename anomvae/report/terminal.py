@@ -93,7 +93,8 @@ def inspect_report(result: InspectResult) -> RenderableType:
     )
     hashes = Text(f"model sha256 {result.model_id[:16]}  data sha256 {lineage.data_sha256[:16]}", style="dim")
     versions = cell("  ".join(f"{name} {version}" for name, version in lineage.versions.items()), 120, "dim")
-    body = [_columns(result.columns), *_training(result.training), *threshold_lines(result.calibration)]
+    body = [_columns(result.columns), *_training(result.training)]
+    body += threshold_lines(result.calibration, result.threshold_history)
     body += _self_test(result.self_test)
     return Group(head, source, hashes, versions, *body, *history_lines(result.threshold_history))
 
@@ -281,11 +282,11 @@ def _training(training: Training) -> list[RenderableType]:
     return lines
 
 
-def threshold_lines(calibration: Calibration) -> list[RenderableType]:
+def threshold_lines(calibration: Calibration, history: tuple[ThresholdChange, ...] = ()) -> list[RenderableType]:
     """The threshold, what it promises, and what that rests on."""
     low, high = 1000 * calibration.rate_low, 1000 * calibration.rate_high
     promise = f"expect {1000 * calibration.alpha:g} false alarms per 1,000 normal rows (95 % CI {low:.1f}-{high:.1f})"
-    basis = f"{calibration.rows:,} out-of-fold rows in {calibration.blocks:,} blocks"
+    basis = f"{calibration.rows:,} {basis_of(history)} rows in {calibration.blocks:,} blocks"
     if calibration.dependent:
         basis += (
             f"; rows depend on their neighbours (rank correlation {calibration.correlation:.2f}): calibrated on blocks"
@@ -300,6 +301,11 @@ def threshold_lines(calibration: Calibration) -> list[RenderableType]:
         told = f"alpha below {calibration.supported_alpha:.3g} cannot be counted with so few rows: a tail estimate"
         lines.append(Text(told, style="yellow"))
     return lines
+
+
+def basis_of(history: tuple[ThresholdChange, ...]) -> str:
+    """Which rows a threshold rests on, in a word."""
+    return "approved" if any(change.by == "recalibrate" for change in history) else "out-of-fold"
 
 
 def history_lines(history: tuple[ThresholdChange, ...]) -> list[RenderableType]:

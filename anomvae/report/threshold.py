@@ -11,7 +11,7 @@ from anomvae.results import ThresholdResult
 
 def threshold_report(result: ThresholdResult) -> RenderableType:
     """The threshold with its promise, alternatives, and what set it."""
-    parts: list[RenderableType] = [*threshold_lines(result.calibration), _alternatives(result)]
+    parts: list[RenderableType] = [*threshold_lines(result.calibration, result.history), _alternatives(result)]
     if any(one.estimated for one in result.alternatives):
         parts.append(Text("* estimated: beyond the calibration rows, no guarantee", style="dim"))
     parts += [*history_lines(result.history), *warning_lines(result.warnings)]

@@ -13,6 +13,18 @@ from anomvae.storage.model_file import KEY, parse
 from anomvae.storage.tensors import MAX_HEADER, header_of, read
 
 
+def unchanged(detector: Detector, path: Path) -> bytes:
+    """The bytes of the file that a detector was loaded from.
+
+    Raises:
+        ModelError: another model has taken its place.
+    """
+    data = read(path)
+    if hashlib.sha256(data).hexdigest() != detector.model_id:
+        raise ModelError(f"{path}: was replaced in this moment; run the command again.")
+    return data
+
+
 def restate(detector: Detector, path: Path) -> str:
     """Rewrite what a model file says of itself, and its alpha; its tensors stay, byte for byte. Returns the model_id.
 
@@ -24,9 +36,7 @@ def restate(detector: Detector, path: Path) -> str:
         ModelError: the file is not the one that was loaded.
         EnvironmentFault: it cannot be written; it is what it was.
     """
-    data = read(path)
-    if hashlib.sha256(data).hexdigest() != detector.model_id:
-        raise ModelError(f"{path}: was replaced in this moment; run the command again.")
+    data = unchanged(detector, path)
     header = header_of(data)
     about, alpha = detector.about, detector.calibration.alpha
     document = msgspec.structs.replace(parse(header), about=about, alpha=alpha)
