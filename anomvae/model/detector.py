@@ -127,6 +127,10 @@ class Detector:
         self.generator: Generator | None = None
         self.model_id = ""
 
+    def __repr__(self) -> str:
+        known = f", model {self.model_id[:12]}" if self.model_id else ""
+        return f"<Detector of {len(self.columns)} columns, alpha {self.calibration.alpha:g}{known}>"
+
     @property
     def columns(self) -> tuple[str, ...]:
         """Names of the modelled columns, in the order of `contributions`."""
