@@ -120,6 +120,16 @@ def test_ranges_and_constants_of_masked_columns_stay_out_of_the_fit_report(
     assert columns["site"]["reason"] == "constant: a change is surprising"
 
 
+def test_a_file_to_complete_is_refused_without_its_cell(
+    redacted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "like.csv").write_text("country\nXanadu-7\n")
+    assert main(["generate", "-m", str(redacted), "--like", str(tmp_path / "like.csv")]) == 2
+    told = capsys.readouterr().err
+    assert "like.csv:2: column 'country' never was '***' in training" in told
+    assert_masked(told, "generate")
+
+
 def test_scores_are_the_same_and_an_unknown_column_is_refused(
     redacted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,7 +10,7 @@ from anomvae.errors import UsageError
 from anomvae.model.conditions import Wanted, exactly_number, exactly_text
 from anomvae.model.dependencies import Dependency, as_floats, as_texts
 from anomvae.model.detector import Detector
-from anomvae.model.schema import Column, Values, parse
+from anomvae.model.schema import MASK, Column, Values, parse
 from anomvae.model.synthesis import Generator
 from anomvae.settings import Dialect
 
@@ -81,7 +81,8 @@ def _check(file: str, given: Given, generator: Generator, lines: Sequence[int]) 
             known = generator.levels(name)
             for i, text in enumerate(values.tolist()):
                 if text and text not in known:
-                    raise UsageError(f"{file}:{lines[i]}: column '{name}' never was '{text}' in training.")
+                    cell = MASK if name in generator.schema.redacted else text
+                    raise UsageError(f"{file}:{lines[i]}: column '{name}' never was '{cell}' in training.")
     for item in generator.dependencies:
         if item.column in given.columns:
             _check_dependency(file, given, item, lines)

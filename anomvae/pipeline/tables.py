@@ -15,6 +15,7 @@ from anomvae.model.detector import Detector
 from anomvae.model.schema import Column, Schema, Values, infer, parse
 from anomvae.pipeline.gather import Gathered, gather, training_files
 from anomvae.pipeline.select import parse as condition
+from anomvae.pipeline.select import unspoken
 from anomvae.settings import Dialect, FitSettings
 
 BOOLEAN = {1.0: "true", 0.0: "false"}
@@ -45,15 +46,11 @@ def read_tables(
     """
     about = detector.about if detector else None
     dialect = about.dialect if about else Dialect()
-    wanted = _selection(about.lineage.selection) if about else ()
+    wanted = tuple(map(condition, unspoken(about.lineage.selection))) if about else ()
     gathered = [_gathered(real, dialect, wanted), _gathered(synthetic, dialect, ())]
     gathered += [_gathered(held_out, dialect, wanted)] if held_out else []
     schema = detector.schema if detector else _inferred(gathered[0], dialect)
     return [_typed(schema, table) for table in gathered]
-
-
-def _selection(spoken: str) -> tuple[Condition, ...]:
-    return tuple(condition(text) for text in spoken.split(" and ")) if spoken else ()
 
 
 def _gathered(files: Sequence[str], dialect: Dialect, wanted: Sequence[Condition]) -> Gathered:
