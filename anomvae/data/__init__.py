@@ -1,1 +1,1 @@
-"""The edge to tables: the only room that knows pyarrow and pandas."""
+"""The edge to tables: bytes to typed columns, and rows back. It alone knows pyarrow and pandas; it knows no score."""

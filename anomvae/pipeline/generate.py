@@ -80,9 +80,10 @@ def generate(
     job = _Job(detector, n, settings)
     suffix = ".csv" if output in (None, "-") else output_suffix(str(output))
     extra = ("_av_kind", "_av_column") if settings.truth else ()
-    pictures: list[Picture] = []
+    pictures: list[Picture] | None = None
     if show:
         job.side()
+        pictures = []
     batches = job.rows()
     first = list(islice(batches, 1))  # what cannot be made is told before anything is written
     done = 0
@@ -90,30 +91,13 @@ def generate(
         writer = open_rows(file, suffix, job.form, extra) if file else None
         try:
             for columns in chain(first, batches):
-                done += job.emit(columns, writer, pictures if show else None)
+                done += job.emit(columns, writer, pictures)
                 progress("rows", done, job.total)
         finally:
             if writer:
                 writer.close()
-    return GenerateResult(
-        model=model,
-        model_id=detector.model_id,
-        rows=done,
-        conditions=spoken(job.conditions),
-        seed=settings.seed,
-        temperature=settings.temperature,
-        gate=settings.gate,
-        drawn=job.counts.drawn,
-        unlike=job.counts.unlike,
-        copies=job.counts.copies,
-        kept=job.counts.kept,
-        classes=tuple(Added(name=name, rows=rows) for name, rows in job.classes.items()),
-        anomalies=tuple(Added(name=name, rows=rows) for name, rows in sorted(job.spoilt.items())),
-        typical=job.picture(job.generator.most_typical(), 0) if show else None,
-        pictures=tuple(pictures),
-        output=output or "",
-        seconds=round(time.monotonic() - started, 3),
-    )
+    took = round(time.monotonic() - started, 3)
+    return job.result(done, pictures, model=model, output=output or "", seconds=took)
 
 
 def _target(output: str | None, stdout: IO[bytes] | None) -> AbstractContextManager[IO[bytes] | None]:
@@ -169,6 +153,30 @@ class _Job:
             empty = {"_av_kind": [""] * count, "_av_column": [""] * count}
             writer.write(columns, (extra or empty) if self.settings.truth else {})
         return count
+
+    def result(
+        self, rows: int, pictures: list[Picture] | None, *, model: str, output: str, seconds: float
+    ) -> GenerateResult:
+        """What was made, as a record."""
+        return GenerateResult(
+            model=model,
+            model_id=self.detector.model_id,
+            rows=rows,
+            conditions=spoken(self.conditions),
+            seed=self.settings.seed,
+            temperature=self.settings.temperature,
+            gate=self.settings.gate,
+            drawn=self.counts.drawn,
+            unlike=self.counts.unlike,
+            copies=self.counts.copies,
+            kept=self.counts.kept,
+            classes=tuple(Added(name=name, rows=rows) for name, rows in self.classes.items()),
+            anomalies=tuple(Added(name=name, rows=rows) for name, rows in sorted(self.spoilt.items())),
+            typical=None if pictures is None else self.picture(self.generator.most_typical(), 0),
+            pictures=tuple(pictures or ()),
+            output=output,
+            seconds=seconds,
+        )
 
     def _stream(self, conditions: Sequence[Condition], rows: int, stream: int) -> Iterator[Columns]:
         """`rows` rows that meet the conditions and pass the gate."""

@@ -1,1 +1,1 @@
-"""Training: the only room that knows torch."""
+"""Training: arrays in, arrays out. The only room that knows torch; it knows no file and no column's text."""
