@@ -170,12 +170,6 @@ def _iso(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
-def write_date(value: float, style: str) -> str:
-    """A date as text: the inverse of `parse_date` for dates written in UTC or without a zone."""
-    moment = datetime.fromtimestamp(value, UTC).replace(tzinfo=None)
-    return moment.isoformat(sep="T") if style == ISO else moment.strftime(style)
-
-
 def write_number(value: float, digits: int | None) -> str:
     """A number as text with the column's decimals; `None` means as many as the value needs."""
     return repr(float(value)) if digits is None else f"{value:.{digits}f}"

@@ -151,25 +151,6 @@ def encode(encoding: Encoding, columns: Mapping[str, Values]) -> Encoded:
     return out
 
 
-def decode(encoding: Encoding, encoded: Encoded) -> dict[str, Values]:
-    """The typed columns that `encode` was given: numbers to rounding, levels exactly, gaps as gaps.
-
-    Rare levels that share a unit come back as the most frequent of them; of dates only the parts are
-    modelled, so datetime columns are absent.
-    """
-    out: dict[str, Values] = {}
-    for j, (feature, at) in enumerate(zip(encoding.features, encoding.offsets(), strict=True)):
-        if feature.part != "value":
-            continue
-        if feature.numeric:
-            values = encoded.x[:, at] * feature.scale + feature.center
-            out[feature.column] = np.where(encoded.gap[:, j], np.nan, values)
-        else:
-            names = np.array([*feature.levels, *feature.rare[:1], ""], dtype=object)
-            out[feature.column] = names[encoded.level[:, j]]
-    return out
-
-
 def _encode_feature(out: Encoded, j: int, at: int, feature: Feature, values: Values) -> None:
     if feature.numeric:
         numbers = np.asarray(values, dtype=np.float64)
