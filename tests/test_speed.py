@@ -158,7 +158,7 @@ def test_a_table_above_max_rows_is_sampled_by_blocks_whatever_the_order_of_its_f
     assert all(rows == list(range(len(rows))) for rows in blocks.values())
     ends = {(part, rows // BLOCK): rows % BLOCK for part, rows in enumerate((3 * CHUNK, 5000, 10, 4001))}
     assert sum(len(rows) != ends.get(block, BLOCK) for block, rows in blocks.items()) <= 1
-    assert found.rows_selected == 3 * CHUNK + 5000 + 10 + 4001
+    assert found.rows_read == 3 * CHUNK + 5000 + 10 + 4001
     assert "--max-rows" in found.warnings[-1]
     again = gather(names[::-1], FitSettings(max_rows=most), ())
     assert sorted(map(tuple, again.rows.take(range(len(again.rows))))) == sorted((str(a), str(b)) for a, b in kept)

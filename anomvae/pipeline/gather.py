@@ -31,7 +31,6 @@ class Gathered(msgspec.Struct):
     file: NDArray[np.int64]
     line: NDArray[np.int64]
     rows_read: int
-    rows_selected: int
     rejected: int
     sha256: list[str]
     warnings: list[str]
@@ -128,7 +127,7 @@ def gather(
     """
     numbers = NumberFormat(settings.decimal, settings.thousands)
     sample = _Sample(0, settings.max_rows)
-    out = Gathered([], sample.rows, np.empty(0, np.int64), np.empty(0, np.int64), 0, 0, 0, [], [])
+    out = Gathered([], sample.rows, np.empty(0, np.int64), np.empty(0, np.int64), 0, 0, [], [])
     for index, file in enumerate(files):
         try:
             table = Table(file, settings.dialect())
@@ -153,7 +152,6 @@ def gather(
         out.warnings += [f"{file}:{bad.line}: {bad.message} ({bad.code})" for bad in table.rejects[:5]]
     sample.cut()
     out.rows, (_, out.file, out.line) = sample.rows, sample.placed().T
-    out.rows_selected = sample.count
     if len(out.rows) < sample.count:
         out.warnings.append(
             f"{len(out.rows):,} of {sample.count:,} rows were kept, in blocks drawn at random (--max-rows)"

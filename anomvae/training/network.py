@@ -39,7 +39,6 @@ class Network(nn.Module):
         self.number_feature = torch.tensor([j for j, f in features if f.numeric], dtype=torch.long)
         self.number_unit = torch.tensor([at[j] for j, f in features if f.numeric], dtype=torch.long)
         self.categories = [(j, at[j], f.units) for j, f in features if not f.numeric]
-        self.gap_feature = torch.tensor([j for j, f in features if f.gaps], dtype=torch.long)
         self.gap_unit = torch.tensor([at[j] + f.units for j, f in features if f.gaps], dtype=torch.long)
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
