@@ -224,3 +224,12 @@ def test_many_files_share_bars_and_stay_small() -> None:
     assert sum(step.verdict == "anomalous" for step in found.steps) == 10
     assert [look.file for look in found.looks] == [f"{i}.csv" for i in range(4507, 0, -500)]
     check(overview_page(found))
+
+
+@pytest.mark.parametrize(("verdict", "told"), [("ok", False), ("drifted", True)])
+def test_a_file_that_drifted_in_its_flags_alone_is_explained(verdict: str, told: bool) -> None:
+    summary = Summary(None)
+    summary.add(result(verdict=verdict), "2026-01-01T00:00:00+00:00")
+    text = check(overview_page(summary.overview("folder", "out", None, "2026-01-01T00:00:00+00:00"))).text
+    assert "No column differs from the training rows by more than chance" in text
+    assert ("what drifted is the share of rows flagged" in text) is told
