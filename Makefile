@@ -5,7 +5,7 @@ export OPENBLAS_NUM_THREADS ?= 1
 export OMP_NUM_THREADS ?= 1
 
 .PHONY: demo test test-scale check bench bench-speed bench-watch bench-drift bench-scale bench-outlets bench-synthesis bench-faults bench-quality
-.PHONY: soak schemas clean
+.PHONY: soak docs clean
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -62,8 +62,8 @@ bench-faults: .venv/bench
 bench-quality: .venv/bench
 	$(BIN)/python -m benchmarks.quality
 
-schemas: .venv/installed
-	$(BIN)/python docs/make_schemas.py
+docs: .venv/installed
+	for page in docs/make_*.py; do $(BIN)/python $$page || exit; done
 
 clean:
 	rm -rf .venv dist build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

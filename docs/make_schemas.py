@@ -8,11 +8,15 @@ import msgspec
 from anomvae import comparison, deliveries, evaluation, explained, messages, overview, results
 
 
+def records() -> tuple[type[results.Record], ...]:
+    """Every record that has a schema."""
+    rooms = (results, deliveries, messages, comparison, evaluation, explained, overview)
+    return tuple(record for room in rooms for record in room.RECORDS)
+
+
 def schemas() -> str:
     """The schemas as JSON text."""
-    rooms = (results, deliveries, messages, comparison, evaluation, explained, overview)
-    records = tuple(record for room in rooms for record in room.RECORDS)
-    _, components = msgspec.json.schema_components(records, ref_template="#/$defs/{name}")
+    _, components = msgspec.json.schema_components(records(), ref_template="#/$defs/{name}")
     return json.dumps({"$defs": components}, indent=1, sort_keys=True) + "\n"
 
 
