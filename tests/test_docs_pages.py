@@ -1,17 +1,26 @@
 """Pages that are made from the code are what the code would make today."""
 
+import re
 import sys
+import tomllib
 from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
+from typing import Any
 
 import click
+import msgspec
 import pytest
 
 from anomvae import cli
+from anomvae.settings import ColumnSettings, Config, Settings, read_config
 from tests.conftest import ROOT
 
 sys.path.insert(0, str(ROOT / "docs"))
-MADE = {"commands.md": "make_commands.commands"}
+MADE = {
+    "commands.md": "make_commands.commands",
+    "configuration.md": "make_configuration.configuration",
+}
 
 
 def maker(place: str) -> Callable[[], str]:
@@ -50,3 +59,52 @@ def test_an_epilog_is_shown() -> None:
 
     text = section(click.Context(tried, info_name="tried", parent=click.Context(cli.root, info_name="anomvae")))
     assert "```\nExamples:\n  anomvae try it\n```" in text
+
+
+def keys(kind: type[Settings], above: str = "") -> set[str]:
+    """Every key that the parser knows, by its path; a column's name is NAME."""
+    found = set()
+    for field in msgspec.structs.fields(kind):
+        path = f"{above}{field.name}"
+        inner = {"columns": ColumnSettings}.get(field.name, field.type)
+        if isinstance(inner, type) and issubclass(inner, Settings):
+            found |= keys(inner, f"{path}.NAME." if field.name == "columns" else f"{path}.")
+        else:
+            found.add(path)
+    return found
+
+
+def leaves(document: dict[str, Any], above: str = "") -> set[str]:
+    found = set()
+    for name, value in document.items():
+        path = above + ("NAME" if above == "schema.columns." else name)
+        found |= leaves(value, f"{path}.") if isinstance(value, dict) else {path}
+    return found
+
+
+def test_the_file_with_every_key_is_read_and_lacks_none(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+    block = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)[-1]
+    (tmp_path / "all.toml").write_text(block, encoding="utf-8")
+    assert read_config(tmp_path / "all.toml").watch.marker() == ".done"
+    assert leaves(tomllib.loads(block)) == keys(Config)
+
+
+def test_every_key_has_a_row_with_a_meaning() -> None:
+    page = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+    rows = [re.split(r"(?<!\\) ?\| ?", line)[1:-1] for line in page.splitlines() if line.startswith("| `")]
+    assert len(rows) == len(keys(Config))
+    assert [row[0] for row in rows if not row[1] or not row[4]] == []
+
+
+@pytest.mark.parametrize(
+    ("key", "variable", "value"), [("top", "ANOMVAE_SCORE_TOP", "-1"), ("emit", "ANOMVAE_SCORE_EMIT", "x")]
+)
+def test_a_variable_of_the_page_reaches_its_key(
+    key: str, variable: str, value: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+    assert re.search(rf"\| `{key}` \|.*`{variable}`", page)
+    monkeypatch.setenv(variable, value)
+    assert cli.main(["score", "nothing.csv"]) == 2
+    assert key in capsys.readouterr().err
