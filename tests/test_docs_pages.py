@@ -20,6 +20,7 @@ sys.path.insert(0, str(ROOT / "docs"))
 MADE = {
     "commands.md": "make_commands.commands",
     "configuration.md": "make_configuration.configuration",
+    "formats.md": "make_formats.formats",
 }
 
 
