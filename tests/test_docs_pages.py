@@ -42,6 +42,7 @@ def test_every_command_and_every_option_is_shown() -> None:
     with click.Context(cli.root) as top:
         for name in cli.root.list_commands(top):
             command = cli.root.get_command(top, name)
+            assert command
             inner = command.commands if isinstance(command, click.Group) else {"": command}
             for below, one in inner.items():
                 part = parts[f"{name} {below}".strip()]
