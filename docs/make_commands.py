@@ -27,7 +27,7 @@ KEYS = {"ids": "id", "no_generator": "generator", "no_selftest": "selftest"}  # 
 SAID = re.compile(r"\s*\[default: (.*)\]")
 HEAD = """# Commands
 
-Where results and talk go, and which of flag, variable and configuration wins: `README.md`. The keys of the
+Where results and talk go, and which of flag, variable and configuration wins: `../README.md`. The keys of the
 configuration: `configuration.md`. What `--json` prints and what files look like: `formats.md`. Every option can also be
 given by the variable beside it; of one that may be repeated the values stand there with spaces between, so none may
 hold a space itself.

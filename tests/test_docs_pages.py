@@ -1,6 +1,7 @@
 """Pages that are made from the code are what the code would make today."""
 
 import re
+import shlex
 import sys
 import tomllib
 from collections.abc import Callable
@@ -110,3 +111,57 @@ def test_a_variable_of_the_page_reaches_its_key(
     monkeypatch.setenv(variable, value)
     assert cli.main(["score", "nothing.csv"]) == 2
     assert key in capsys.readouterr().err
+
+
+COMMAND = re.compile(rf"(?:^|[ /])anomvae ((?:{'|'.join(cli.COMMANDS)})\b.*)")
+
+
+def written_commands() -> list[tuple[str, str]]:
+    """Every command line in a code block of the pages, with its page."""
+    found = []
+    for page in sorted((ROOT / "docs").glob("*.md")):
+        for block in re.findall(r"^```\w*\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE):
+            lines = block.replace("\\\n", " ").splitlines()
+            found += [
+                (page.name, told[1]) for line in lines if (told := COMMAND.search(line)) and "[OPTIONS]" not in line
+            ]
+    return found
+
+
+def test_every_command_line_of_the_pages_is_one() -> None:
+    lines = written_commands()
+    assert len(lines) > 30
+    for page, line in lines:
+        lexer = shlex.shlex(line, posix=False, punctuation_chars=True)
+        lexer.whitespace_split = True
+        words = []
+        for word in lexer:
+            if word[0] in "|<>&;()":
+                break
+            words += shlex.split(word)
+        command: click.Command = cli.root
+        while isinstance(command, click.Group):
+            below = command.get_command(click.Context(command), words.pop(0))
+            assert below, f"{page}: {line}"
+            command = below
+        try:
+            command.make_context(str(command.name), words)
+        except click.ClickException as error:
+            pytest.fail(f"{page}: anomvae {line}: {error.format_message()}")
+
+
+def test_every_link_between_pages_leads_somewhere() -> None:
+    named = re.compile(r"(?<![\w/.-])(?:docs/)?([a-z]+\.md)(?![\w/])")
+    for page in [*(ROOT / "docs").glob("*.md"), ROOT / "README.md"]:
+        text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+        for name in named.findall(text):
+            assert (ROOT / "docs" / name).is_file(), f"{page.name} names {name}"
+
+
+def test_the_index_leads_to_every_page() -> None:
+    page = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
+    linked = set(re.findall(r"\]\(([^)#]+)", page))
+    assert [name for name in linked if not (ROOT / "docs" / name).resolve().is_file()] == []
+    assert {path.name for path in (ROOT / "docs").glob("*.md")} - {"README.md"} <= linked
+    assert page.count("\n- **") == 4
+    assert "## What is promised" in (ROOT / "docs" / "outlets.md").read_text(encoding="utf-8")
