@@ -29,8 +29,8 @@ HEAD = """# Commands
 
 Where results and talk go, and which of flag, variable and configuration wins: `../README.md`. The keys of the
 configuration: `configuration.md`. What `--json` prints and what files look like: `formats.md`. Every option can also be
-given by the variable beside it; of one that may be repeated the values stand there with spaces between, so none may
-hold a space itself.
+given by the variable beside it: a switch by `1`; of one that may be repeated the values stand there with spaces between,
+so none may hold a space itself.
 
 ## Exit codes
 
