@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 import anomvae
 from anomvae.errors import AnomvaeError
@@ -29,6 +30,7 @@ COMMANDS = {
     "explain": "Show one row in depth, and the change that would mend it.",
     "inspect": "Show what is in a model file.",
     "demo": "The whole story on the sample data.",
+    "completion": "Print the script that makes bash, zsh or fish complete.",
 }
 
 
@@ -45,6 +47,11 @@ class Lazy(click.Group):
             return None
         command: click.Command = import_module(f"anomvae.cli.{cmd_name}").command
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete a command's name without importing any."""
+        names = [CompletionItem(name, help=told) for name, told in COMMANDS.items() if name.startswith(incomplete)]
+        return names + click.Command.shell_complete(self, ctx, incomplete)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List commands without importing them."""

@@ -7,7 +7,7 @@ from anomvae.errors import UsageError
 
 
 @click.command("explain")
-@click.argument("places", nargs=-1, metavar="FILE:LINE...")
+@click.argument("places", type=options.FILE, nargs=-1, metavar="FILE:LINE...")
 @options.modelled
 @options.configured
 @options.everywhere

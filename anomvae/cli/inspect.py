@@ -6,7 +6,7 @@ from anomvae.cli import options, show
 
 
 @click.command("inspect")
-@click.argument("model", default="model.anomvae")
+@click.argument("model", type=options.FILE, default="model.anomvae")
 @options.everywhere
 def command(model: str, as_json: bool, quiet: bool, debug: bool) -> int:
     """Show what is in MODEL: columns, network, threshold, lineage. Needs no torch."""

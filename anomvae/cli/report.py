@@ -13,8 +13,8 @@ PAGE = "report.html"
 
 
 @click.command("report")
-@click.argument("source", required=False)
-@click.option("-o", "--output", metavar="PAGE", help=f"The page to write. [default: {PAGE}]")
+@click.argument("source", type=options.FILE, required=False)
+@click.option("-o", "--output", type=options.FILE, metavar="PAGE", help=f"The page to write. [default: {PAGE}]")
 @options.modelled
 @options.configured
 @options.everywhere

@@ -9,7 +9,7 @@ from anomvae.deliveries import RetryResult
 
 
 @click.command("retry")
-@click.argument("out")
+@click.argument("out", type=options.FOLDER)
 @click.argument("ids", nargs=-1, required=True, metavar="ID...")
 @options.everywhere
 def command(out: str, ids: tuple[str, ...], as_json: bool, quiet: bool, debug: bool) -> int:

@@ -19,7 +19,7 @@ FOLDER_ONLY = (
 
 
 @click.command("score")
-@click.argument("inputs", nargs=-1, metavar="INPUT...")
+@click.argument("inputs", type=options.FILE, nargs=-1, metavar="INPUT...")
 @options.scoring
 @options.folders
 @options.engines

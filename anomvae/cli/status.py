@@ -9,7 +9,7 @@ from anomvae.settings import seconds
 
 
 @click.command("status")
-@click.argument("out", required=False)
+@click.argument("out", type=options.FOLDER, required=False)
 @click.option("--since", metavar="7d", help="Also the history of so long, by day; by hour up to two days.")
 @options.configured
 @options.everywhere

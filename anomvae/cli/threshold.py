@@ -52,7 +52,7 @@ def set_command(
 
 
 @command.command("recalibrate")
-@click.argument("files", nargs=-1, required=True, metavar="FILES...")
+@click.argument("files", type=options.FILE, nargs=-1, required=True, metavar="FILES...")
 @options.modelled
 @options.configured
 @options.everywhere

@@ -12,7 +12,7 @@ from anomvae.errors import UsageError
 
 
 @click.command("watch")
-@click.argument("inbox", required=False, metavar="FOLDER")
+@click.argument("inbox", type=options.FOLDER, required=False, metavar="FOLDER")
 @options.scoring
 @options.folders
 @click.option(
