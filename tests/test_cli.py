@@ -136,7 +136,7 @@ def test_flags_win_over_the_environment_and_that_over_the_file(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("argv", "code", "told"),
     [
-        (["nonsense"], 2, "No such command"),
+        (["nonsense"], 2, "there is no command 'nonsense'"),
         (["fit"], 2, "no training file"),
         (["fit", "nowhere.csv"], 3, "nowhere.csv"),
         (["fit", "{employees}", "--where", "sex"], 2, "OP is one of"),

@@ -15,7 +15,7 @@ import click
 from click.shell_completion import CompletionItem
 
 import anomvae
-from anomvae.errors import AnomvaeError
+from anomvae.errors import AnomvaeError, UsageError
 
 COMMANDS = {
     "fit": "Learn normal rows, calibrate, save a model.",
@@ -47,6 +47,14 @@ class Lazy(click.Group):
             return None
         command: click.Command = import_module(f"anomvae.cli.{cmd_name}").command
         return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        """Find the command; a name that is none is told with the nearest one."""
+        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+            from anomvae.invalid import near
+
+            raise UsageError(f"there is no command '{args[0]}'{near(args[0], COMMANDS)}")
+        return super().resolve_command(ctx, args)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Complete a command's name without importing any."""
@@ -82,7 +90,9 @@ def main(argv: Sequence[str] | None = None) -> int:  # noqa: PLR0911 (one way ou
     except click.exceptions.Exit as error:
         return error.exit_code
     except click.ClickException as error:
-        return _fail(arguments, "usage", error.format_message(), 2)
+        from anomvae.cli import command
+
+        return _fail(arguments, "usage", command.told(error), 2)
     except AnomvaeError as error:
         return _fail(arguments, error.code, str(error), error.exit_code, error)
     except _TerminatedError:

@@ -7,11 +7,20 @@ import click
 import msgspec
 
 from anomvae.cli import options, show
+from anomvae.cli.command import Command
 from anomvae.errors import UsageError
 from anomvae.settings import Config
 
 
-@click.command("fit")
+@click.command(
+    "fit",
+    cls=Command,
+    examples=(
+        "fit sample_data/orders --id order_id --drop customer -o orders.anomvae",
+        "fit sample_data/digits.csv --where 'digit == 1' --drop digit -o ones.anomvae",
+        "fit sample_data/orders --from orders.anomvae --compare",
+    ),
+)
 @click.argument("train", type=options.FILE, nargs=-1)
 @click.option("-o", "--output", type=options.FILE, help="Model file to write. [default: model.anomvae]")
 @click.option("--where", multiple=True, metavar="'COL OP VALUE'", help="Train on rows that meet this; repeat for AND.")

@@ -89,7 +89,7 @@ def run_folder(plan: Plan) -> Ended:
     os.umask(0o077)
     check_folders(plan.folder, plan.out, plan.shared)
     workers = _workers(plan)
-    idle = seconds(plan.watch.idle_exit) if plan.watch.idle_exit else None
+    idle = seconds(plan.watch.idle_exit, "--idle-exit") if plan.watch.idle_exit else None
     from anomvae.outlets.desk import Desk
 
     desk = Desk(plan.outlets, str(plan.folder), found, plan.say)
@@ -235,8 +235,8 @@ def _inbox(plan: Plan) -> Iterator["Inbox"]:
     native = {"auto": None, "native": True, "poll": False}[plan.watch.observer]
     rules = Rules(
         patterns=plan.watch.pattern,
-        settle=seconds(plan.watch.settle),
-        rescan=seconds(plan.watch.rescan),
+        settle=seconds(plan.watch.settle, "--settle"),
+        rescan=seconds(plan.watch.rescan, "--rescan"),
         recursive=plan.watch.recursive,
         marker=plan.watch.marker(),
         native=native,

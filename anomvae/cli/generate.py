@@ -7,10 +7,19 @@ import click
 import msgspec
 
 from anomvae.cli import judge, options, show
+from anomvae.cli.command import Command
 from anomvae.errors import UsageError
 
 
-@click.command("generate")
+@click.command(
+    "generate",
+    cls=Command,
+    examples=(
+        "generate -m employees.anomvae -n 5 --where 'sex == F' --where 'job == developer'",
+        "generate -m employees.anomvae --balance sex -o women.csv",
+        "generate -m orders.anomvae -n 2000 --anomalies 0.05 --truth -o rows.csv",
+    ),
+)
 @click.option("-n", "--rows", type=int, help="How many rows. [default: 10]")
 @click.option(
     "-o", "--output", type=options.FILE, help="A .csv, .jsonl or .parquet file, or - for CSV on stdout. [default: -]"

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
+from anomvae.cli.command import setting
 from anomvae.settings import Config, Settings, changed, read_config
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -162,7 +163,7 @@ def load_config(path: str | None) -> Config:
 def given(settings: S, values: dict[str, Any]) -> S:
     """Settings with the flags that were really given (not None, not empty) laid over them."""
     flags = {name: value for name, value in values.items() if value is not None and value != ()}
-    return changed(settings, flags, "command line")
+    return changed(settings, flags, setting)
 
 
 def some(settings: S, values: dict[str, Any], kind: type[S]) -> S:

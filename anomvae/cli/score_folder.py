@@ -24,7 +24,7 @@ def score_folder(
 ) -> int:
     """Score what is new in a folder; returns the exit code."""
     plan = folder.planned("score", name, output, model, chosen, flags)
-    plan.timeout = None if flags["timeout"] is None else seconds(flags["timeout"])
+    plan.timeout = None if flags["timeout"] is None else seconds(flags["timeout"], "--timeout")
     listed, plain = _Listed(), folder.Plain(plan.settings, as_json=False, quiet=quiet)
 
     def say(said: folder.Said) -> None:

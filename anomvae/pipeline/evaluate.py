@@ -12,6 +12,7 @@ from anomvae.data import header
 from anomvae.data.reader import Table, columns_of
 from anomvae.errors import DataError, UsageError
 from anomvae.evaluation import Estimate, EvaluateResult, KindResult
+from anomvae.invalid import near
 from anomvae.model import metrics
 from anomvae.model.detector import Detector
 from anomvae.pipeline.columns import typed
@@ -124,8 +125,8 @@ def _positions(table: Table, detector: Detector, label: str) -> list[int]:
     table.warnings.extend(warnings)
     others = [name for name in names if name not in wanted]
     if label not in others:
-        told = f"beside the model's there are {', '.join(others[:8])}" if others else "only the model's are there"
-        raise UsageError(f"{table.name}: there is no column '{label}' (--label); {told}.")
+        told = near(label, others) if others else "; only the model's are there."
+        raise UsageError(f"{table.name}: there is no column '{label}' (--label){told}")
     if others.count(label) > 1:
         raise DataError("duplicate_columns", f"column '{label}' stands twice in the header", line=line, column=label)
     return [*positions, names.index(label)]
