@@ -197,7 +197,7 @@ def test_plain_rows_are_written_as_split_ones(suffix: str, guarded: list[int] | 
         file = io.BytesIO()
         writer = open_writer(file, suffix, ["a,b", "t", "u"], guarded)
         numbers = [[0.5, 2.0, 1e-7, 0.25, 6.0], [3.0] * 5, [9.5, 1.0, 0.1, 1e-05, 50.0]]
-        writer.write(ScoredRows(cells, [2, 3, 4], numbers, [False, False, True], {2: (why,)}))
+        writer.append(writer.render(ScoredRows(cells, [2, 3, 4], numbers, [False, False, True], {2: (why,)})))
         writer.close()
         files.append(file.getvalue())
     assert files[0] == files[1]
