@@ -94,7 +94,7 @@ def read(path: Path, *, plain: bool, schema: Schema = SCHEMA) -> tuple[object, l
         shortcut = Plain(schema, table.names, positions, ",") if plain else None
         rows: list[object] = []
         for text in table.batches(shortcut):
-            batch, columns = typed(text, table, positions, schema)
+            batch, columns = typed(text, table.reject, positions, schema)
             shortcuts.append(isinstance(batch.rows, PlainRows))
             for i, number in enumerate(batch.lines):
                 rows.append((number, batch.rows[i], [_value(values[i]) for values in columns.values()]))

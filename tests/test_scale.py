@@ -207,11 +207,13 @@ def errand(path: Path, place: Path, model: Path) -> bytes:
         alerts=str(place / "1.alerts"),
         target=str(place / "d.csv"),
     )
-    return msgspec.json.encode(Delivery(job, str(model), digest, os.fsencode(path)))
+    return msgspec.msgpack.encode(Delivery(job, str(model), digest, os.fsencode(path)))
 
 
 def carried_out(path: Path, place: Path, model: Path, version: str = anomvae.__version__) -> Answer:
-    answer: Answer = msgspec.json.decode(task(errand(path, place, model), version, model.read_bytes()), type=Answer)
+    message, files = task(errand(path, place, model), version, model.read_bytes())
+    assert files == ()
+    answer: Answer = msgspec.msgpack.decode(message, type=Answer)
     return answer
 
 
