@@ -236,7 +236,7 @@ def _side_by_side(model: bytes, stretches: Iterator[Stretch]) -> Iterator[Part]:
     import ray
 
     given: Any = ray
-    part, shared = _remote(given), given.put(model)
+    part, shared = _remote(given).options(name="stretch"), given.put(model)
     most = min(WIDE, 2 * int(given.cluster_resources().get("CPU", 1)))
     begun: deque[Any] = deque()
     try:
