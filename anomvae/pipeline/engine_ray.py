@@ -155,9 +155,13 @@ class RayPool:
                 socket.create_connection((host.strip("[]"), int(port)), CONNECT).close()
 
     def _message(self, errand: Errand) -> bytes:
-        if self._place and isinstance(errand, Delivery):
-            name = Path(os.fsdecode(errand.path)).relative_to(self._folder).as_posix()
-            errand = msgspec.structs.replace(errand, original=Original(self._place, name))
+        if isinstance(errand, Delivery):
+            settings = msgspec.structs.replace(errand.job.settings, threads=1)
+            job, original = msgspec.structs.replace(errand.job, settings=settings), None
+            if self._place:
+                name = Path(os.fsdecode(errand.path)).relative_to(self._folder).as_posix()
+                original = Original(self._place, name)
+            errand = msgspec.structs.replace(errand, job=job, original=original)
         return msgspec.msgpack.encode(errand)
 
     def _model(self, errand: Errand) -> Any:
@@ -219,13 +223,11 @@ def task(message: bytes, version: str, model: bytes) -> Reply:
     errand: Delivery | Stretch = msgspec.msgpack.decode(message, type=Delivery | Stretch)
     try:
         detector = _detector(model)
-        if isinstance(errand, Stretch):
+        if isinstance(errand, Delivery):
+            answer, files = _attempt(errand, detector, partial(_side_by_side, model))
+        else:
             stretch = errand
             answer = answer_of(lambda: Told(part=judged(stretch, detector)))
-        else:
-            alone = msgspec.structs.replace(errand.job.settings, threads=1)
-            errand = msgspec.structs.replace(errand, job=msgspec.structs.replace(errand.job, settings=alone))
-            answer, files = _attempt(errand, detector, partial(_side_by_side, model))
     except Exception as error:  # told, not raised: who gave the errand decides
         answer = Failed(f"{type(error).__name__}: {error}")
     return msgspec.msgpack.encode(answer), files
