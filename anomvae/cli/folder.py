@@ -33,10 +33,14 @@ Said = FileResult | Quarantined | str
 
 
 class Plan(msgspec.Struct, kw_only=True):
-    """What one run over a folder was asked for; with --state, `out` is that folder, and `shared` has the results."""
+    """What one run over a folder was asked for.
+
+    With --state, `out` is that folder, and `shared` has the results. `place`: what the folder's files are copies of.
+    """
 
     mode: str
     folder: Path
+    place: str | None = None
     out: Path
     shared: Path | None = None
     model: str
@@ -157,7 +161,7 @@ def _workers(plan: Plan) -> "Workers | None":
         raise UsageError("engine ray is for 'score FOLDER'; 'watch' scores on one machine.")
     from anomvae.pipeline.engine_ray import RayPool
 
-    return RayPool(plan.settings.address)
+    return RayPool(plan.settings.address, plan.folder, plan.place)
 
 
 def stopped(ended: Ended) -> StoppedResult:

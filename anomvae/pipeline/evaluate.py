@@ -104,7 +104,7 @@ def _judge_file(path: str, detector: Detector, out: Judged, alpha: float, progre
     *positions, at = _positions(table, detector, out.labels.column)
     parts = []
     for text in table.batches():
-        batch, columns = typed(text, table, positions, detector.schema)
+        batch, columns = typed(text, table.reject, positions, detector.schema)
         if batch.rows:
             scores = detector.score(columns)
             codes = np.array(out.labels.code(columns_of(batch.rows, [at])[0]), dtype=np.intp)
