@@ -147,7 +147,7 @@ class Terminal:
         self.process = subprocess.Popen(words, cwd=folder, env=env, stdin=there, stdout=there, stderr=there)
         os.close(there)
 
-    def until(self, enough: Callable[[str], bool], seconds: float = 60) -> None:
+    def until(self, enough: Callable[[str], bool], seconds: float = 120) -> None:
         """Read until enough is printed, or the command has ended."""
         ends = time.monotonic() + seconds
         while not enough(self.printed):

@@ -55,7 +55,7 @@ def _output(command: list[str], folder: Path) -> str:
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     env = {**os.environ, "PATH": path, "COLUMNS": WIDTH}
     both = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    done = subprocess.run(command, check=False, cwd=folder, env=env, text=True, timeout=200, **both)
+    done = subprocess.run(command, check=False, cwd=folder, env=env, text=True, timeout=500, **both)
     assert done.returncode in (0, 1), f"{command[-1]}: exit code {done.returncode}\n{done.stdout}"
     assert "Traceback" not in done.stdout, done.stdout
     return "".join(f"{line.rstrip()}\n" for line in done.stdout.splitlines())
