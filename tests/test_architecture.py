@@ -160,6 +160,15 @@ def test_score_generate_inspect_and_explain_never_load_torch(orders_model: Path)
     assert not heavy & loaded("threshold", "show", "-m", str(orders_model))
 
 
+def test_fit_without_torch_says_what_to_install() -> None:
+    code = "import sys; sys.modules['torch'] = None; from anomvae.cli import main; sys.exit(main(sys.argv[1:]))"
+    table = str(PACKAGE.parent / "sample_data" / "digits.csv")
+    done = subprocess.run([sys.executable, "-c", code, "fit", table], capture_output=True, text=True, check=False)
+    assert done.returncode == 74
+    assert done.stderr.splitlines()[-1].startswith("anomvae: training needs torch")
+    assert done.stderr.endswith("install it with: pip install torch.\n")
+
+
 def test_the_score_of_a_small_file_loads_these_libraries_alone(orders_model: Path) -> None:
     table = PACKAGE.parent / "sample_data" / "incoming" / "2026-11-10.csv"
     modules = loaded("score", str(table), "-m", str(orders_model))

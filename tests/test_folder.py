@@ -539,7 +539,7 @@ def test_strange_times_and_names_change_nothing(folder: Path, out: Path, model: 
     printed = done.stdout + done.stderr
     assert b"\x1b" not in printed
     assert b"\xff" not in printed
-    assert len(printed.splitlines()) == len(names) + 2
+    assert len(printed.splitlines()) == len(names) + 2, printed.decode()
 
 
 # --- locks, signals, modes
