@@ -42,6 +42,7 @@ USED_FOR = {
     "pytest": "tests",
     "pytest-timeout": "a time limit for each test",
     "pytest-xdist": "tests on all cores",
+    "filelock": "one model for all processes of a test run",
     "coverage": "what the tests reach",
     "hypothesis": "tests of what must always hold",
     "polars": "tests with its data frames",

@@ -24,11 +24,6 @@ from tests import bad_inputs
 from tests.folders import FAST, ROOT, Watch, assert_same, environment, ids, lines, score, sink, table
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return bad_inputs.model(tmp_path_factory.mktemp("model"))
-
-
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "in").mkdir()

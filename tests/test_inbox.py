@@ -143,6 +143,16 @@ def test_waits_without_an_end_and_without_sight_add_up() -> None:
     assert (arrival.path, arrival.stat, arrival.quiet) == (b"a", stat(), 16.0)
 
 
+def test_stillness_is_counted_from_the_last_change_not_from_the_clock() -> None:
+    one = settler(Probe(None, True))
+    one.look(100.0, scan(a=stat(), b=stat()))
+    assert names(one.look(105.0, scan(a=stat(), b=stat(11)))) == []
+    one.look(106.0, scan(a=stat()))  # b was still for a second only
+    assert one.vanished == 0
+    (arrival,) = one.look(106.5, scan(a=stat()))
+    assert arrival.quiet == 6.5
+
+
 def test_only_a_file_that_had_settled_is_missed_when_it_vanishes() -> None:
     one = settler(None)
     one.look(0.0, scan(a=stat(), b=stat()))

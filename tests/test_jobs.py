@@ -20,17 +20,11 @@ from anomvae.pipeline import pool
 from anomvae.pipeline.watch import Run
 from anomvae.pipeline.worker import Worker
 from anomvae.storage.store import Mark, Store
-from tests import bad_inputs
 from tests.folders import FAST, Watch, assert_same, environment, lines, score, sink, table
 
 TIMES = re.compile(rb'"(seconds|committed_utc)": ?("[^"]*"|[\d.e-]+)')
 GOOD = 42
 SLOW = {"slow": 0.02}  # a disk that takes its time, so that signals find files under way
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return bad_inputs.model(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture

@@ -36,7 +36,7 @@ from anomvae.results import FileResult, Reason, RowResult
 from anomvae.settings import Config, OutletSettings, build, read_config
 from anomvae.storage.ledger import Ledger
 from anomvae.storage.outbox import Letter, News, Topic
-from tests import bad_inputs, faults
+from tests import faults
 from tests.folders import ROOT, Watch, assert_same, environment, score, sink, table
 from tests.receivers import Receiver, receiver
 from tests.test_folder_report import health
@@ -44,11 +44,6 @@ from tests.test_report import HOSTILE
 
 TOKEN = "tok-3141592653"  # noqa: S105 (looked for in every output)
 KEY = "key-2718281828"
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return bad_inputs.model(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture

@@ -14,15 +14,9 @@ import pytest
 from anomvae.cli import main
 from anomvae.data import locations
 from anomvae.errors import EnvironmentFault
-from tests import bad_inputs
 from tests.folders import assert_same, score, sink, table
 
 fsspec = pytest.importorskip("fsspec")
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return bad_inputs.model(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture
