@@ -97,7 +97,10 @@ class Exchange(ast.NodeTransformer):
 def mutants(source: str) -> Iterator[Mutant]:
     """Every mutant of a file."""
     nodes = list(ast.walk(ast.parse(source)))
+    said = {id(node.value) for node in nodes if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)}
     for index, node in enumerate(nodes):
+        if id(node) in said:  # a docstring
+            continue
         for changed in _changes(node):
             tree = ast.parse(source)
             text = ast.unparse(Exchange(list(ast.walk(tree))[index], changed).visit(tree))

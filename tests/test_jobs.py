@@ -37,10 +37,10 @@ def folder(tmp_path: Path) -> Path:
     """Good files among bad ones, with times in their order."""
     (tmp_path / "in").mkdir()
     contents = [table(20, seed, wild=seed % 3 == 0) for seed in range(40)]
-    contents[5:5] = [
+    contents[5:5] = [  # each ends a line: one that does not would be taken later than the others, in the middle of them
         b"%PDF-1.7\n",
-        b"PK\x03\x04 zip",
-        b"",
+        b"PK\x03\x04 zip\n",
+        b"no,such,columns\n",
         table(30, 99) + b"a,row,of,another,width,here\n",
         contents[7],
     ]

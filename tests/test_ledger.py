@@ -226,6 +226,16 @@ def test_a_committed_delivery_keeps_what_its_manifest_says(ledger: Ledger) -> No
     assert [row[name] for name in told] == ["p", "n", "s", 3, "k", 0.02, "ok", "2026-11-25T03:14:40+00:00"]
 
 
+def test_a_period_begins_with_the_moment_it_is_asked_from(ledger: Ledger) -> None:
+    put(
+        ledger,
+        *(good(n, committed_utc=f"2026-11-25T0{n}:00:00+00:00", model_id=name) for n, name in ((1, "x"), (2, "y"))),
+    )
+    found = ledger.periods("2026-11-25T02:00:00+00:00", 10)
+    assert {at: (one["committed"], one["models"]) for at, one in found.items()} == {"2026-11-25": (1, ["y"])}
+    assert ledger.periods("2026-11-25T02:00:01+00:00", 10) == {}
+
+
 def drift(*, alone: bool = False) -> Drift:
     column = ColumnDrift(column="a", z=0.0, p=1.0, counts=(1, 2))
     score = ColumnDrift(column="score", z=0.0, p=1.0, counts=(3,))

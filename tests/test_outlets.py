@@ -293,6 +293,8 @@ def test_watch_ends_in_its_grace_and_retries_while_it_runs(place: Place, hook: R
         hook.mood = "ok"
         hook.wait(1)
         assert len({r.headers["idempotency-key"] for r in hook.requests}) == 1
+        while place.waiting().waiting:  # it was taken; now the outbox has to know
+            time.sleep(0.02)
         hook.mood = "hang"
         place.drop("b.csv", b"%PDF-1.7\n")
         while place.waiting().waiting == 0:
