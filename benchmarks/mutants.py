@@ -181,7 +181,10 @@ def survivors(room: str, chosen: list[Mutant], folders: list[Path]) -> list[Muta
         folder = free.get()
         try:
             (folder / room).write_text(mutant.source, encoding="utf-8")
-            return ends(folder, ROOMS[room])
+            passed = ends(folder, ROOMS[room])
+            if passed and mutant.line:
+                print(f"  {mutant.line}: {mutant.before}  ->  {mutant.after}", flush=True)
+            return passed
         finally:
             free.put(folder)
 
@@ -196,7 +199,7 @@ def survivors(room: str, chosen: list[Mutant], folders: list[Path]) -> list[Muta
 
 
 def main() -> None:
-    """Mutate what was named, and print who survived."""
+    """Mutate what was named; survivors are printed as they are found, then the count of each room."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--room", nargs="*", choices=[*ROOMS, []], default=[*ROOMS])
     parser.add_argument(
@@ -224,8 +227,6 @@ def main() -> None:
                 f" {time.monotonic() - started:.0f} s",
                 flush=True,
             )
-            for one in sorted(alive):
-                print(f"  {one.line}: {one.before}  ->  {one.after}", flush=True)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 CONSTRAINTS = ["-c", str(ROOT / "constraints.txt")]
-QUICK = ["tests/test_architecture.py", "tests/test_metrics.py"]
+QUICK = ["tests/test_metrics.py", "tests/test_inbox.py", "tests/test_ledger.py"]
 FIT = ["fit", "orders", "--id", "order_id", "--drop", "customer", "-q"]
 COMMANDS = (  # what is asked, and the exit code that the sample data earns
     (["--help"], 0),
