@@ -22,15 +22,9 @@ from anomvae.pipeline.deliver import Job
 from anomvae.pipeline.engine_ray import task
 from anomvae.pipeline.errand import Answer, Delivery, Fault, Original, Refused, Replaced, Told
 from anomvae.settings import ScoreSettings
-from tests import bad_inputs
 from tests.folders import assert_same, score, sink, table
 
 fsspec = pytest.importorskip("fsspec")
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return bad_inputs.model(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture
