@@ -5,7 +5,7 @@ export OPENBLAS_NUM_THREADS ?= 1
 export OMP_NUM_THREADS ?= 1
 
 .PHONY: demo test test-scale check bench bench-speed bench-watch bench-drift bench-scale bench-outlets bench-synthesis bench-faults bench-quality
-.PHONY: soak docs clean
+.PHONY: coverage mutants soak docs licences dist wheel-check clean
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -15,8 +15,21 @@ export OMP_NUM_THREADS ?= 1
 demo: .venv/installed
 	$(BIN)/anomvae demo orders
 
+# Most tests wait for processes, so that four share two cores well.
+WORKERS ?= 4
+PYTEST := -m pytest -n $(WORKERS) --dist worksteal
+
 test: .venv/installed
-	$(BIN)/python -m pytest
+	$(BIN)/python $(PYTEST)
+
+coverage: .venv/installed
+	$(BIN)/coverage erase
+	$(BIN)/coverage run $(PYTEST)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report --fail-under=90
+
+mutants: .venv/installed
+	$(BIN)/python -m benchmarks.mutants
 
 .venv/s3: .venv/installed
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,s3test]'
@@ -63,7 +76,22 @@ bench-quality: .venv/bench
 	$(BIN)/python -m benchmarks.quality
 
 docs: .venv/installed
-	for page in docs/make_*.py; do $(BIN)/python $$page || exit; done
+	for name in schemas commands configuration formats; do $(BIN)/python docs/make_$$name.py || exit; done
+
+.venv/dist: .venv/installed
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,dist]'
+	touch $@
+
+licences: .venv/bench .venv/s3 .venv/dist
+	$(BIN)/python docs/make_licences.py
+
+dist: .venv/dist
+	$(BIN)/python -m build
+	$(BIN)/python -m twine check --strict dist/*
+
+# A wheel, installed into an environment of its own. CHECK='--python PATH --without-torch' does it on another Python.
+wheel-check: .venv/dist
+	$(BIN)/python -m tests.wheel $(CHECK)
 
 clean:
 	rm -rf .venv dist build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from anomvae.comparison import ColumnShape, PairTrend, QualityResult, Transfer, TwoSample
 from anomvae.data import frames
 from anomvae.errors import DataError, UsageError
+from anomvae.invalid import near
 from anomvae.model import fidelity
 from anomvae.model.detector import Detector
 from anomvae.model.fidelity import Columns
@@ -79,7 +80,7 @@ def quality(
     given = [real, synthetic] + ([] if holdout is None else [holdout])
     sides = _from_frames(given) if all(map(frames.is_frame, given)) else _from_files(given, detector)
     if label is not None and label not in sides.real:
-        raise UsageError(f"label '{label}' is not a column of every table ({', '.join(list(sides.real)[:8])} ...).")
+        raise UsageError(f"label '{label}' is not a column of every table{near(label, sides.real)}")
     with _one_thread():
         return _judged(sides, label, seed)
 

@@ -104,7 +104,7 @@ def adopt(descriptor: int, path: Path) -> io.BufferedRandom:
     return io.BufferedRandom(file, BUFFER)
 
 
-def create_all(path: Path, data: bytes) -> None:
+def create_all(path: Path, data: bytes | memoryview) -> None:
     """A new file with these bytes, on the disk under a name that is not yet."""
     with create(path) as file:
         file.write(data)

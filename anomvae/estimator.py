@@ -149,7 +149,7 @@ class AnomVAE(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         given = {name: _plain(value) for name, value in self.get_params().items() if name != "random_state"}
         if self.alpha == "auto":
             given["alpha"] = float(np.clip(round(BEYOND / max(rows, 1), 3), 0.01, 0.05))
-        return build(FitSettings, {**given, "selftest": False, "seed": _seed(self.random_state)}, "AnomVAE")
+        return build(FitSettings, {**given, "selftest": False, "seed": _seed(self.random_state)}, _spell)
 
     def score_samples(self, X: Any) -> Floats:
         """How normal each row is (n,): minus the anomaly score."""
@@ -239,6 +239,10 @@ class AnomVAE(OutlierMixin, BaseEstimator):  # type: ignore[misc]
                 validate_data(self, X, skip_check_array=True, reset=False)
                 return from_cells(schema, frames.cells(X))
             return from_array(validate_data(self, X, **CHECKED, reset=False), schema)
+
+
+def _spell(keys: tuple[str, ...], value: Any) -> str:
+    return f"AnomVAE({', '.join(keys)}={value!r})"
 
 
 def _plain(value: Any) -> Any:

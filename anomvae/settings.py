@@ -6,13 +6,18 @@ flags and `ANOMVAE_*` variables over these values (flags > environment > file > 
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
 
 from anomvae.errors import UsageError
 
+if TYPE_CHECKING:
+    from anomvae.invalid import Spell
+
+Alpha = Annotated[float, Meta(gt=0, le=0.5, description="the share of normal rows that may be flagged")]
+Share = Annotated[float, Meta(ge=0, lt=0.5, description="the share of the training rows that may be anomalies")]
 Positive = Annotated[int, Meta(ge=1)]
 Kind = Literal["numeric", "integer", "categorical", "boolean", "datetime", "ignore"]
 
@@ -50,19 +55,14 @@ class Dialect(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     skip_lines: Annotated[int, Meta(ge=0)] = 0
 
 
-def _check_alpha(alpha: float) -> None:
-    if not 0 < alpha <= 0.5:
-        raise ValueError(f"alpha {alpha:g} is not in (0, 0.5]: it is the share of normal rows that may be flagged")
-
-
 class FitSettings(Dialect, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[fit]`: the training recipe. Defaults are the same for all data (docs/decisions.md)."""
 
     where: tuple[str, ...] = ()
     label: str | None = None
     normal: str | None = None
-    alpha: float = 0.01
-    contamination: float = 0.0
+    alpha: Alpha = 0.01
+    contamination: Share = 0.0
     threshold: Literal["auto"] | float = "auto"
     hidden: tuple[Positive, ...] | None = None
     latent: Literal["auto"] | Positive = "auto"
@@ -76,12 +76,6 @@ class FitSettings(Dialect, frozen=True, kw_only=True, forbid_unknown_fields=True
     seed: Annotated[int, Meta(ge=0)] = 0
     generator: bool = True
     selftest: bool = True
-
-    def __post_init__(self) -> None:
-        _check_alpha(self.alpha)
-        if not 0 <= self.contamination < 0.5:
-            told = "it is the share of the training rows that may be anomalies"
-            raise ValueError(f"contamination {self.contamination:g} is not in [0, 0.5): {told}")
 
     @property
     def by_hand(self) -> tuple[Literal["hidden", "latent", "steps"], ...]:
@@ -104,7 +98,7 @@ class ScoreSettings(Settings, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     emit: Literal["all", "flagged"] = "all"
     top: Annotated[int, Meta(ge=0)] = 10
-    alpha: float | None = None
+    alpha: Alpha | None = None
     fail_on: Literal["never", "any", "critical", "file"] = "critical"
     on_schema: Literal["strict", "warn"] = "warn"
     bad_rows: Literal["reject", "quarantine"] = "reject"
@@ -116,8 +110,6 @@ class ScoreSettings(Settings, frozen=True, kw_only=True, forbid_unknown_fields=T
     state: str | None = None
 
     def __post_init__(self) -> None:
-        if self.alpha is not None:
-            _check_alpha(self.alpha)
         if self.engine == "ray" and self.jobs > 1:
             raise ValueError("jobs are processes of this machine; with engine ray, the cluster's CPUs decide")
 
@@ -218,40 +210,65 @@ def read_config(path: Path) -> Config:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror}).") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: not valid TOML ({error}).") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: is not UTF-8, as TOML must be (byte {error.start:,}).") from error
+    except tomllib.TOMLDecodeError as error:
+        said, _, place = str(error).rstrip(")").partition(" (at ")
+        line = "".join(f":{word}" for word in place.replace(",", "").split() if word.isdigit())
+        raise UsageError(f"{path}{line}: is not valid TOML: {said}.") from error
     _refuse_unknown(document, Config, str(path))
-    return build(Config, document, str(path))
+    return build(Config, document, _spelled_in(path))
 
 
-def build(kind: type[T], values: dict[str, Any], where: str) -> T:
-    """Make settings of `kind` from plain values; a bad value becomes a UsageError naming `where`."""
+def _spelled_in(path: Path) -> "Spell":
+    def spell(keys: tuple[str, ...], value: Any) -> str:
+        from anomvae import invalid
+
+        if value is None:
+            return f"{path}: [{'.'.join(keys)}]"
+        table = f"[{'.'.join(keys[:-1])}] " if len(keys) > 1 else ""
+        return f"{path}: {table}{keys[-1]} = {invalid.shown(value)}"
+
+    return spell
+
+
+def build(kind: type[T], values: dict[str, Any], spell: "Spell") -> T:
+    """Make settings of `kind` from plain values.
+
+    Args:
+        kind: the settings.
+        values: by key.
+        spell: how the user wrote a key and its value, for errors.
+
+    Raises:
+        UsageError: a value is not allowed.
+    """
     try:
         return msgspec.convert(values, kind, strict=False)
     except msgspec.ValidationError as error:
-        raise UsageError(f"{where}: {error}.") from error
+        from anomvae import invalid  # only an error needs it
+
+        raise UsageError(f"{invalid.told(error, kind, values, spell)}.") from error
 
 
-def changed(settings: S, values: dict[str, Any], where: str) -> S:
-    """The same settings with `values` laid over them, checked again."""
-    return build(type(settings), {**msgspec.to_builtins(settings), **values}, where)
+def changed(settings: S, values: dict[str, Any], spell: "Spell") -> S:
+    """The same settings with `values` laid over them, checked again; arguments as of `build`."""
+    return build(type(settings), {**msgspec.to_builtins(settings), **values}, spell)
 
 
 def _refuse_unknown(document: dict[str, Any], kind: Any, where: str, table: str = "") -> None:
     known = {field.name: field.type for field in msgspec.structs.fields(kind)}
     for key, value in document.items():
         if key not in known:
-            import difflib  # only an error needs it
+            from anomvae.invalid import near
 
-            near = difflib.get_close_matches(key, known, 1)
-            hint = f"did you mean '{near[0]}'?" if near else f"known keys: {', '.join(known)}."
-            raise UsageError(f"{where}: unknown key '{table}{key}'; {hint}")
+            raise UsageError(f"{where}: unknown key '{table}{key}'{near(key, known)}")
         if isinstance(value, dict) and isinstance(known[key], type) and issubclass(known[key], Settings):
             _refuse_unknown(value, known[key], where, f"{table}{key}.")
 
 
-def seconds(text: str) -> float:
-    """A duration such as `90`, `2s`, `10m`, `1h` or `7d`, in seconds.
+def seconds(text: str, name: str) -> float:
+    """A duration such as `90`, `2s`, `10m`, `1h` or `7d`, in seconds; `name` is the setting's.
 
     Raises:
         UsageError: it is not a positive duration.
@@ -263,5 +280,5 @@ def seconds(text: str) -> float:
     except ValueError:
         value = float("nan")
     if not 0 < value < float("inf"):
-        raise UsageError(f"'{text}' is not a duration; write for example 90s, 10m, 1h or 7d.")
+        raise UsageError(f"{name} '{text}' is not a duration; write for example 90s, 10m, 1h or 7d.")
     return value

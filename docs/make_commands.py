@@ -29,8 +29,8 @@ HEAD = """# Commands
 
 Where results and talk go, and which of flag, variable and configuration wins: `../README.md`. The keys of the
 configuration: `configuration.md`. What `--json` prints and what files look like: `formats.md`. Every option can also be
-given by the variable beside it: a switch by `1`; of one that may be repeated the values stand there with spaces between,
-so none may hold a space itself.
+given by the variable beside it: a switch by `1`; of one that may be repeated the values stand there with spaces
+between, so none may hold a space itself.
 
 ## Exit codes
 
@@ -119,8 +119,8 @@ def _section(context: click.Context) -> str:
     command = context.command
     usage = " ".join([context.command_path, *command.collect_usage_pieces(context)])
     text = f"\n## {context.command_path}\n\n```\n{usage}\n```\n\n{paragraph(command.help)}\n"
-    if command.epilog:
-        text += f"\n```\n{_plain(command.epilog)}\n```\n"
+    if examples := getattr(command, "examples", ()):
+        text += "\n```\n" + "".join(f"anomvae {line}\n" for line in examples) + "```\n"
     rows = [_row(context, option) for option in options_of(context) if option.name not in EVERYWHERE]
     return text + ("\n" + table(COLUMNS, rows) if rows else "")
 
@@ -128,10 +128,6 @@ def _section(context: click.Context) -> str:
 def options_of(context: click.Context) -> list[click.Option]:
     """The options of a command, but for --help."""
     return [one for one in context.command.params if isinstance(one, click.Option)]
-
-
-def _plain(epilog: str) -> str:
-    return epilog.replace("\b\n", "").strip("\n")
 
 
 def _row(context: click.Context, option: click.Option) -> list[str]:

@@ -31,9 +31,6 @@ OF_ALL = {
 }
 DURATIONS = ("max_time", "settle", "rescan", "idle_exit", "cooldown")
 BY_HAND = {  # checked where the settings are made, by more than a bound
-    ("fit", "alpha"): "above 0, at most 0.5",
-    ("score", "alpha"): "above 0, at most 0.5",
-    ("fit", "contamination"): "from 0, below 0.5",
     ("score", "jobs"): 'from 1, at most 64; 1 with `engine = "ray"`',
     ("fit", "delimiter"): "one character",
     ("watch", "ready"): "`marker:SUFFIX`, no slash in it",
@@ -164,6 +161,8 @@ def _kind(field: msgspec.structs.FieldInfo) -> str:
 
 
 def _type_of(kind: Any) -> str:
+    if isinstance(kind, inspect.Metadata):
+        return _type_of(kind.type)
     if isinstance(kind, inspect.UnionType):
         return " or ".join(_type_of(one) for one in kind.types if not isinstance(one, inspect.NoneType))
     if isinstance(kind, inspect.LiteralType):
@@ -179,7 +178,8 @@ def _bounds(section: str, field: msgspec.structs.FieldInfo) -> str:
         return f"({BY_HAND[section, field.name]})"
     kinds = inspect.type_info(field.type)
     kinds = kinds.types if isinstance(kinds, inspect.UnionType) else [kinds]
-    words = {"ge": "from", "gt": "above", "le": "at most", "min_length": "at least"}
+    kinds = [kind.type if isinstance(kind, inspect.Metadata) else kind for kind in kinds]
+    words = {"ge": "from", "gt": "above", "le": "at most", "lt": "below", "min_length": "at least"}
     found = [(word, getattr(kind, name, None)) for kind in kinds for name, word in words.items()]
     told = ", ".join(f"{word} {value}" for word, value in found if value is not None)
     return f"({told})" if told else ""

@@ -4,27 +4,51 @@ import os
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from anomvae.cli import main
 from anomvae.model.schema import from_arrays
 from anomvae.pipeline.learn import Learned, learn
 from anomvae.settings import FitSettings
+from tests import bad_inputs
 
 ROOT = Path(__file__).parent.parent
 SAMPLE = ROOT / "sample_data"
 
 
+def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """A folder that `make` has filled: by the first process of this run that asks, for all of them."""
+    base = factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    with FileLock(f"{folder}.lock"):
+        if not (folder / "made").exists():
+            folder.mkdir()
+            make(folder)
+            (folder / "made").touch()
+    return folder
+
+
 @pytest.fixture(scope="session")
 def orders_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The orders model, fitted through the command line with few steps."""
-    model = tmp_path_factory.mktemp("orders") / "orders.anomvae"
-    code = main(["fit", str(SAMPLE / "orders"), "--id", "order_id", "--drop", "customer", "--quiet", "-o", str(model)])
-    assert code == 0
-    return model
+    """The orders model, fitted through the command line."""
+
+    def fit(folder: Path) -> None:
+        model = str(folder / "orders.anomvae")
+        argv = ["fit", str(SAMPLE / "orders"), "--id", "order_id", "--drop", "customer", "--quiet", "-o", model]
+        assert main(argv) == 0
+
+    return once(tmp_path_factory, "orders", fit) / "orders.anomvae"
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small model of the good table (tests/bad_inputs.py), which no test may change."""
+    return once(tmp_path_factory, "small", bad_inputs.model) / "m.anomvae"
 
 
 @pytest.fixture(scope="session")

@@ -178,6 +178,8 @@ def install(spec: str) -> None:
         _observer(told["observer"])
     if "slow" in told:
         _slow(told["slow"])
+    if "stretches" in told:
+        _stretches(**told["stretches"])
 
 
 def _poison(how: str) -> None:
@@ -218,6 +220,23 @@ def _observer(how: str) -> None:
             raise OSError(errno.ENOSPC, "inotify watch limit reached")
 
     observers.Observer = {"deaf": Deaf, "dead": Dead, "full": Full}[how]  # type: ignore[misc]
+
+
+def _stretches(rows: int, seconds: float = 0.0, dies: str = "") -> None:
+    """Files are long from so many rows on, and given away so many at a time; each takes a while, or ends its process."""
+    import time
+
+    from anomvae.pipeline import piece, score
+
+    real, score.LONG, score.STRETCH = piece.judged, rows, rows
+
+    def judged(stretch: piece.Stretch, detector: Any) -> piece.Part:
+        if dies and dies in stretch.file:
+            os.abort()
+        time.sleep(seconds)
+        return real(stretch, detector)
+
+    piece.judged = judged
 
 
 def _slow(seconds: float) -> None:

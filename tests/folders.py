@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -109,6 +110,14 @@ class Watch(subprocess.Popen[bytes]):
         self._said = [tempfile.TemporaryFile(), tempfile.TemporaryFile()]  # noqa: SIM115 (closed when ended)
         streams = dict(zip(("stdout", "stderr"), self._said, strict=True))
         super().__init__([*command, "--json", *more], env=environment(fault), **streams, **options)
+
+    def started(self) -> None:
+        """Wait until it answers SIGTERM itself: before, a signal is the kernel's business."""
+        until, bit = time.monotonic() + 30, 1 << (signal.SIGTERM - 1)
+        while not int(Path(f"/proc/{self.pid}/status").read_text().split("SigCgt:")[1].split()[0], 16) & bit:
+            assert self.poll() is None, self.ended()
+            assert time.monotonic() < until, "it did not start"
+            time.sleep(0.01)
 
     def ended(self, seconds: float = 60) -> tuple[int, str, str]:
         """Wait for the end: exit code, stdout, stderr."""

@@ -13,11 +13,6 @@ from tests import bad_inputs
 from tests.bad_inputs import CASES, GOOD, Case
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return bad_inputs.model(tmp_path_factory.mktemp("model"))
-
-
 def scored(path: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, dict[str, object]]:
     capsys.readouterr()
     out = path.with_name("out.csv")

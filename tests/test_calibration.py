@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from anomvae.errors import UsageError
 from anomvae.model import calibration
 from anomvae.model.calibration import fit_calibration, fit_tail
 from anomvae.model.folds import training_pools
@@ -133,3 +134,174 @@ def test_a_long_file_is_summed_in_parts(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(calibration, "TERMS", 64)
     assert np.isclose(calibration.file_p_value(3000, 40, 0.01, 500), whole, rtol=1e-9)
     assert calibration.file_p_value(10, 0, 0.01, 500) == 1.0
+
+
+@pytest.mark.parametrize("of", [1, 4])
+@pytest.mark.parametrize(("draw", "n"), [("exponential", 1000), ("standard_cauchy", 1000), ("exponential", 150)])
+def test_a_tail_is_its_slow_twin(draw: str, n: int, of: int) -> None:
+    values = np.abs(getattr(np.random.default_rng(3), draw)(size=n))
+    points = np.concatenate(
+        [np.quantile(values, [0.0, 0.2, 0.5, 0.9, 0.96, 1.0]), [values.max() * 2, values.max() * 50]]
+    )
+    expected = [naive.tail_surprise(values, point, of) for point in points]
+    assert np.allclose(fit_tail(values, of).surprise(points), expected, rtol=1e-9, atol=1e-12)
+
+
+def test_a_tail_of_few_or_equal_values_is_finite_and_quiet() -> None:
+    flat = fit_tail(np.full(40, 3.0))
+    assert (flat.scale, flat.shape) == (0.02, 0.0)
+    assert flat.surprise(np.array([2.0, 3.0])).tolist() == [0.0, 0.0]
+    two = fit_tail(np.array([0.0, 0.0, 0.0, 1.0, 3.0]))  # knots at 0 alone: two exceedances are too few for moments
+    assert (two.knots.tolist(), two.scale, two.shape) == ([0.0], 2.0, 0.0)
+    assert two.surprise(np.array([1.0]))[0] == pytest.approx(0.5)
+    near = fit_tail(np.array([0.0, 1e-300, 2e-300, 1.0] * 20))
+    assert near.knots.tolist() == [0.0, 1.0]
+
+
+def test_the_largest_surprise_is_that_of_the_columns() -> None:
+    rng = np.random.default_rng(1)
+    for columns in (1, 2, 7, 40):
+        tails = [fit_tail(rng.gamma(1, 1, 300), columns) for _ in range(columns)]
+        for rows in (1, calibration.FEW - 1, calibration.FEW, 3000):
+            deviances = rng.gamma(1, 1, (rows, columns)) * rng.choice([0.0, 0.01, 1.0, 9.0], (rows, 1))
+            every = np.array(
+                [[tail.surprise(deviances[i : i + 1, j])[0] for j, tail in enumerate(tails)] for i in range(rows)]
+            )
+            assert np.array_equal(calibration.column_surprise(tails, deviances), every)
+            assert np.array_equal(calibration.largest_surprise(tails, deviances), every.max(axis=1))
+
+
+def test_beyond_the_scores_the_tail_is_the_maximum_likelihood_pareto() -> None:
+    scores = np.random.default_rng(7).standard_t(3, 2000) + 20
+    found = fit_calibration(scores, 2000, 0.01)
+    start = np.sort(scores)[-201]
+    shape, _, scale = stats.genpareto.fit(scores[scores > start] - start, floc=0)
+    assert found.tail_start == start
+    assert found.tail_share == 0.1
+    assert (found.tail_shape, found.tail_scale) == (shape, scale)
+    far = np.array([scores.max() + 1, scores.max() + 50])
+    p, estimated = found.p_values(far)
+    assert estimated.all()
+    assert np.allclose(p, 0.1 * stats.genpareto.sf(far - start, shape, scale=scale))
+    for alpha in (1e-4, 1e-6):
+        at = start + stats.genpareto.isf(alpha / 0.1, shape, scale=scale)
+        assert found.threshold(alpha) == pytest.approx(at)
+        assert found.alpha_at(found.threshold(alpha) * (1 + 1e-12)) == pytest.approx(alpha)
+
+
+def test_a_bounded_tail_is_taken_as_exponential_with_the_same_mean() -> None:
+    scores = np.linspace(0, 1, 300)
+    found = fit_calibration(scores, 300, 0.01)
+    assert found.tail_shape == 0.0
+    assert found.tail_scale == pytest.approx((scores[-30:] - found.tail_start).mean())
+    assert found.threshold(1e-5) == pytest.approx(found.tail_start + found.tail_scale * np.log(found.tail_share / 1e-5))
+    same = fit_calibration(np.full(50, 2.0), 50, 0.01)
+    assert (same.tail_start, same.tail_scale, same.tail_shape) == (2.0, 1.0, 0.0)
+
+
+@pytest.mark.parametrize(("rows", "top"), [(11, 10), (50, 10), (300, 30), (30_000, 2000)])
+def test_the_tail_is_fitted_to_a_tenth_but_not_too_few_nor_too_many(rows: int, top: int) -> None:
+    found = fit_calibration(np.arange(rows, dtype=float), rows, 0.01)
+    assert found.tail_start == rows - top - 1
+    assert found.tail_share == top / rows
+
+
+def test_thresholds_flag_as_many_calibration_rows_as_alpha_allows(fitted: calibration.Calibration) -> None:
+    n = len(fitted.scores)
+    assert fitted.supported == 1 / (n + 1)
+    for alpha in (0.5, 0.1, 0.01, 5 / (n + 1), 1 / (n + 1)):
+        threshold = fitted.threshold(alpha)
+        p = fitted.p_values(fitted.scores)[0]
+        assert ((p <= alpha * (1 + 1e-12)) == (fitted.scores > threshold)).all()
+        assert fitted.at(alpha).alpha == alpha
+    assert fitted.threshold(1 / (n + 1)) == fitted.scores[-1]
+    assert fitted.threshold(1.0) == fitted.scores[0]
+
+
+def test_a_threshold_that_flags_too_much_or_nothing_is_refused(fitted: calibration.Calibration) -> None:
+    n = len(fitted.scores)
+    median, hundredth = np.median(fitted.scores), fitted.threshold(0.01)
+    told = f"half of them score above {median:.3g}, one in a hundred above {hundredth:.3g}"
+    with pytest.raises(UsageError) as caught:
+        fitted.alpha_at(0.0)
+    assert str(caught.value) == f"a threshold of 0 would flag more than half of the normal rows; {told}."
+    with pytest.raises(UsageError) as caught:
+        fitted.alpha_at(1e9)
+    assert str(caught.value) == f"a threshold of 1e+09 would flag no row, however odd; {told}."
+    assert fitted.alpha_at(float(fitted.scores[n // 2 + 1])) <= 0.5
+    half = fit_calibration(np.arange(19.0), 19, 0.01)  # 9 of 19 at or above 10: p is (1 + 9) / 20
+    assert half.alpha_at(10.0) == 0.5
+    with pytest.raises(UsageError):
+        half.alpha_at(9.0)
+
+
+def test_the_rate_interval_is_that_of_the_beta(fitted: calibration.Calibration) -> None:
+    low, high = fitted.rate_interval(0.02)
+    a, b = 0.02 * 501, 0.98 * 501
+    assert stats.beta.cdf([low, high], a, b) == pytest.approx([0.025, 0.975])
+
+
+def test_exceedances_that_cluster_make_rows_worth_less() -> None:
+    blocks = np.repeat(np.arange(10), 20)
+    together = np.zeros(200, dtype=bool)
+    together[:20] = True
+    rate, size = 0.1, 20
+    effect = ((20 - size * rate) ** 2 + 9 * (0 - size * rate) ** 2) / (200 * rate * (1 - rate))
+    assert calibration.effective_rows(together, blocks) == pytest.approx(200 / effect)
+    spread = np.zeros(200, dtype=bool)
+    spread[::10] = True
+    assert calibration.effective_rows(spread, blocks) == 200  # never more than there are
+    assert calibration.effective_rows(np.zeros(200, dtype=bool), blocks) == 200
+    few = np.repeat(np.arange(4), 50)
+    assert calibration.effective_rows(together, few) == 200  # four blocks say nothing
+    five = np.repeat(np.arange(5), 40)
+    assert calibration.effective_rows(together, five) < 200
+    assert calibration.effective_rows(together, blocks * 2) == calibration.effective_rows(together, blocks)
+
+
+def test_a_calibration_from_blocks_counts_its_highest_rows() -> None:
+    blocks, scores = np.repeat(np.arange(20), 100), np.random.default_rng(0).random(2000)
+    scores[:100] += 1  # all in the first block
+    found = calibration.calibrated(scores, blocks, 0.05)
+    flagged = scores >= np.quantile(scores, 0.95)
+    assert found.effective == calibration.effective_rows(flagged, blocks) < 200
+    assert found.design == pytest.approx(2000 / found.effective)
+    assert found.alpha == 0.05
+    rare = calibration.calibrated(scores, blocks, 1e-4)  # ten rows at least are counted
+    assert rare.effective == calibration.effective_rows(scores >= np.quantile(scores, 1 - 10 / 2000), blocks)
+
+
+def test_the_design_of_a_file_widens_the_chance_of_its_flags() -> None:
+    assert calibration.file_p_value(0, 0, 0.01, 500) == 1.0
+    assert calibration.file_p_value(100, 0, 0.01, 500) == 1.0
+    assert calibration.file_p_value(1, 1, 0.01, 500, design=4.0) == calibration.file_p_value(1, 1, 0.01, 500)
+    for rows, flagged, design in ((2, 1, 3.0), (400, 12, 3.0), (400, 12, 1.5), (5000, 80, 8.0)):
+        # a beta-binomial's variance is rows p (1 - p) (1 + (rows - 1) / (a + b + 1)): with the design it has to be as much
+        # more as clustering in the file makes it
+        worth = calibration._worth(rows, 500, design)
+        plain = 1 + (rows - 1) / (500 + 1)
+        assert 1 + (rows - 1) / (worth + 1) == pytest.approx(plain + design - 1)
+        a, b = 0.01 * (worth + 1), 0.99 * (worth + 1)
+        expected = stats.betabinom.sf(flagged - 1, rows, a, b)
+        assert calibration.file_p_value(rows, flagged, 0.01, 500, design) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("p", "said"),
+    [(1.0, "ok"), (0.01, "ok"), (0.0099, "elevated"), (0.001, "elevated"), (0.00099, "anomalous"), (0.0, "anomalous")],
+)
+def test_verdicts_begin_below_a_hundredth_and_a_thousandth(p: float, said: str) -> None:
+    assert calibration.verdict(p) == said
+
+
+def test_severities_are_bounded_and_step_by_tenths() -> None:
+    p = np.array([0.0, 1e-300, 1e-10, 10**-9.999, 10**-0.05, 10**-0.0101, 10**-0.0099, 1.0])
+    assert calibration.severity(p).tolist() == [100.0, 100.0, 100.0, 99.9, 0.5, 0.1, 0.0, 0.0]
+
+
+def test_no_row_of_an_empty_or_quiet_file_is_critical() -> None:
+    counts = np.zeros(1001, dtype=np.intp)
+    assert calibration.critical_severity(counts) == np.inf
+    counts[100] = 50  # p 0.1 each
+    assert calibration.critical_severity(counts) == np.inf
+    assert calibration.critical_severity(counts, q=0.1) == 100.0

@@ -15,13 +15,8 @@ from pathlib import Path
 import pytest
 
 from anomvae import disk
-from tests import bad_inputs, faults
+from tests import faults
 from tests.folders import FAST, Sink, assert_same, environment, score, sink, table
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return bad_inputs.model(tmp_path_factory.mktemp("model"))
 
 
 class Story:

@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import ClassVar
 
 import msgspec
-import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from anomvae import disk
 from anomvae.deliveries import Manifest
-from tests import bad_inputs, faults
+from tests import faults
 from tests.folders import score, sink, table
 
 HEAD, BODY = table(400, 0, wild=False).split(b"\n", 1)
@@ -142,8 +141,8 @@ class Deliveries(RuleBasedStateMachine):
         return (self.out / "ledger.sqlite").exists() and all(file in self.judged for file in files)
 
 
-def test_any_sequence_of_events_ends_as_the_model_says(tmp_path_factory: pytest.TempPathFactory) -> None:
-    Deliveries.model = bad_inputs.model(tmp_path_factory.mktemp("model"))
+def test_any_sequence_of_events_ends_as_the_model_says(model: Path) -> None:
+    Deliveries.model = model
     options = settings(
         max_examples=30, stateful_step_count=16, deadline=None, suppress_health_check=list(HealthCheck), database=None
     )

@@ -189,17 +189,6 @@ def test_a_one_is_drawn_beside_a_typical_one(ones: Path) -> None:
     assert "█" in done.stdout
 
 
-def test_the_demo_tells_the_whole_story_of_the_digits_and_the_employees() -> None:
-    digits = run("demo", "digits").stdout
-    for told in ("most typical of the 182 ones", "VAE 64-32-[4,4]-4-32-64", "synthetic row 1", "1 synthetic row "):
-        assert told in digits
-    employees = run("demo", "employees")
-    assert "sex == F" in employees.stderr
-    made = [line.split(",") for line in employees.stdout.splitlines() if line.startswith("F,")]
-    assert len(made) == 10
-    assert sum(line[4] == "developer" for line in made) >= 5
-
-
 def test_pictures_are_shades_of_the_cells() -> None:
     from anomvae.report.generate import drawing, values
 

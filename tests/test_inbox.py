@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from anomvae.inbox.inbox import Inbox, Rules
 from anomvae.inbox.probe import Probe, file_system, on_network, probe
 from anomvae.inbox.scanner import Scan, Scanner, Stat
-from anomvae.inbox.settler import BLIND, UNENDED, Settler
+from anomvae.inbox.settler import BLIND, MOST_READY, UNENDED, Settler
 
 FINE = Probe(written=False, ended=True)
 
@@ -112,6 +112,107 @@ def test_a_held_file_comes_again_at_its_time_or_when_it_changes() -> None:
     one.hold(b"a", "reason", 100.0)
     one.look(11.0, scan(a=stat(12)))
     assert names(one.look(13.0, scan(a=stat(12)))) == ["a"]
+
+
+def test_a_writer_is_looked_for_twice_a_second_and_an_unreadable_file_every_ten() -> None:
+    written, unreadable, slow = settler(Probe(True, True)), settler(None), settler(None)
+    slow.settle = 60.0
+    for one, settled in ((written, 2.0), (unreadable, 2.0), (slow, 60.0)):
+        one.look(0.0, scan(a=stat()))
+        assert names(one.look(settled, scan(a=stat()))) == []
+    assert (written.next_due(), unreadable.next_due(), slow.next_due()) == (2.5, 12.0, 120.0)
+
+
+def test_why_a_file_waits_is_told() -> None:
+    unended, blind = settler(Probe(False, False)), settler(Probe(None, True))
+    for one in (unended, blind):
+        one.look(0.0, scan(a=stat()))
+        assert one.waiting[b"a"].reason == "settling"
+        one.look(2.0, scan(a=stat()))
+    assert unended.waiting[b"a"].reason == "its last line has no end"
+    assert blind.waiting[b"a"].reason == "settling"
+
+
+def test_waits_without_an_end_and_without_sight_add_up() -> None:
+    one = settler(Probe(None, False))
+    one.look(0.0, scan(a=stat()))
+    one.look(2.0, scan(a=stat()))
+    assert one.next_due() == 2.0 * 3 + 2.0 * 5
+    assert names(one.look(15.9, scan(a=stat()))) == []
+    (arrival,) = one.look(16.0, scan(a=stat()))
+    assert (arrival.path, arrival.stat, arrival.quiet) == (b"a", stat(), 16.0)
+
+
+def test_stillness_is_counted_from_the_last_change_not_from_the_clock() -> None:
+    one = settler(Probe(None, True))
+    one.look(100.0, scan(a=stat(), b=stat()))
+    assert names(one.look(105.0, scan(a=stat(), b=stat(11)))) == []
+    one.look(106.0, scan(a=stat()))  # b was still for a second only
+    assert one.vanished == 0
+    (arrival,) = one.look(106.5, scan(a=stat()))
+    assert arrival.quiet == 6.5
+
+
+def test_only_a_file_that_had_settled_is_missed_when_it_vanishes() -> None:
+    one = settler(None)
+    one.look(0.0, scan(a=stat(), b=stat()))
+    one.look(1.9, scan(b=stat()))
+    assert (one.vanished, set(one.waiting)) == (0, {b"b"})
+    one.look(2.0, scan())
+    assert (one.vanished, set(one.waiting), one.next_due()) == (1, set(), None)
+    one.look(3.0, scan(c=stat()))
+    one.look(6.0, scan())
+    assert one.vanished == 2
+
+
+def test_a_scan_tells_how_many_files_it_saw_first() -> None:
+    one = settler()
+    one.look(0.0, scan(a=stat(), b=stat()))
+    assert one.first_seen == 2
+    one.look(1.0, scan(a=stat(11), b=stat(), c=stat()))
+    assert one.first_seen == 1
+    assert (one.waiting[b"a"].seen, one.waiting[b"a"].since) == (0.0, 1.0)
+    one.look(1.5, scan(a=stat(11), b=stat(), c=stat()))
+    assert one.first_seen == 0
+
+
+def test_a_judged_state_waits_no_more_until_it_changes() -> None:
+    judged = {(b"a", stat())}
+    one = Settler(2.0, lambda path, state: (path, state) in judged, lambda path: FINE)
+    assert names(one.look(0.0, scan(a=stat()))) == []
+    assert (one.waiting, one.first_seen) == ({}, 0)
+    one.look(1.0, scan(a=stat(11)))
+    assert set(one.waiting) == {b"a"}
+    one.look(1.5, scan(a=stat()))
+    assert one.waiting == {}
+    one.look(2.0, scan(b=stat()))
+    one.done(b"b")
+    one.done(b"never seen")
+    assert one.waiting == {}
+    one.hold(b"b", "reason", 9.0)
+    assert one.waiting == {}
+
+
+def test_a_held_file_says_why_and_until_when() -> None:
+    one = settler()
+    one.look(0.0, scan(a=stat()))
+    one.hold(b"a", "later", 7.0)
+    assert (one.waiting[b"a"].reason, one.next_due()) == ("later", 7.0)
+
+
+def test_a_file_that_this_scan_did_not_see_is_not_offered() -> None:
+    one = settler()
+    one.look(0.0, scan(a=stat(), b=stat()))
+    assert names(one.look(2.0, scan(complete=False, b=stat()))) == ["b"]
+    assert one.vanished == 0
+    assert set(one.waiting) == {b"a", b"b"}
+
+
+def test_a_flood_is_offered_in_parts_the_oldest_first() -> None:
+    one = settler(trusted=True)
+    files = {f"{i:05d}": stat(mtime=-i) for i in range(MOST_READY + 7)}
+    found = names(one.look(0.0, scan(**files)))
+    assert found == sorted(files, reverse=True)[:10_000]
 
 
 @given(st.lists(st.tuples(st.floats(0.01, 3.0), st.integers(0, 2)), min_size=1, max_size=30))

@@ -20,17 +20,11 @@ from anomvae.pipeline import pool
 from anomvae.pipeline.watch import Run
 from anomvae.pipeline.worker import Worker
 from anomvae.storage.store import Mark, Store
-from tests import bad_inputs
 from tests.folders import FAST, Watch, assert_same, environment, lines, score, sink, table
 
 TIMES = re.compile(rb'"(seconds|committed_utc)": ?("[^"]*"|[\d.e-]+)')
 GOOD = 42
 SLOW = {"slow": 0.02}  # a disk that takes its time, so that signals find files under way
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return bad_inputs.model(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture
@@ -43,10 +37,10 @@ def folder(tmp_path: Path) -> Path:
     """Good files among bad ones, with times in their order."""
     (tmp_path / "in").mkdir()
     contents = [table(20, seed, wild=seed % 3 == 0) for seed in range(40)]
-    contents[5:5] = [
+    contents[5:5] = [  # each ends a line: one that does not would be taken later than the others, in the middle of them
         b"%PDF-1.7\n",
-        b"PK\x03\x04 zip",
-        b"",
+        b"PK\x03\x04 zip\n",
+        b"no,such,columns\n",
         table(30, 99) + b"a,row,of,another,width,here\n",
         contents[7],
     ]

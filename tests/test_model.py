@@ -8,10 +8,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from anomvae.errors import DataError
 from anomvae.model import cells
 from anomvae.model.cells import NumberFormat
 from anomvae.model.encoding import Encoded, Encoding, encode, fit_encoding
-from anomvae.model.schema import Column, Schema, infer, parse
+from anomvae.model.schema import Column, Schema, declared, infer, parse
 from anomvae.model.vae import BLOCK
 from anomvae.pipeline.learn import Learned
 from anomvae.training.network import Network
@@ -210,3 +211,20 @@ def test_a_column_at_once_is_its_cells_one_by_one(texts: list[str]) -> None:
     fast = POINT.parse_column(texts)
     if fast is not None:
         assert fast == [POINT.parse(text) for text in texts]
+
+
+def test_a_declared_kind_is_taken_at_its_word() -> None:
+    plain = POINT
+    said = "by configuration"
+    ignored = declared("c", "ignore", None, ["1"], plain)
+    assert (ignored.kind, ignored.modelled, ignored.reason) == ("ignore", False, "ignored by the configuration")
+    category = declared("c", "categorical", None, ["1", "2"], plain)
+    assert (category.kind, category.modelled, category.reason) == ("categorical", True, said)
+    number = declared("c", "numeric", None, ["1.25", "n/a", "3"], plain)
+    assert (number.kind, number.digits, number.reason) == ("numeric", 2, said)
+    date = declared("c", "datetime", None, ["2026-11-25", "2026-11-26"], plain)
+    assert (date.kind, date.date_format) == ("datetime", infer("c", ["2026-11-25", "2026-11-26"], plain).date_format)
+    assert declared("c", "datetime", "%d/%m", ["x"], plain).date_format == "%d/%m"
+    with pytest.raises(DataError) as caught:
+        declared("c", "datetime", None, ["red", "blue"], plain)
+    assert (caught.value.code, caught.value.column) == ("bad_date", "c")

@@ -36,7 +36,7 @@ from anomvae.results import FileResult, Reason, RowResult
 from anomvae.settings import Config, OutletSettings, build, read_config
 from anomvae.storage.ledger import Ledger
 from anomvae.storage.outbox import Letter, News, Topic
-from tests import bad_inputs, faults
+from tests import faults
 from tests.folders import ROOT, Watch, assert_same, environment, score, sink, table
 from tests.receivers import Receiver, receiver
 from tests.test_folder_report import health
@@ -44,11 +44,6 @@ from tests.test_report import HOSTILE
 
 TOKEN = "tok-3141592653"  # noqa: S105 (looked for in every output)
 KEY = "key-2718281828"
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return bad_inputs.model(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture
@@ -298,6 +293,8 @@ def test_watch_ends_in_its_grace_and_retries_while_it_runs(place: Place, hook: R
         hook.mood = "ok"
         hook.wait(1)
         assert len({r.headers["idempotency-key"] for r in hook.requests}) == 1
+        while place.waiting().waiting:  # it was taken; now the outbox has to know
+            time.sleep(0.02)
         hook.mood = "hang"
         place.drop("b.csv", b"%PDF-1.7\n")
         while place.waiting().waiting == 0:

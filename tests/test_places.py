@@ -1,5 +1,6 @@
 """Places that are no folders of this machine: an object store in memory, and one behind real HTTP where moto is there."""
 
+import hashlib
 import os
 import socket
 import subprocess
@@ -9,20 +10,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+import anomvae
+from anomvae import disk
 from anomvae.cli import main
 from anomvae.data import locations
 from anomvae.errors import EnvironmentFault
-from tests import bad_inputs
+from anomvae.pipeline.deliver import Job
+from anomvae.pipeline.engine_ray import task
+from anomvae.pipeline.errand import Answer, Delivery, Fault, Original, Refused, Replaced, Told
+from anomvae.settings import ScoreSettings
 from tests.folders import assert_same, score, sink, table
 
 fsspec = pytest.importorskip("fsspec")
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return bad_inputs.model(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture
@@ -148,6 +150,52 @@ def test_without_the_extra_a_place_says_what_to_install(
     assert "anomvae[scale]" in capsys.readouterr().err
 
 
+def fetched(model: Path, place: Path, name: str, content: bytes, uri: str = "memory://bucket/in") -> Any:
+    """What a node answers that sees no file of the driver's: the answer, and the files that it gives back."""
+    job = Job(
+        name=name,
+        delivery_id="d",
+        sha256=hashlib.sha256(content).hexdigest(),
+        settings=ScoreSettings(),
+        suffix=".csv",
+        result=str(place / "1.csv"),
+        alerts=str(place / "1.alerts"),
+        target=str(place / "d.csv"),
+    )
+    asked = Delivery(job, str(model), disk.sha256(model), os.fsencode(place / "copy"), Original(uri, name))
+    message, files = task(msgspec.msgpack.encode(asked), anomvae.__version__, model.read_bytes())
+    return msgspec.msgpack.decode(message, type=Answer), [data.tobytes() for data in files]
+
+
+def test_a_node_without_the_copy_fetches_the_object_and_gives_back_what_a_file_here_would_get(
+    store: Any, model: Path, tmp_path: Path
+) -> None:
+    content = table(40, 3)
+    answer, files = fetched(model, tmp_path / "nowhere", "3.csv", content)
+    assert isinstance(answer, Told)
+    assert answer.delivery
+    assert hashlib.sha256(files[0]).hexdigest() == answer.delivery.result_sha256
+    assert hashlib.sha256(files[1]).hexdigest() == answer.delivery.alerts_sha256
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "3.csv").write_bytes(content)
+    assert score(tmp_path / "in", tmp_path / "out", model) == 1
+    assert list(sink(tmp_path / "out").results.values()) == [files[0]]
+    assert files[1].count(b"\n") == answer.delivery.result.flagged > 0
+
+
+def test_a_node_answers_for_no_content_but_the_ledgers(store: Any, model: Path, tmp_path: Path) -> None:
+    nowhere = tmp_path / "nowhere"
+    assert fetched(model, nowhere, "3.csv", table(40, 4)) == (Replaced(), [])
+    assert fetched(model, nowhere, "9.csv", table(40, 9)) == (Replaced(), [])
+    refused, files = fetched(model, nowhere, "bad.csv", b"%PDF-1.7\n")
+    assert isinstance(refused, Refused)
+    assert files == []
+    unusable, files = fetched(model, nowhere, "3.csv", table(40, 3), "nosuch://bucket/in")
+    assert isinstance(unusable, Fault)
+    assert "nosuch://bucket/in" in unusable.message
+    assert not nowhere.exists()
+
+
 SCORE = "import sys; from anomvae.cli import main; sys.exit(main(sys.argv[1:]))"
 FILL = """
 import sys, s3fs, pathlib
@@ -221,3 +269,47 @@ def test_an_s3_server_gives_and_takes_the_same_bytes(s3: dict[str, str], model: 
     missing = [argv[0], "s3://nowhere/in", *argv[2:]]
     done = subprocess.run([sys.executable, "-c", SCORE, *missing], env=s3, check=False, capture_output=True, text=True)
     assert (done.returncode, done.stderr.count("\n")) == (74, 1)
+
+
+@pytest.fixture
+def blind(s3: dict[str, str], tmp_path: Path) -> Iterator[str]:
+    """The address of a cluster whose only node that works does not see `tmp_path / "state"`."""
+    cluster_utils = pytest.importorskip("ray.cluster_utils")
+    hide = ["unshare", "-m", "sh", "-c", 'mount -t tmpfs none "$0" && exec "$@"', str(tmp_path / "state")]
+    (tmp_path / "state").mkdir(mode=0o700)
+    if subprocess.run([*hide, "true"], check=False, capture_output=True).returncode:
+        pytest.skip("no mounts of its own may be given to a process here")
+    cluster = cluster_utils.Cluster(
+        initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False}, shutdown_at_exit=False
+    )
+    start = ["-c", "from ray.scripts.scripts import main; main()", "start", "--num-cpus", "1", "--block"]
+    argv = [*hide, sys.executable, *start, "--address", cluster.address]
+    quiet = subprocess.DEVNULL
+    node = subprocess.Popen(argv, env=s3, stdout=quiet, stderr=quiet)
+    try:
+        yield cluster.address
+    finally:
+        node.terminate()
+        node.wait(60)
+        cluster.shutdown()
+
+
+@pytest.mark.scale
+def test_nodes_that_see_nothing_of_the_drivers_disk_score_the_objects_of_a_store(
+    s3: dict[str, str], blind: str, model: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "in").mkdir()
+    for i in range(4):
+        (tmp_path / "in" / f"{i}.csv").write_bytes(table(40, i, wild=i % 2 == 0))
+    (tmp_path / "in" / "bad.csv").write_bytes(b"%PDF-1.7\n")
+    assert score(tmp_path / "in", tmp_path / "out", model) == 3
+    subprocess.run([sys.executable, "-c", FILL, str(tmp_path / "in")], env=s3, check=True)
+    argv = ["s3://bucket/in", "-o", "s3://bucket/out", "--state", str(tmp_path / "state"), "-m", str(model), "-q"]
+    argv = [sys.executable, "-c", SCORE, "score", *argv, "--settle", "0.1s", "--engine", "ray", "--address", blind]
+    for code in (3, 0):
+        done = subprocess.run(argv, env=s3, check=False, capture_output=True, text=True, timeout=120)
+        assert done.returncode == code, done.stderr
+    assert_same(sink(tmp_path / "state" / "out"), sink(tmp_path / "out"))
+    subprocess.run([sys.executable, "-c", EMPTY, str(tmp_path / "back")], env=s3, check=True)
+    found = {path.name: path.read_bytes() for path in (tmp_path / "back" / "results").glob("*.csv")}
+    assert found == sink(tmp_path / "out").results

@@ -94,7 +94,7 @@ def read(path: Path, *, plain: bool, schema: Schema = SCHEMA) -> tuple[object, l
         shortcut = Plain(schema, table.names, positions, ",") if plain else None
         rows: list[object] = []
         for text in table.batches(shortcut):
-            batch, columns = typed(text, table, positions, schema)
+            batch, columns = typed(text, table.reject, positions, schema)
             shortcuts.append(isinstance(batch.rows, PlainRows))
             for i, number in enumerate(batch.lines):
                 rows.append((number, batch.rows[i], [_value(values[i]) for values in columns.values()]))
@@ -197,7 +197,7 @@ def test_plain_rows_are_written_as_split_ones(suffix: str, guarded: list[int] | 
         file = io.BytesIO()
         writer = open_writer(file, suffix, ["a,b", "t", "u"], guarded)
         numbers = [[0.5, 2.0, 1e-7, 0.25, 6.0], [3.0] * 5, [9.5, 1.0, 0.1, 1e-05, 50.0]]
-        writer.write(ScoredRows(cells, [2, 3, 4], numbers, [False, False, True], {2: (why,)}))
+        writer.append(writer.render(ScoredRows(cells, [2, 3, 4], numbers, [False, False, True], {2: (why,)})))
         writer.close()
         files.append(file.getvalue())
     assert files[0] == files[1]

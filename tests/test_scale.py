@@ -17,12 +17,15 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import anomvae
 from anomvae.cli import main
+from anomvae.data import reader
 from anomvae.pipeline.errand import Answer, Delivery, Fault, Refused, Told
 from anomvae.pipeline.tally import Severities
 from anomvae.settings import ScoreSettings
@@ -95,14 +98,14 @@ class Nodes:
         """A node's processes die at once."""
         self._cluster.remove_node(node, allow_graceful=False)
 
-    def busy(self) -> list[int]:
-        """Processes that carry out a task now."""
+    def busy(self, name: str = "task") -> list[int]:
+        """Processes that carry out a task of this name now."""
         return [
             pid
             for node in self.nodes
             for started in node.all_processes.get("raylet", ())
             for pid in processes(started.process.pid)
-            if b"ray::task" in Path(f"/proc/{pid}/cmdline").read_bytes()
+            if f"ray::{name}".encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
         ]
 
     def end(self) -> None:
@@ -132,8 +135,8 @@ def run(folder: Path, out: Path, model: Path, address: str, *more: str) -> int:
     return subprocess.run(argv, env=environment(), check=False, capture_output=True, timeout=120).returncode
 
 
-def started(folder: Path, out: Path, model: Path, address: str) -> "subprocess.Popen[bytes]":
-    argv = command(folder, out, model, address)
+def started(folder: Path, out: Path, model: Path, address: str, *more: str) -> "subprocess.Popen[bytes]":
+    argv = command(folder, out, model, address, *more)
     quiet = subprocess.DEVNULL
     return subprocess.Popen(argv, env=environment(), stdout=quiet, stderr=quiet)
 
@@ -207,11 +210,13 @@ def errand(path: Path, place: Path, model: Path) -> bytes:
         alerts=str(place / "1.alerts"),
         target=str(place / "d.csv"),
     )
-    return msgspec.json.encode(Delivery(job, str(model), digest, os.fsencode(path)))
+    return msgspec.msgpack.encode(Delivery(job, str(model), digest, os.fsencode(path)))
 
 
 def carried_out(path: Path, place: Path, model: Path, version: str = anomvae.__version__) -> Answer:
-    answer: Answer = msgspec.json.decode(task(errand(path, place, model), version, model.read_bytes()), type=Answer)
+    message, files = task(errand(path, place, model), version, model.read_bytes())
+    assert files == ()
+    answer: Answer = msgspec.msgpack.decode(message, type=Answer)
     return answer
 
 
@@ -387,6 +392,89 @@ def test_a_file_that_kills_its_scorer_everywhere_is_quarantined_and_the_run_goes
     assert done.returncode == 3, done.stderr
     assert sink(out).quarantined == {"poison.csv": "crashes_scorer"}
     assert len(sink(out).results) == 3
+
+
+# --- long files
+
+
+PARQUET = ["--pattern", "*.parquet"]
+STRETCHES = 5
+
+
+@pytest.fixture(scope="module")
+def long(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Parquet file of several row groups, with rows that cannot be read in some of them, and a short one."""
+    place = tmp_path_factory.mktemp("long")
+    for name, rows in (("long", STRETCHES * reader.BATCH_ROWS - 100), ("short", 500)):
+        cells = [list(column) for column in zip(*bad_inputs.cells(rows, rows), strict=True)]
+        cells[1][3] = "9999"
+        for row in range(7, rows, 3000):
+            cells[1][row] = "many"
+        columns = dict(zip(bad_inputs.HEADER.split(","), cells, strict=True))
+        pq.write_table(pa.table(columns), place / f"{name}.parquet", row_group_size=3000)
+    return place
+
+
+def beginning(monkeypatch: pytest.MonkeyPatch, fault: dict[str, Any], *cpus: int) -> Nodes:
+    """A cluster in whose processes files are long from 1,000 rows on."""
+    for name, value in environment({"stretches": {"rows": 1000, **fault}}).items():
+        monkeypatch.setenv(name, value)
+    cluster = Nodes(*cpus)
+    for name in ("ANOMVAE_TEST_FAULT", "PYTHONPATH"):
+        monkeypatch.delenv(name)
+    return cluster
+
+
+@pytest.mark.scale
+def test_a_long_file_in_stretches_gives_the_same_bytes(
+    long: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = beginning(monkeypatch, {}, 1)
+    try:
+        for emit, suffix, more in (("all", "csv", 0), ("flagged", "parquet", 1), ("all", "parquet", 0)):
+            if more:
+                cluster.nodes.append(cluster.add(more))
+            argv = [*PARQUET, "--emit", emit, "--format", suffix]
+            assert score(long, tmp_path / f"local-{emit}-{suffix}", model, *argv) == 1
+            assert run(long, tmp_path / f"ray-{emit}-{suffix}", model, cluster.address, *argv) == 1
+            found = judged(tmp_path / f"ray-{emit}-{suffix}")
+            assert found == judged(tmp_path / f"local-{emit}-{suffix}")
+            assert sum(b'"rejected": 7' in data or b'"rejected":7' in data for data in found.values()) == 1
+    finally:
+        cluster.end()
+
+
+@pytest.mark.scale
+def test_a_worker_that_is_killed_over_a_stretch_and_one_over_the_file_lose_nothing(
+    long: Path, out: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert score(long, tmp_path / "local", model, *PARQUET) == 1
+    cluster = beginning(monkeypatch, {"seconds": 1.0}, 1, 1)
+    try:
+        process = started(long, out, model, cluster.address, *PARQUET)
+        for name in ("stretch", "task"):
+            wait_for(lambda name=name: cluster.busy(name), 60)  # type: ignore[misc]
+            os.kill(cluster.busy(name)[0], signal.SIGKILL)
+        wait_for(lambda: process.poll() is not None, 120)
+    finally:
+        cluster.end()
+    assert process.returncode == 1
+    assert judged(out) == judged(tmp_path / "local")
+    assert suspects(out) == 0
+
+
+@pytest.mark.scale
+def test_a_file_whose_stretches_kill_everywhere_is_suspected_and_then_judged_by_the_driver(
+    long: Path, out: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert score(long, tmp_path / "local", model, *PARQUET) == 1
+    cluster = beginning(monkeypatch, {"dies": "long"}, 1)
+    try:
+        assert run(long, out, model, cluster.address, *PARQUET) == 1
+    finally:
+        cluster.end()
+    assert_same(sink(out), sink(tmp_path / "local"))
+    assert len(sink(out).results) == 2
 
 
 @pytest.mark.scale

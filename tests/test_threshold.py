@@ -176,7 +176,7 @@ def test_alpha_has_the_same_bounds_everywhere(
     argv = [part.replace("{model}", str(model)) for part in command]
     capsys.readouterr()
     assert main([*argv, "--alpha", alpha]) == 2
-    assert "is not in (0, 0.5]" in capsys.readouterr().err
+    assert "must be a number above 0 and up to 0.5" in capsys.readouterr().err
     config = tmp_path / "c.toml"
     config.write_text(f"[{command[0]}]\nalpha = {alpha}\n")
     assert main([*argv, "-c", str(config)]) == 2

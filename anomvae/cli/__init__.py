@@ -12,9 +12,10 @@ from importlib import import_module
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 import anomvae
-from anomvae.errors import AnomvaeError
+from anomvae.errors import AnomvaeError, UsageError
 
 COMMANDS = {
     "fit": "Learn normal rows, calibrate, save a model.",
@@ -29,6 +30,7 @@ COMMANDS = {
     "explain": "Show one row in depth, and the change that would mend it.",
     "inspect": "Show what is in a model file.",
     "demo": "The whole story on the sample data.",
+    "completion": "Print the script that makes bash, zsh or fish complete.",
 }
 
 
@@ -45,6 +47,19 @@ class Lazy(click.Group):
             return None
         command: click.Command = import_module(f"anomvae.cli.{cmd_name}").command
         return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        """Find the command; a name that is none is told with the nearest one."""
+        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+            from anomvae.invalid import near
+
+            raise UsageError(f"there is no command '{args[0]}'{near(args[0], COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete a command's name without importing any."""
+        names = [CompletionItem(name, help=told) for name, told in COMMANDS.items() if name.startswith(incomplete)]
+        return names + click.Command.shell_complete(self, ctx, incomplete)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List commands without importing them."""
@@ -75,7 +90,9 @@ def main(argv: Sequence[str] | None = None) -> int:  # noqa: PLR0911 (one way ou
     except click.exceptions.Exit as error:
         return error.exit_code
     except click.ClickException as error:
-        return _fail(arguments, "usage", error.format_message(), 2)
+        from anomvae.cli import command
+
+        return _fail(arguments, "usage", command.told(error), 2)
     except AnomvaeError as error:
         return _fail(arguments, error.code, str(error), error.exit_code, error)
     except _TerminatedError:

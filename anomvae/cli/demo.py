@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from anomvae.cli import options, show
+from anomvae.cli.command import Command
 from anomvae.errors import EnvironmentFault
 
 STORIES = {
@@ -35,7 +36,14 @@ STORIES = {
 }
 
 
-@click.command("demo")
+@click.command(
+    "demo",
+    cls=Command,
+    examples=(
+        "demo",
+        "demo digits",
+    ),
+)
 @click.argument("story", default="orders", type=click.Choice(list(STORIES)))
 @options.everywhere
 def command(story: str, as_json: bool, quiet: bool, debug: bool) -> int:

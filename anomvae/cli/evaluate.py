@@ -3,10 +3,15 @@
 import click
 
 from anomvae.cli import options, show
+from anomvae.cli.command import Command
 
 
-@click.command("evaluate")
-@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
+@click.command(
+    "evaluate",
+    cls=Command,
+    examples=("evaluate rows.csv --label _av_kind -m orders.anomvae",),
+)
+@click.argument("inputs", type=options.FILE, nargs=-1, required=True, metavar="INPUT...")
 @click.option("--label", required=True, metavar="COL", help="The column that says what a row is.")
 @click.option("--normal", multiple=True, metavar="VALUE", help="Its value of normal rows; repeat for several.")
 @click.option("--alpha", type=float, help="False-alarm rate to judge at. [default: the model's]")

@@ -3,11 +3,16 @@
 import click
 
 from anomvae.cli import options, show
+from anomvae.cli.command import Command
 from anomvae.errors import UsageError
 
 
-@click.command("explain")
-@click.argument("places", nargs=-1, metavar="FILE:LINE...")
+@click.command(
+    "explain",
+    cls=Command,
+    examples=("explain sample_data/incoming/2026-11-12.csv:41 -m orders.anomvae",),
+)
+@click.argument("places", type=options.FILE, nargs=-1, metavar="FILE:LINE...")
 @options.modelled
 @options.configured
 @options.everywhere

@@ -7,13 +7,22 @@ import click
 import msgspec
 
 from anomvae.cli import options, show
+from anomvae.cli.command import Command
 from anomvae.errors import UsageError
 from anomvae.settings import Config
 
 
-@click.command("fit")
-@click.argument("train", nargs=-1)
-@click.option("-o", "--output", help="Model file to write. [default: model.anomvae]")
+@click.command(
+    "fit",
+    cls=Command,
+    examples=(
+        "fit sample_data/orders --id order_id --drop customer -o orders.anomvae",
+        "fit sample_data/digits.csv --where 'digit == 1' --drop digit -o ones.anomvae",
+        "fit sample_data/orders --from orders.anomvae --compare",
+    ),
+)
+@click.argument("train", type=options.FILE, nargs=-1)
+@click.option("-o", "--output", type=options.FILE, help="Model file to write. [default: model.anomvae]")
 @click.option("--where", multiple=True, metavar="'COL OP VALUE'", help="Train on rows that meet this; repeat for AND.")
 @click.option("--label", metavar="COL", help="A label column: never shown to the model.")
 @click.option("--normal", metavar="VALUE", help="The label of normal rows; only these are trained on.")
@@ -44,7 +53,13 @@ from anomvae.settings import Config
 @click.option("--skip-lines", type=int, help="Lines before the header.")
 @click.option("--no-generator", is_flag=True, help="Only score with this model: it cannot make synthetic rows.")
 @click.option("--no-selftest", is_flag=True, help="Do not measure how well injected faults are found.")
-@click.option("--from", "champion", metavar="MODEL", help="Take columns, selection, alpha and dialect of this model.")
+@click.option(
+    "--from",
+    "champion",
+    type=options.FILE,
+    metavar="MODEL",
+    help="Take columns, selection, alpha and dialect of this model.",
+)
 @click.option("--compare", is_flag=True, help="With --from: hold out the last tenth, and put both models side by side.")
 @options.reported
 @options.configured

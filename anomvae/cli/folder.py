@@ -33,10 +33,14 @@ Said = FileResult | Quarantined | str
 
 
 class Plan(msgspec.Struct, kw_only=True):
-    """What one run over a folder was asked for; with --state, `out` is that folder, and `shared` has the results."""
+    """What one run over a folder was asked for.
+
+    With --state, `out` is that folder, and `shared` has the results. `place`: what the folder's files are copies of.
+    """
 
     mode: str
     folder: Path
+    place: str | None = None
     out: Path
     shared: Path | None = None
     model: str
@@ -89,7 +93,7 @@ def run_folder(plan: Plan) -> Ended:
     os.umask(0o077)
     check_folders(plan.folder, plan.out, plan.shared)
     workers = _workers(plan)
-    idle = seconds(plan.watch.idle_exit) if plan.watch.idle_exit else None
+    idle = seconds(plan.watch.idle_exit, "--idle-exit") if plan.watch.idle_exit else None
     from anomvae.outlets.desk import Desk
 
     desk = Desk(plan.outlets, str(plan.folder), found, plan.say)
@@ -157,7 +161,7 @@ def _workers(plan: Plan) -> "Workers | None":
         raise UsageError("engine ray is for 'score FOLDER'; 'watch' scores on one machine.")
     from anomvae.pipeline.engine_ray import RayPool
 
-    return RayPool(plan.settings.address)
+    return RayPool(plan.settings.address, plan.folder, plan.place)
 
 
 def stopped(ended: Ended) -> StoppedResult:
@@ -235,8 +239,8 @@ def _inbox(plan: Plan) -> Iterator["Inbox"]:
     native = {"auto": None, "native": True, "poll": False}[plan.watch.observer]
     rules = Rules(
         patterns=plan.watch.pattern,
-        settle=seconds(plan.watch.settle),
-        rescan=seconds(plan.watch.rescan),
+        settle=seconds(plan.watch.settle, "--settle"),
+        rescan=seconds(plan.watch.rescan, "--rescan"),
         recursive=plan.watch.recursive,
         marker=plan.watch.marker(),
         native=native,

@@ -7,16 +7,29 @@ import click
 import msgspec
 
 from anomvae.cli import judge, options, show
+from anomvae.cli.command import Command
 from anomvae.errors import UsageError
 
 
-@click.command("generate")
+@click.command(
+    "generate",
+    cls=Command,
+    examples=(
+        "generate -m employees.anomvae -n 5 --where 'sex == F' --where 'job == developer'",
+        "generate -m employees.anomvae --balance sex -o women.csv",
+        "generate -m orders.anomvae -n 2000 --anomalies 0.05 --truth -o rows.csv",
+    ),
+)
 @click.option("-n", "--rows", type=int, help="How many rows. [default: 10]")
-@click.option("-o", "--output", help="A .csv, .jsonl or .parquet file, or - for CSV on stdout. [default: -]")
+@click.option(
+    "-o", "--output", type=options.FILE, help="A .csv, .jsonl or .parquet file, or - for CSV on stdout. [default: -]"
+)
 @click.option("--where", multiple=True, metavar="'COL OP VALUE'", help="Rows that meet this; repeat for AND.")
 @click.option("--balance", metavar="COL", help="Make what the rarer classes of a column lack.")
 @click.option("--to", metavar="majority|N", help="Rows that every class should reach. [default: majority]")
-@click.option("--like", metavar="FILE", help="Complete each row of FILE: keep what is filled, make the rest.")
+@click.option(
+    "--like", type=options.FILE, metavar="FILE", help="Complete each row of FILE: keep what is filled, make the rest."
+)
 @click.option("--temperature", type=float, help="Below 1 more usual rows, above 1 more varied. [default: 1]")
 @click.option("--gate/--no-gate", default=None, help="Replace rows unlike training and copies. [default: gate]")
 @click.option("--anomalies", type=float, metavar="SHARE", help="Spoil this share of the rows.")

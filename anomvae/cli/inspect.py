@@ -3,10 +3,18 @@
 import click
 
 from anomvae.cli import options, show
+from anomvae.cli.command import Command
 
 
-@click.command("inspect")
-@click.argument("model", default="model.anomvae")
+@click.command(
+    "inspect",
+    cls=Command,
+    examples=(
+        "inspect orders.anomvae",
+        "inspect orders.anomvae --json",
+    ),
+)
+@click.argument("model", type=options.FILE, default="model.anomvae")
 @options.everywhere
 def command(model: str, as_json: bool, quiet: bool, debug: bool) -> int:
     """Show what is in MODEL: columns, network, threshold, lineage. Needs no torch."""

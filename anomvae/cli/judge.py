@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import click
 
-from anomvae.cli import show
+from anomvae.cli import options, show
 from anomvae.comparison import QualityResult
 from anomvae.errors import UsageError
 
@@ -19,10 +19,25 @@ def judged(command: F) -> F:
     for option in (
         click.option("--label", metavar="COL", help="Also: train on the rows, predict COL of the held-out rows."),
         click.option(
-            "--holdout", multiple=True, metavar="FILE", help="Real rows that the model never saw; repeatable."
+            "--holdout",
+            type=options.FILE,
+            multiple=True,
+            metavar="FILE",
+            help="Real rows that the model never saw; repeatable.",
         ),
-        click.option("--against", multiple=True, metavar="FILE", help="Compare with these training rows; repeatable."),
-        click.option("--report", metavar="PAGE", help="Write the comparison as one HTML page; needs --against."),
+        click.option(
+            "--against",
+            type=options.FILE,
+            multiple=True,
+            metavar="FILE",
+            help="Compare with these training rows; repeatable.",
+        ),
+        click.option(
+            "--report",
+            type=options.FILE,
+            metavar="PAGE",
+            help="Write the comparison as one HTML page; needs --against.",
+        ),
     ):
         command = option(command)
     return command

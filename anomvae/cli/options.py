@@ -5,11 +5,29 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
+from anomvae.cli.command import setting
 from anomvae.settings import Config, Settings, changed, read_config
 
 F = TypeVar("F", bound=Callable[..., Any])
 S = TypeVar("S", bound=Settings)
+
+
+class Place(click.types.StringParamType):
+    """A file or folder on the command line: completed as one, checked by whoever opens it."""
+
+    name = "path"
+
+    def __init__(self, kind: str = "file") -> None:
+        self.kind = kind
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """The shell knows its files best: only the kind is told, `file` or `dir`."""
+        return [CompletionItem(incomplete, type=self.kind)]
+
+
+FILE, FOLDER = Place(), Place("dir")
 
 
 def everywhere(command: F) -> F:
@@ -26,25 +44,25 @@ def everywhere(command: F) -> F:
 def configured(command: F) -> F:
     """The configuration file option."""
     return click.option(
-        "-c", "--config", type=click.Path(), help="Configuration file. [default: anomvae.toml, where there is one]"
+        "-c", "--config", type=FILE, help="Configuration file. [default: anomvae.toml, where there is one]"
     )(command)
 
 
 def modelled(command: F) -> F:
     """The model option."""
-    return click.option("-m", "--model", help="Model file. [default: model.anomvae]")(command)
+    return click.option("-m", "--model", type=FILE, help="Model file. [default: model.anomvae]")(command)
 
 
 def reported(command: F) -> F:
     """The page option."""
-    return click.option("--report", metavar="PAGE", help="Also write one offline HTML page.")(command)
+    return click.option("--report", type=FILE, metavar="PAGE", help="Also write one offline HTML page.")(command)
 
 
 def scoring(command: F) -> F:
     """Options of `score` and `watch`: what is written and told, and what makes the exit code 1."""
     for option in reversed(
         (
-            click.option("-o", "--output", help="Where results go (see above)."),
+            click.option("-o", "--output", type=FILE, help="Where results go (see above)."),
             click.option("--emit", type=click.Choice(["all", "flagged"]), help="Which rows to write. [default: all]"),
             click.option("--top", type=int, help="Worst rows to show a file. [default: 10]"),
             click.option("--alpha", type=float, help="False-alarm rate of this run. [default: the model's]"),
@@ -93,6 +111,7 @@ def engines(command: F) -> F:
             ),
             click.option(
                 "--state",
+                type=FOLDER,
                 metavar="DIR",
                 help="A folder of this machine for ledger, log and quarantine, where -o is on a network file system.",
             ),
@@ -144,7 +163,7 @@ def load_config(path: str | None) -> Config:
 def given(settings: S, values: dict[str, Any]) -> S:
     """Settings with the flags that were really given (not None, not empty) laid over them."""
     flags = {name: value for name, value in values.items() if value is not None and value != ()}
-    return changed(settings, flags, "command line")
+    return changed(settings, flags, setting)
 
 
 def some(settings: S, values: dict[str, Any], kind: type[S]) -> S:

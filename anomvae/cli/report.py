@@ -6,15 +6,23 @@ from typing import Any
 import click
 
 from anomvae.cli import options, show
+from anomvae.cli.command import Command
 from anomvae.errors import ModelError, UsageError
 from anomvae.settings import Config
 
 PAGE = "report.html"
 
 
-@click.command("report")
-@click.argument("source", required=False)
-@click.option("-o", "--output", metavar="PAGE", help=f"The page to write. [default: {PAGE}]")
+@click.command(
+    "report",
+    cls=Command,
+    examples=(
+        "report anomvae-out -o page.html",
+        "report orders.anomvae -o model.html",
+    ),
+)
+@click.argument("source", type=options.FILE, required=False)
+@click.option("-o", "--output", type=options.FILE, metavar="PAGE", help=f"The page to write. [default: {PAGE}]")
 @options.modelled
 @options.configured
 @options.everywhere

@@ -5,11 +5,16 @@ from pathlib import Path
 import click
 
 from anomvae.cli import options, show
+from anomvae.cli.command import Command
 from anomvae.deliveries import RetryResult
 
 
-@click.command("retry")
-@click.argument("out")
+@click.command(
+    "retry",
+    cls=Command,
+    examples=("retry anomvae-out 3f9a2c",),
+)
+@click.argument("out", type=options.FOLDER)
 @click.argument("ids", nargs=-1, required=True, metavar="ID...")
 @options.everywhere
 def command(out: str, ids: tuple[str, ...], as_json: bool, quiet: bool, debug: bool) -> int:

@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from anomvae.cli import options, show
+from anomvae.cli.command import Command
 from anomvae.cli.exits import found
 from anomvae.errors import UsageError, worst
 from anomvae.results import ScoreResult
@@ -18,8 +20,16 @@ FOLDER_ONLY = (
 )
 
 
-@click.command("score")
-@click.argument("inputs", nargs=-1, metavar="INPUT...")
+@click.command(
+    "score",
+    cls=Command,
+    examples=(
+        "score sample_data/incoming/2026-11-12.csv -m orders.anomvae",
+        "score sample_data/incoming -m orders.anomvae -o anomvae-out -q",
+        "score - -m orders.anomvae -o - -q < sample_data/incoming/2026-11-10.csv",
+    ),
+)
+@click.argument("inputs", type=options.FILE, nargs=-1, metavar="INPUT...")
 @options.scoring
 @options.folders
 @options.engines
@@ -61,7 +71,8 @@ def command(
         from anomvae.cli.score_folder import score_folder
 
         return score_folder(names[0], output, report, model, chosen, flags, as_json=as_json, quiet=quiet)
-    told = [name for name in FOLDER_ONLY if flags[name] not in (None, ())]
+    source = click.get_current_context().get_parameter_source
+    told = [name for name in FOLDER_ONLY if source(name) is ParameterSource.COMMANDLINE]  # a variable may be for all
     if told:
         raise UsageError(f"--{told[0].replace('_', '-')} goes with a folder, not with files.")
     return _score_files(names, output, report, model, chosen, flags, as_json=as_json, quiet=quiet)

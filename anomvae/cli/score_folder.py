@@ -19,12 +19,14 @@ def score_folder(
     chosen: Config,
     flags: dict[str, Any],
     *,
+    place: str | None = None,
     as_json: bool,
     quiet: bool,
 ) -> int:
-    """Score what is new in a folder; returns the exit code."""
+    """Score what is new in a folder, whose files were copied from a place or not; returns the exit code."""
     plan = folder.planned("score", name, output, model, chosen, flags)
-    plan.timeout = None if flags["timeout"] is None else seconds(flags["timeout"])
+    plan.place = place
+    plan.timeout = None if flags["timeout"] is None else seconds(flags["timeout"], "--timeout")
     listed, plain = _Listed(), folder.Plain(plan.settings, as_json=False, quiet=quiet)
 
     def say(said: folder.Said) -> None:

@@ -36,7 +36,8 @@ def score_place(
     out = Path(state) / "out" if target or not output else Path(output)
     here = msgspec.structs.replace(chosen, score=msgspec.structs.replace(chosen.score, state=None))
     folder = str(mirror.incoming) if source else name
-    code = score_folder(folder, str(out), report, model, here, {**flags, "state": None}, as_json=as_json, quiet=quiet)
+    rest = {**flags, "state": None}
+    code = score_folder(folder, str(out), report, model, here, rest, place=source, as_json=as_json, quiet=quiet)
     if sent := mirror.send(out):
         show.note(f"anomvae: {sent:,} results were put in {target}", quiet=quiet or as_json)
     return code

@@ -5,11 +5,19 @@ from pathlib import Path
 import click
 
 from anomvae.cli import options, show
+from anomvae.cli.command import Command
 from anomvae.settings import seconds
 
 
-@click.command("status")
-@click.argument("out", required=False)
+@click.command(
+    "status",
+    cls=Command,
+    examples=(
+        "status anomvae-out",
+        "status anomvae-out --since 7d",
+    ),
+)
+@click.argument("out", type=options.FOLDER, required=False)
 @click.option("--since", metavar="7d", help="Also the history of so long, by day; by hour up to two days.")
 @options.configured
 @options.everywhere
@@ -18,7 +26,7 @@ def command(out: str | None, since: str | None, config: str | None, as_json: boo
     from anomvae.pipeline.status import status
     from anomvae.report.folder import status_report
 
-    past = None if since is None else seconds(since)
+    past = None if since is None else seconds(since, "--since")
     result = status(Path(out or options.load_config(config).out or "anomvae-out"), past)
     show.result(result, status_report, as_json=as_json, quiet=quiet)
     return 0 if result.healthy else 1

@@ -3,6 +3,7 @@
 import click
 
 from anomvae.cli import options, show
+from anomvae.cli.command import Command
 from anomvae.errors import UsageError
 
 
@@ -11,7 +12,7 @@ def command() -> None:
     """Show the threshold of a model, or move it without fitting again."""
 
 
-@command.command("show")
+@command.command("show", cls=Command, examples=("threshold show -m orders.anomvae",))
 @options.modelled
 @options.configured
 @options.everywhere
@@ -25,7 +26,7 @@ def show_command(model: str | None, config: str | None, as_json: bool, quiet: bo
     return 0
 
 
-@command.command("set")
+@command.command("set", cls=Command, examples=("threshold set --alpha 0.005 -m orders.anomvae",))
 @click.option("--alpha", type=float, help="Accepted false-alarm rate, above 0 and at most 0.5.")
 @click.option("--score", type=float, help="Or the score to flag from.")
 @options.modelled
@@ -51,8 +52,8 @@ def set_command(
     return 0
 
 
-@command.command("recalibrate")
-@click.argument("files", nargs=-1, required=True, metavar="FILES...")
+@command.command("recalibrate", cls=Command, examples=("threshold recalibrate sample_data/orders -m orders.anomvae",))
+@click.argument("files", type=options.FILE, nargs=-1, required=True, metavar="FILES...")
 @options.modelled
 @options.configured
 @options.everywhere

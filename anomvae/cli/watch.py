@@ -8,11 +8,19 @@ from typing import Any
 import click
 
 from anomvae.cli import folder, options, show
+from anomvae.cli.command import Command
 from anomvae.errors import UsageError
 
 
-@click.command("watch")
-@click.argument("inbox", required=False, metavar="FOLDER")
+@click.command(
+    "watch",
+    cls=Command,
+    examples=(
+        "watch sample_data/incoming -m orders.anomvae -o anomvae-out",
+        "watch sample_data/incoming -m orders.anomvae --idle-exit 5s --json",
+    ),
+)
+@click.argument("inbox", type=options.FOLDER, required=False, metavar="FOLDER")
 @options.scoring
 @options.folders
 @click.option(

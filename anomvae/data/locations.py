@@ -25,6 +25,10 @@ TAGS = (
 )  # what tells a version, the best first
 
 
+class MissingError(EnvironmentFault):
+    """A file is not there any more."""
+
+
 class Place:
     """A folder of such a place.
 
@@ -70,7 +74,12 @@ class Place:
         return {name: _tag(names[name]) for name in sorted(names) if ".." not in name.split("/") and "\0" not in name}
 
     def fetch(self, name: str, target: Path) -> None:
-        """Copy a file to this machine, where it appears whole."""
+        """Copy a file to this machine, where it appears whole.
+
+        Raises:
+            MissingError: it is not there any more.
+            EnvironmentFault: the place, or the disk, failed.
+        """
         with disk.faults(f"{target.parent}: cannot be made"):
             disk.make_folder(target.parent)
         with (
@@ -91,6 +100,8 @@ class Place:
         """Libraries of such places fail in many ways; none of them is the fault of the data."""
         try:
             yield
+        except FileNotFoundError as error:
+            raise MissingError(f"{self.uri}: {what} (it is not there).") from error
         except Exception as error:
             raise EnvironmentFault(f"{self.uri}: {what} ({_first(error)}).") from error
 

@@ -12,7 +12,12 @@ from anomvae.errors import DataError
 
 
 class Table:
-    """A Parquet file, read in batches; the line of a row is its number + 1, as under a header."""
+    """A Parquet file, read in batches; the line of a row is its number + 1, as under a header.
+
+    Attributes:
+        announced: rows that it says it has.
+        count: rows that were read.
+    """
 
     def __init__(self, name: str, file: BinaryIO | None = None) -> None:
         import pyarrow as pa
@@ -25,6 +30,7 @@ class Table:
         except (pa.ArrowException, OSError, ValueError) as error:
             raise DataError("bad_parquet", f"is not a readable Parquet file ({_first(error)})") from error
         self.names = header.clean(self._file.schema_arrow.names)
+        self.announced: int = self._file.metadata.num_rows
         self.count = 0
         self._digest = ""
 
@@ -39,19 +45,78 @@ class Table:
         Raises:
             DataError: the file is damaged further in.
         """
+        for batch in self._batches():
+            yield from _lines(batch, self.count - batch.num_rows + 2)
+
+    def stretches(self, rows: int) -> Iterator[tuple[int, bytes]]:
+        """The rows as Arrow streams of so many rows, each with the line of its first; `lines` makes text of them.
+
+        Raises:
+            DataError: the file is damaged further in.
+        """
+        held: list[Any] = []
+        line, missing = 2, rows
+        for whole in self._batches():
+            batch = whole
+            while batch.num_rows >= missing:
+                yield line, _stream([*held, batch.slice(0, missing)])
+                held, line, batch, missing = [], line + rows, batch.slice(missing), rows
+            if batch.num_rows:
+                held.append(batch)
+                missing -= batch.num_rows
+        if held:
+            yield line, _stream(held)
+
+    def _batches(self) -> Iterator[Any]:
         import pyarrow as pa
 
         try:
             for batch in self._file.iter_batches(batch_size=4096):
-                columns = [[text(value) for value in column.to_pylist()] for column in batch.columns]
-                for fields in zip(*columns, strict=True):
-                    self.count += 1
-                    yield Line(list(fields), self.count + 1)
+                self.count += batch.num_rows
+                yield batch
         except (pa.ArrowException, OSError) as error:
-            raise DataError("bad_parquet", f"is damaged ({_first(error)})", line=self.count + 2) from error
+            raise _damaged(error, self.count + 2) from error
         self._digest = _hashed(self._stream)
         if self._owned:
             self._stream.close()
+
+
+def lines(stream: bytes, first: int) -> Iterator[Line]:
+    """The rows of an Arrow stream as text, the first on this line.
+
+    Raises:
+        DataError: a value cannot be told.
+    """
+    import pyarrow as pa
+
+    for batch in pa.ipc.open_stream(stream):
+        yield from _lines(batch, first)
+        first += batch.num_rows
+
+
+def _lines(batch: Any, first: int) -> Iterator[Line]:
+    import pyarrow as pa
+
+    try:
+        columns = [[text(value) for value in column.to_pylist()] for column in batch.columns]
+    except (pa.ArrowException, OSError) as error:
+        raise _damaged(error, first) from error
+    for i, fields in enumerate(zip(*columns, strict=True)):
+        yield Line(list(fields), first + i)
+
+
+def _stream(batches: list[Any]) -> bytes:
+    import pyarrow as pa
+
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batches[0].schema) as stream:
+        for batch in batches:
+            stream.write_batch(batch)
+    return sink.getvalue().to_pybytes()
+
+
+def _damaged(error: BaseException, line: int) -> DataError:
+    return DataError("bad_parquet", f"is damaged ({_first(error)})", line=line)
 
 
 def _hashed(file: BinaryIO) -> str:

@@ -115,7 +115,7 @@ class Table:
         Raises:
             DataError: the file as a whole cannot be trusted to be this table.
         """
-        size = max(min(BATCH_ROWS, BATCH_CELLS // max(len(self.names), 1)), 1)
+        size = _size(len(self.names))
         plain = plain if plain and plain.usable and not self._parquet else None
         lines = self._parquet.rows() if self._parquet else self._rows()
         held: list[Line] = []
@@ -131,6 +131,23 @@ class Table:
         self._check_empty()
         if held:
             yield _batch(held)
+
+    @property
+    def announced(self) -> int:
+        """Rows that a Parquet file says it has; 0 for text, which says nothing."""
+        return self._parquet.announced if self._parquet else 0
+
+    def stretches(self, cells: int) -> Iterator[tuple[int, bytes]]:
+        """The rows of a Parquet file in place of `batches`: about so many cells at a time, for `batches_of`.
+
+        Raises:
+            DataError: the file as a whole cannot be trusted to be this table.
+        """
+        assert self._parquet  # noqa: S101 (only such a file announces rows)
+        width = len(self.names)
+        size = _size(width)
+        yield from self._parquet.stretches(size * max(cells // (size * width), 1))
+        self._check_empty()
 
     def _whole(self, plain: Plain) -> TextBatch | None:
         """The next block, where the records before it have ended and it is plain."""
@@ -224,6 +241,24 @@ class Table:
             share = f"{self.rejected:,} of {self.rows:,} rows are unreadable"
             message = f"{share}; the first: {first.message} ({first.code})"
             raise DataError("too_many_bad_rows", message, line=first.line, column=first.column)
+
+
+def batches_of(stretch: bytes, line: int, width: int) -> Iterator[TextBatch]:
+    """The rows of a stretch, in the batches that the whole file has there.
+
+    Args:
+        stretch: a stretch of `Table.stretches`.
+        line: of its first row.
+        width: columns of the table.
+    """
+    lines, size = parquet.lines(stretch, line), _size(width)
+    while held := list(islice(lines, size)):
+        yield _batch(held)
+
+
+def _size(width: int) -> int:
+    """Rows of a batch of a table with so many columns."""
+    return max(min(BATCH_ROWS, BATCH_CELLS // max(width, 1)), 1)
 
 
 def _batch(lines: Sequence[Line]) -> TextBatch:

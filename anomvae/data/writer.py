@@ -37,10 +37,13 @@ class ScoredRows(msgspec.Struct, frozen=True):
 
 
 class Writer(Protocol):
-    """Something that takes scored rows and knows how to end."""
+    """Something that takes scored rows, in two steps, and knows how to end."""
 
-    def write(self, rows: ScoredRows) -> None:
-        """Append rows."""
+    def render(self, rows: ScoredRows) -> bytes:
+        """Rows as `append` takes them; nothing is touched, so that another process can do it."""
+
+    def append(self, rendered: bytes) -> None:
+        """Append rows that were rendered, here or elsewhere."""
 
     def close(self) -> None:
         """Write what is still held."""
@@ -82,10 +85,10 @@ class CsvWriter:
         self._file, self._guarded = file, frozenset(text_columns or ())
         text, records = _text()
         records.writerow([*names, *(f"_av_{name}" for name in COLUMNS)])
-        self._write(text)
+        self.append(_bytes(text))
 
-    def write(self, rows: ScoredRows) -> None:
-        """Append rows: a plain line as it is, where it is no other in this dialect."""
+    def render(self, rows: ScoredRows) -> bytes:
+        """Rows as lines: a plain line as it is, where it is no other in this dialect."""
         numbers = written(rows.numbers)
         raw = rows.cells.lines if isinstance(rows.cells, PlainRows) and rows.cells.delimiter == "," else None
         text, records = _text()
@@ -94,7 +97,11 @@ class CsvWriter:
                 records.writerow([*self._cells(rows.cells[i]), line, *numbers[i].split(","), *_told(rows, i)])
             else:
                 text.write(f"{raw[i]},{line},{numbers[i]},false,,\n")
-        self._write(text)
+        return _bytes(text)
+
+    def append(self, rendered: bytes) -> None:
+        """Append lines."""
+        self._file.write(rendered)
 
     def close(self) -> None:
         """Nothing is held."""
@@ -104,14 +111,15 @@ class CsvWriter:
             return cells
         return [guard(cell) if j in self._guarded else cell for j, cell in enumerate(cells)]
 
-    def _write(self, text: io.StringIO) -> None:
-        self._file.write(text.getvalue().encode("utf-8", "surrogateescape"))
-
 
 def _text() -> tuple[io.StringIO, Any]:
     """Text, and a writer of records into it."""
     text = io.StringIO(newline="")
     return text, csv.writer(text, lineterminator="\n")
+
+
+def _bytes(text: io.StringIO) -> bytes:
+    return text.getvalue().encode("utf-8", "surrogateescape")
 
 
 def guard(cell: str) -> str:
@@ -143,12 +151,14 @@ class JsonWriter:
         self._file = file
         self._names = [*names, *(f"_av_{name}" for name in COLUMNS)]
 
-    def write(self, rows: ScoredRows) -> None:
-        """Append rows."""
-        encoder = msgspec.json.Encoder()
-        for i, cells in enumerate(rows.cells):
-            record = dict(zip(self._names, [*cells, *rows.values(i)], strict=True))
-            self._file.write(encoder.encode(record) + b"\n")
+    def render(self, rows: ScoredRows) -> bytes:
+        """Rows as lines."""
+        values = ([*cells, *rows.values(i)] for i, cells in enumerate(rows.cells))
+        return msgspec.json.Encoder().encode_lines(dict(zip(self._names, row, strict=True)) for row in values)
+
+    def append(self, rendered: bytes) -> None:
+        """Append lines."""
+        self._file.write(rendered)
 
     def close(self) -> None:
         """Nothing is held."""
@@ -170,12 +180,12 @@ class ParquetWriter:
         self._schema = pa.schema(fields)
         self._writer = pq.ParquetWriter(file, self._schema)
 
-    def write(self, rows: ScoredRows) -> None:
-        """Append rows."""
+    def render(self, rows: ScoredRows) -> bytes:
+        """Rows as an Arrow stream; without rows, nothing."""
         import pyarrow as pa
 
         if not rows.lines:
-            return
+            return b""
         why = [rows.reasons.get(i, ()) for i in range(len(rows.lines))]
         scored = [rows.lines, *zip(*rows.numbers, strict=True), rows.flags]
         told = [[each[0].column if each else None for each in why], [msgspec.to_builtins(each) for each in why]]
@@ -183,7 +193,18 @@ class ParquetWriter:
         columns = [*scored, *told] if whole else [*zip(*rows.cells, strict=True), *scored, *told]
         kinds = self._schema.types[len(whole) :]
         arrays = whole + [pa.array(column, kind) for column, kind in zip(columns, kinds, strict=True)]
-        self._writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=self._schema))
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, self._schema) as stream:
+            stream.write_batch(pa.RecordBatch.from_arrays(arrays, schema=self._schema))
+        return sink.getvalue().to_pybytes()
+
+    def append(self, rendered: bytes) -> None:
+        """Append a stream's rows."""
+        import pyarrow as pa
+
+        if rendered:
+            for batch in pa.ipc.open_stream(rendered):
+                self._writer.write_batch(batch)
 
     def close(self) -> None:
         """Write the footer."""

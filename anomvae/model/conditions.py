@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anomvae.errors import DataError, UsageError
+from anomvae.invalid import near
 from anomvae.model.cells import MISSING, is_number, quoted
 from anomvae.model.dependencies import Dependency
 from anomvae.model.schema import Column, Schema, parse_cell
@@ -75,7 +76,7 @@ def wanted_of(
     grouped: dict[str, list[tuple[str, str]]] = {}
     for name, sign, value in conditions:
         if name not in known:
-            raise UsageError(f"column '{name}' of --where is not in the model ({', '.join(list(known)[:8])} ...).")
+            raise UsageError(f"column '{name}' of --where is not in the model{near(name, known)}")
         grouped.setdefault(name, []).append((sign, value))
     return {
         name: _texts(name, levels[name], tests)

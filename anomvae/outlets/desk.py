@@ -42,7 +42,7 @@ class Desk:
         say: Callable[[str], None],
     ) -> None:
         self._settings, self._folder, self._found, self._say = settings, folder, found, say
-        self._cooldown = seconds(settings.cooldown)
+        self._cooldown = seconds(settings.cooldown, "[outlets] cooldown")
         self._outlets = _outlets(settings)
         self.pulse = Pulse(address(settings.ping, "ping") if settings.ping else None)
         if settings.metrics:

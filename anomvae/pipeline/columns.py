@@ -1,6 +1,6 @@
 """Where the model's columns stand in a table, and the typed values of the rows that can be read."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from anomvae.data import header
 from anomvae.data.reader import Table, TextBatch, columns_of
@@ -9,11 +9,13 @@ from anomvae.model.detector import Detector
 from anomvae.model.schema import Schema, Values, parse
 from anomvae.settings import ScoreSettings
 
+Reject = Callable[[int, str, str, str | None], None]  # line, code, message, column
+
 
 def typed(
-    batch: TextBatch, table: Table, positions: list[int], schema: Schema
+    batch: TextBatch, reject: Reject, positions: list[int], schema: Schema
 ) -> tuple[TextBatch, Mapping[str, Values]]:
-    """Typed columns of the rows whose every modelled cell can be read; the others are rejected."""
+    """Typed columns of the rows whose every modelled cell can be read; the others are told to `reject`."""
     if batch.columns is not None:
         return batch, batch.columns
     columns: dict[str, Values] = {}
@@ -24,7 +26,7 @@ def typed(
         for i, error in errors.items():
             bad.setdefault(i, error)
     for i, error in sorted(bad.items()):
-        table.reject(batch.lines[i], error.code, f"column '{error.column}': {error.message}", error.column)
+        reject(batch.lines[i], error.code, f"column '{error.column}': {error.message}", error.column)
     if not bad:
         return batch, columns
     kept = [i for i in range(len(batch.rows)) if i not in bad]

@@ -16,6 +16,7 @@ from anomvae import disk
 from anomvae.data.source import Base
 from anomvae.errors import DataError
 from anomvae.model.detector import Detector
+from anomvae.pipeline.piece import Helpers
 from anomvae.pipeline.score import Scoring
 from anomvae.pipeline.tally import Tenths
 from anomvae.results import FileResult, RowResult
@@ -98,8 +99,10 @@ def _feed(digest: Any, file: BinaryIO, size: int, tick: Callable[[], None]) -> i
     return size - left
 
 
-def work(file: BinaryIO, job: Job, detector: Detector, tick: Callable[[], None]) -> Scored:
-    """Score an open file into `job.result` and `job.alerts`.
+def work(
+    file: BinaryIO, job: Job, detector: Detector, tick: Callable[[], None], helpers: Helpers | None = None
+) -> Scored:
+    """Score an open file into `job.result` and `job.alerts`, with helpers where it is a long one.
 
     Raises:
         DataError: the file is refused.
@@ -122,6 +125,7 @@ def work(file: BinaryIO, job: Job, detector: Detector, tick: Callable[[], None])
             opened=file,
             base=base,
             flagged=spooled,
+            helpers=helpers,
         )
         try:
             with disk.create(Path(job.result)) as out:

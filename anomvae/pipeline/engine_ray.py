@@ -4,6 +4,9 @@ A task is what a worker of this machine does: it opens a file, by its path on a 
 it as everywhere, and commits nothing. Ray tries a task again when its process or its node is lost. So every attempt
 writes under names of its own, and only the finished one takes the names that the errand has: an attempt that was taken
 for dead and is not can spoil nothing. Models go to the cluster as bytes, once.
+
+A long Parquet file's task reads and writes, and gives stretches of rows to tasks of their own, which judge. A node that
+has not the copy of an object fetches the object itself, and what it wrote comes back as bytes.
 """
 
 import hashlib
@@ -14,9 +17,10 @@ import secrets
 import signal
 import socket
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -24,19 +28,34 @@ import msgspec
 
 import anomvae
 from anomvae import disk
-from anomvae.errors import EnvironmentFault, UsageError
+from anomvae.errors import DataError, EnvironmentFault, UsageError
 from anomvae.model.detector import Detector
-from anomvae.pipeline.errand import Answer, Changed, Delivery, Errand, Failed, Fault, Replaced, Told
+from anomvae.pipeline.errand import (
+    Answer,
+    Changed,
+    Delivery,
+    Errand,
+    Failed,
+    Fault,
+    Original,
+    Replaced,
+    Told,
+    outcome,
+)
+from anomvae.pipeline.fetched import Bytes, fetched
+from anomvae.pipeline.piece import Helpers, Part, Stretch, judged
 from anomvae.pipeline.pool import POLL
-from anomvae.pipeline.worker import FOR_THE_PARENT, Ticket, answered
+from anomvae.pipeline.worker import FOR_THE_PARENT, Ticket, answer_of, answered
 from anomvae.storage import model_file
 
 ATTEMPTS = 4  # of a task whose process or node is lost
 DEEP = 3  # tasks given away for every CPU, so that none waits for the driver
 MOST = 3000
+WIDE = 32  # stretches of one file that are under way at most, each of some 10 MB both ways
 AGAIN = 5.0  # seconds until a cluster's size is asked for again
 CONNECT = 10.0  # seconds
 UNSHARED = "unshared"
+Reply = tuple[bytes, tuple[Bytes, ...]]  # an answer, and the files that the driver's machine could not be given
 INSTALL = "--engine ray needs the extra 'scale': pip install 'anomvae[scale]'."
 
 
@@ -45,17 +64,19 @@ class RayPool:
 
     Args:
         address: `auto`, or HOST:PORT of the cluster's head; None: what RAY_ADDRESS says, or else this machine alone.
+        folder: the folder of the errands' files.
+        place: what these files are copies of, if they are.
 
     Raises:
         UsageError: ray is not installed, or the address has another form.
     """
 
-    def __init__(self, address: str | None) -> None:
+    def __init__(self, address: str | None, folder: Path, place: str | None = None) -> None:
         if importlib.util.find_spec("ray") is None:
             raise UsageError(INSTALL)
         if address not in (None, "auto") and not (address.partition(":")[0] and address.rpartition(":")[2].isdecimal()):
             raise UsageError(f"--address {address} is neither auto nor HOST:PORT.")
-        self.address = address
+        self.address, self._folder, self._place = address, folder.absolute(), place
         self._ray: Any = None
         self._most, self._asked = 1, 0.0
         self._refs: dict[Ticket, Any] = {}
@@ -81,7 +102,7 @@ class RayPool:
             self._connect()
         ticket = Ticket(errand, descriptors)
         if model := self._model(errand):
-            self._refs[ticket] = self._task.remote(msgspec.json.encode(errand), anomvae.__version__, model)
+            self._refs[ticket] = self._task.remote(self._message(errand), anomvae.__version__, model)
         else:
             ticket.answer = Replaced()
         return ticket
@@ -123,7 +144,7 @@ class RayPool:
             with suppress(ValueError):  # not the main thread: ray could not set them either
                 for number, handler in handlers.items():
                     signal.signal(number, handler)
-        self._task = found.remote(num_cpus=1, max_retries=ATTEMPTS - 1)(task)
+        self._task = _remote(found)
         self._ray = found
 
     def _probe(self) -> None:
@@ -132,6 +153,16 @@ class RayPool:
             host, _, port = self.address.rpartition(":")
             with _faults(self.address):
                 socket.create_connection((host.strip("[]"), int(port)), CONNECT).close()
+
+    def _message(self, errand: Errand) -> bytes:
+        if isinstance(errand, Delivery):
+            settings = msgspec.structs.replace(errand.job.settings, threads=1)
+            job, original = msgspec.structs.replace(errand.job, settings=settings), None
+            if self._place:
+                name = Path(os.fsdecode(errand.path)).relative_to(self._folder).as_posix()
+                original = Original(self._place, name)
+            errand = msgspec.structs.replace(errand, job=job, original=original)
+        return msgspec.msgpack.encode(errand)
 
     def _model(self, errand: Errand) -> Any:
         """The errand's model in the cluster's memory; None where its file holds another one by now."""
@@ -145,11 +176,12 @@ class RayPool:
         return self._models[errand.model_id]
 
     def _said(self, ticket: Ticket) -> Answer:
-        try:
-            answer: Answer = msgspec.json.decode(self._ray.get(self._refs.pop(ticket)), type=Answer)
-        except self._ray.exceptions.RayError as error:
-            return Failed(f"its scorer died in the cluster ({type(error).__name__})")
         errand = ticket.errand
+        answer, files = _reply(self._ray, self._refs.pop(ticket))
+        if files and isinstance(errand, Delivery):
+            with disk.faults(f"{errand.job.result}: cannot be written"):
+                for path, data in zip((errand.job.result, errand.job.alerts), files, strict=False):
+                    disk.create_all(Path(path), data.data)
         gone = isinstance(errand, Delivery) and not Path(os.fsdecode(errand.path)).exists()
         if isinstance(answer, Fault) and answer.code == UNSHARED and gone:
             return Changed()
@@ -166,21 +198,75 @@ def _faults(place: str) -> Iterator[None]:
         raise EnvironmentFault(f"no Ray cluster at {place}: {told.splitlines()[0][:200]}") from error
 
 
+def _remote(ray: Any) -> Any:
+    return ray.remote(num_cpus=1, max_retries=ATTEMPTS - 1)(task)
+
+
+def _reply(ray: Any, ref: Any) -> tuple[Answer, tuple[Bytes, ...]]:
+    try:
+        message, files = ray.get(ref)
+    except ray.exceptions.RayError as error:
+        return Failed(f"its scorer died in the cluster ({type(error).__name__})"), ()
+    return msgspec.msgpack.decode(message, type=Answer), files
+
+
 # --- the task's own side
 
 
-def task(message: bytes, version: str, model: bytes) -> bytes:
-    """Carry out one errand in a process of the cluster: JSON in, JSON out."""
-    host = socket.gethostname()
+def task(message: bytes, version: str, model: bytes) -> Reply:
+    """Carry out one errand, or judge a stretch, in a process of the cluster: MessagePack in, MessagePack out."""
+    files: tuple[Bytes, ...] = ()
+    answer: Answer
     if version != anomvae.__version__:
-        told = f"{host} has anomvae {anomvae.__version__}, this is {version}: all nodes need the same."
-        return msgspec.json.encode(Fault("versions", told, unsynced=False))
-    errand = msgspec.json.decode(message, type=Delivery)
+        told = f"{socket.gethostname()} has anomvae {anomvae.__version__}, this is {version}: all nodes need the same."
+        return msgspec.msgpack.encode(Fault("versions", told, unsynced=False)), files
+    errand: Delivery | Stretch = msgspec.msgpack.decode(message, type=Delivery | Stretch)
     try:
-        answer = _attempt(errand, _detector(model))
+        detector = _detector(model)
+        if isinstance(errand, Delivery):
+            answer, files = _attempt(errand, detector, partial(_side_by_side, model))
+        else:
+            stretch = errand
+            answer = answer_of(lambda: Told(part=judged(stretch, detector)))
     except Exception as error:  # told, not raised: who gave the errand decides
         answer = Failed(f"{type(error).__name__}: {error}")
-    return msgspec.json.encode(answer)
+    return msgspec.msgpack.encode(answer), files
+
+
+def _side_by_side(model: bytes, stretches: Iterator[Stretch]) -> Iterator[Part]:
+    """Stretches of this task's file, judged by tasks of their own; while this one waits, others have its CPU."""
+    import ray
+
+    given: Any = ray
+    part, shared = _remote(given).options(name="stretch"), given.put(model)
+    most = min(WIDE, 2 * int(given.cluster_resources().get("CPU", 1)))
+    begun: deque[Any] = deque()
+    try:
+        for one in _until_damaged(stretches):
+            damaged = isinstance(one, DataError)
+            begun.append(one if damaged else part.remote(msgspec.msgpack.encode(one), anomvae.__version__, shared))
+            if len(begun) >= most:
+                yield _part(given, begun.popleft())
+        while begun:
+            yield _part(given, begun.popleft())
+    finally:
+        for ref in begun:
+            if not isinstance(ref, DataError):
+                given.cancel(ref)
+
+
+def _until_damaged(stretches: Iterator[Stretch]) -> Iterator[Stretch | DataError]:
+    """Damage is told in its turn: what stands before it in the file may be wanting too."""
+    try:
+        yield from stretches
+    except DataError as error:
+        yield error
+
+
+def _part(ray: Any, begun: Any) -> Part:
+    if isinstance(begun, DataError):
+        raise begun
+    return outcome(_reply(ray, begun)[0], Part)
 
 
 @lru_cache(maxsize=1)
@@ -188,31 +274,32 @@ def _detector(model: bytes) -> Detector:
     return model_file.opened(model, generator=False)
 
 
-def _attempt(errand: Delivery, detector: Detector) -> Answer:
+def _attempt(errand: Delivery, detector: Detector, helpers: Helpers) -> tuple[Answer, tuple[Bytes, ...]]:
     """Score a file under names that no other attempt has; only what is finished gets the errand's."""
     try:
         file = _opened(errand.path)
     except OSError as error:
+        if errand.original:
+            return fetched(errand, errand.original, detector, helpers)
         told = f"{socket.gethostname()} cannot open {os.fsdecode(errand.path)!r} ({error.strerror})"
         told += "; the folders and OUT must be on a file system that all nodes share."
-        return Fault(UNSHARED, told, unsynced=False)
+        return Fault(UNSHARED, told, unsynced=False), ()
     mine = secrets.token_hex(6)
-    settings = msgspec.structs.replace(errand.job.settings, threads=1)
     job = msgspec.structs.replace(
-        errand.job, settings=settings, result=f"{errand.job.result}.{mine}", alerts=f"{errand.job.alerts}.{mine}"
+        errand.job, result=f"{errand.job.result}.{mine}", alerts=f"{errand.job.alerts}.{mine}"
     )
     with file:
-        answer = answered(msgspec.structs.replace(errand, job=job), file, detector)
+        answer = answered(msgspec.structs.replace(errand, job=job), file, detector, helpers)
     if not isinstance(answer, Told):
-        return answer
+        return answer, ()
     try:
         disk.rename(Path(job.result), Path(errand.job.result))
         if answer.delivery and answer.delivery.alerts_sha256:
             disk.rename(Path(job.alerts), Path(errand.job.alerts))
     except OSError as error:
         fault = EnvironmentFault.of(error, f"{errand.job.result}: cannot be written")
-        return Fault(fault.code, str(fault), unsynced=False)
-    return answer
+        return Fault(fault.code, str(fault), unsynced=False), ()
+    return answer, ()
 
 
 def _opened(path: bytes) -> BinaryIO:

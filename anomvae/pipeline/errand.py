@@ -6,8 +6,16 @@ import msgspec
 
 from anomvae.errors import DataError, EnvironmentFault, UnsyncedError
 from anomvae.pipeline.deliver import ChangedError, Job, Scored
+from anomvae.pipeline.piece import Part
 from anomvae.results import FileResult
 from anomvae.settings import ScoreSettings
+
+
+class Original(msgspec.Struct, frozen=True):
+    """An object of a place, such as s3://bucket/in, that was copied: what a machine fetches that has not the copy."""
+
+    place: str
+    name: str
 
 
 class Delivery(msgspec.Struct, frozen=True, tag=True):
@@ -17,6 +25,7 @@ class Delivery(msgspec.Struct, frozen=True, tag=True):
     model: str
     model_id: str
     path: bytes
+    original: Original | None = None
 
 
 class File(msgspec.Struct, frozen=True, tag=True):
@@ -31,10 +40,11 @@ class File(msgspec.Struct, frozen=True, tag=True):
 
 
 class Told(msgspec.Struct, frozen=True, tag=True):
-    """The file was scored: what became of a delivery, or of a file by its name."""
+    """The file was scored: what became of a delivery, of a file by its name, or of a stretch."""
 
     delivery: Scored | None = None
     file: FileResult | None = None
+    part: Part | None = None
 
 
 class Refused(msgspec.Struct, frozen=True, tag=True):
@@ -52,7 +62,7 @@ class Changed(msgspec.Struct, frozen=True, tag=True):
 
 
 class Replaced(msgspec.Struct, frozen=True, tag=True):
-    """The model's file does not hold the model of the errand any more."""
+    """The model's file does not hold the model of the errand any more, or the place its object."""
 
 
 class Fault(msgspec.Struct, frozen=True, tag=True):
@@ -76,7 +86,7 @@ T = TypeVar("T")
 
 
 class ReplacedError(Exception):
-    """The model of the errand cannot be loaded any more; who has it in memory can score the file."""
+    """The errand's model or object is not to be had any more; who has it can score the file."""
 
 
 class FailedError(Exception):
@@ -94,8 +104,8 @@ def outcome(answer: Answer, kind: type[T]) -> T:
         EnvironmentFault: the machine failed.
     """
     match answer:
-        case Told(delivery, file):
-            found = delivery or file
+        case Told(delivery, file, part):
+            found = delivery or file or part
             assert isinstance(found, kind)  # noqa: S101 (the worker answers each errand in its own kind)
             return found
         case Refused(code, message, line, column, offset):

@@ -12,6 +12,7 @@ from anomvae.data import header
 from anomvae.data.reader import Table, columns_of
 from anomvae.errors import DataError, UsageError
 from anomvae.evaluation import Estimate, EvaluateResult, KindResult
+from anomvae.invalid import near
 from anomvae.model import metrics
 from anomvae.model.detector import Detector
 from anomvae.pipeline.columns import typed
@@ -103,7 +104,7 @@ def _judge_file(path: str, detector: Detector, out: Judged, alpha: float, progre
     *positions, at = _positions(table, detector, out.labels.column)
     parts = []
     for text in table.batches():
-        batch, columns = typed(text, table, positions, detector.schema)
+        batch, columns = typed(text, table.reject, positions, detector.schema)
         if batch.rows:
             scores = detector.score(columns)
             codes = np.array(out.labels.code(columns_of(batch.rows, [at])[0]), dtype=np.intp)
@@ -124,8 +125,8 @@ def _positions(table: Table, detector: Detector, label: str) -> list[int]:
     table.warnings.extend(warnings)
     others = [name for name in names if name not in wanted]
     if label not in others:
-        told = f"beside the model's there are {', '.join(others[:8])}" if others else "only the model's are there"
-        raise UsageError(f"{table.name}: there is no column '{label}' (--label); {told}.")
+        told = near(label, others) if others else "; only the model's are there."
+        raise UsageError(f"{table.name}: there is no column '{label}' (--label){told}")
     if others.count(label) > 1:
         raise DataError("duplicate_columns", f"column '{label}' stands twice in the header", line=line, column=label)
     return [*positions, names.index(label)]

@@ -10,6 +10,7 @@ import msgspec
 
 from anomvae.data.texts import TextRows
 from anomvae.errors import DataError, UsageError
+from anomvae.invalid import near
 from anomvae.model.cells import NumberFormat
 from anomvae.model.detector import About
 from anomvae.model.schema import Column, Schema, Values, declared, infer, parse
@@ -123,7 +124,9 @@ def _schema(table: Gathered, settings: FitSettings, chosen: SchemaSettings) -> S
         left_out[settings.label] = "the label"
     for name in [*left_out, *chosen.columns, *chosen.redact]:
         if name not in table.names:
-            raise UsageError(f"column '{name}' of --drop, --id or [schema] is not in the training file.")
+            raise UsageError(
+                f"column '{name}' of --drop, --id or [schema] is not in the training file{near(name, table.names)}"
+            )
     columns = []
     for j, name in enumerate(table.names):
         texts = table.rows.column(j)

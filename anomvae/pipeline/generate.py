@@ -20,6 +20,7 @@ from anomvae.comparison import Added, GenerateResult, Picture
 from anomvae.data.synthetic import Form, RowWriter, open_rows
 from anomvae.data.writer import output_suffix
 from anomvae.errors import UsageError
+from anomvae.invalid import near
 from anomvae.model.conditions import Condition
 from anomvae.model.detector import Detector
 from anomvae.model.faults import KINDS, Faults
@@ -254,8 +255,8 @@ class _Job:
             return {}
         if n is not None:
             raise UsageError("--balance sets how many rows are made: give --to N instead of -n.")
-        if name not in {column.name for column in self.detector.schema.modelled}:
-            raise UsageError(f"--balance '{name}': the model has no such column.")
+        if name not in (known := [column.name for column in self.detector.schema.modelled]):
+            raise UsageError(f"--balance '{name}': the model has no such column{near(name, known)}")
         levels = self.generator.levels(name)
         if not levels:
             raise UsageError(f"--balance '{name}' is not a column of classes, but a number or a date.")
@@ -275,7 +276,7 @@ class _Job:
         possible = self.faults.possible()
         for kind in self.settings.kinds:
             if kind not in KINDS:
-                raise UsageError(f"--kinds '{kind}' is not one of {', '.join(KINDS)}.")
+                raise UsageError(f"--kinds '{kind}' is no kind of fault{near(kind, KINDS)}")
             if kind not in possible:
                 raise UsageError(f"--kinds {kind}: this table has no column where that could happen.")
         if self.settings.truth and not self.settings.anomalies:

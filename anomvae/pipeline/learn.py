@@ -84,8 +84,9 @@ def learn(
     once = partial(_learn, schema, columns, files, folds=folds, least_rows=least_rows)
     if not settings.contamination:
         return once(settings, everyone, progress=progress)
-    time = settings.max_time and f"{seconds(settings.max_time) / 2}s"  # it is told for both rounds together
-    settings = msgspec.structs.replace(settings, max_time=time)
+    if settings.max_time is not None:  # it is told for both rounds together
+        half = seconds(settings.max_time, "--max-time") / 2
+        settings = msgspec.structs.replace(settings, max_time=f"{half}s")
     quick = msgspec.structs.replace(settings, selftest=False)
     first = once(quick, everyone, progress=lambda done, total: progress(done, 2 * total))
     left_out = most_anomalous(standing_out(first.judged), settings.contamination)
@@ -232,7 +233,7 @@ def _recipe(settings: FitSettings, encoding: Encoding, n: int, device: str) -> "
         lr=settings.lr,
         seed=settings.seed,
         device=device,
-        seconds=None if settings.max_time is None else seconds(settings.max_time),
+        seconds=None if settings.max_time is None else seconds(settings.max_time, "--max-time"),
     )
 
 

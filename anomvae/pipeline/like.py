@@ -7,6 +7,7 @@ import numpy as np
 
 from anomvae.data.reader import Table, columns_of
 from anomvae.errors import UsageError
+from anomvae.invalid import near
 from anomvae.model.conditions import Wanted, exactly_number, exactly_text
 from anomvae.model.dependencies import Dependency, as_floats, as_texts
 from anomvae.model.detector import Detector
@@ -47,7 +48,7 @@ def read_given(file: str, detector: Detector, generator: Generator) -> Given:
     strange = [name for name in table.names if name not in known]
     if strange:
         raise UsageError(
-            f"{file}: column '{strange[0]}' is not in the model; --like takes columns of the training table."
+            f"{file}: column '{strange[0]}' is not in the model, and --like takes its columns{near(strange[0], known)}"
         )
     chosen = [column for column in detector.schema.modelled if column.name in table.names]
     if not chosen:

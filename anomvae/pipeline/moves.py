@@ -7,6 +7,7 @@ back; where its name is taken by then, it stays beside the moved ones, and nothi
 import errno
 import re
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 from anomvae import disk
@@ -75,16 +76,15 @@ def bring_back(store_out: Path, folder: Path, path: bytes, delivery_id: str) -> 
     moved = store_out / "quarantine" / delivery_id / safe(path)
     if not moved.exists():
         return
-    scanner = Scanner(folder, ("*",))
     try:
-        if not disk.put_back(moved, scanner.descriptor, path):
-            raise UsageError(f"{folder}: another file has the name of {delivery_id} by now; move one of them away.")
+        with closing(Scanner(folder, ("*",))) as scanner:
+            free = disk.put_back(moved, scanner.descriptor, path)
     except OSError as error:
         if error.errno == errno.ENOENT:
             raise UsageError(f"{folder}: the folder that {delivery_id} came from is gone.") from error
         raise EnvironmentFault.of(error, f"{folder}: the file could not be put back") from error
-    finally:
-        scanner.close()
+    if not free:
+        raise UsageError(f"{folder}: another file has the name of {delivery_id} by now; move one of them away.")
 
 
 def safe(path: bytes) -> str:

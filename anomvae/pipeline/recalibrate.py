@@ -107,7 +107,7 @@ def _batches(
     table = Table(path, about_of(path, detector).dialect)
     positions = positions_of(table, detector, ScoreSettings())
     for text in table.batches():
-        batch, columns = typed(text, table, positions, detector.schema)
+        batch, columns = typed(text, table.reject, positions, detector.schema)
         if batch.rows:
             yield columns, len(batch.rows)
         progress(path, table.rows)

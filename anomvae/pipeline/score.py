@@ -1,41 +1,37 @@
 """score: file -> batches -> detector -> rows out, and one FileResult."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, BinaryIO
 
-import msgspec
-import numpy as np
-from numpy.typing import NDArray
-
 from anomvae import disk
 from anomvae.data.plain import Plain
-from anomvae.data.reader import Table, TextBatch
+from anomvae.data.reader import Table
 from anomvae.data.source import Base
-from anomvae.data.writer import ScoredRows, open_writer, output_suffix
+from anomvae.data.writer import output_suffix
 from anomvae.drift import REMEMBERED, Evidence
 from anomvae.errors import AnomvaeError, DataError
 from anomvae.model.calibration import file_p_value, verdict
-from anomvae.model.detector import Detector, Scores
-from anomvae.model.encoding import Encoded
-from anomvae.model.explanation import reasons
-from anomvae.model.schema import Values
+from anomvae.model.detector import Detector
 from anomvae.pipeline.ahead import count, in_order
 from anomvae.pipeline.columns import positions_of, typed
 from anomvae.pipeline.drift import compared, in_sequence, left
-from anomvae.pipeline.tally import Tally, row_result
+from anomvae.pipeline.piece import Helpers, Judging, Piece, Rows, Stretch, alpha_of, writer_of
+from anomvae.pipeline.tally import Tally
 from anomvae.pipeline.targets import targets
 from anomvae.results import (
     ColumnBlame,
     ErrorResult,
     FileResult,
-    Reason,
     RejectedRow,
     RowResult,
     ScoreResult,
 )
 from anomvae.settings import Dialect, ScoreSettings
+
+LONG = 200_000  # rows of a Parquet file from which helpers are asked
+STRETCH = 1 << 20  # cells that a helper takes at a time: a second or two
 
 Progress = Callable[[str, int], None]
 # Files and their outputs in, what became of each out, in the same order.
@@ -146,17 +142,6 @@ def score_file(
     return result
 
 
-class _Judged(msgspec.Struct, frozen=True):
-    """A scored batch; `why`: the reasons of its flagged rows, by place in the batch."""
-
-    batch: TextBatch
-    columns: Mapping[str, Values]
-    encoded: Encoded
-    scores: Scores
-    flags: NDArray[np.bool_]
-    why: dict[int, tuple[Reason, ...]]
-
-
 class Scoring:
     """One file on its way through a detector.
 
@@ -168,6 +153,7 @@ class Scoring:
         opened: the file, opened by the caller; None to open it by name.
         base: of a grown file, score only the rows after this part.
         flagged: called with every flagged row; which rows are critical is known only at the end.
+        helpers: judge the stretches of a long Parquet file; None: all is judged here.
     """
 
     def __init__(
@@ -180,12 +166,12 @@ class Scoring:
         opened: BinaryIO | None = None,
         base: Base | None = None,
         flagged: Callable[[RowResult], None] = lambda row: None,
+        helpers: Helpers | None = None,
     ) -> None:
         self.file, self.detector, self.settings, self.progress = file, detector, settings, progress
         self.alpha = alpha_of(detector, settings)
-        self.reference = detector.about.reference if detector.about else None
         self.tally = Tally(shown(file), settings.top)
-        self._opened, self._base, self._flagged = opened, base, flagged
+        self._opened, self._base, self._flagged, self._helpers = opened, base, flagged, helpers
 
     def into(self, out: IO[bytes] | None, target: str = "", suffix: str = "") -> FileResult:
         """Score every batch; rows go to `out`, if there is one.
@@ -197,12 +183,16 @@ class Scoring:
         about = self.detector.about
         self.table = Table(self.file, about.dialect if about else Dialect(), self._opened, self._base)
         self.positions = positions_of(self.table, self.detector, self.settings)
-        writer = open_writer(out, suffix, self.table.names, self._text_positions()) if out else None
-        plain = Plain(self.detector.schema, self.table.names, self.positions, self.table.dialect.delimiter)
-        for judged in in_order(self._judge, self._typed(plain), count(self.settings.threads)):
-            self._add(judged)
+        writer = writer_of(out, suffix, self.table.names, self.detector, self.settings) if out else None
+        if self._helpers and self.table.announced >= LONG:
+            pieces = self._helped(self._helpers, suffix if out else "")
+        else:
+            judging = Judging(self.tally.file, self.detector, self.settings, self.positions, writer)
+            pieces = in_order(judging, self._typed(), count(self.settings.threads))
+        for piece in pieces:
+            self._add(piece)
             if writer:
-                writer.write(self._told(judged))
+                writer.append(piece.rendered)
             self.progress(self.file, self.table.rows)
         if self.settings.bad_rows == "quarantine" and self.table.rejected:
             first = self.table.rejects[0]
@@ -217,51 +207,38 @@ class Scoring:
         """The severity tenth from which flagged rows are critical."""
         return self.tally.severities.limit
 
-    def _typed(self, plain: Plain) -> Iterator[tuple[TextBatch, Mapping[str, Values]]]:
+    def _typed(self) -> Iterator[Rows]:
+        plain = Plain(self.detector.schema, self.table.names, self.positions, self.table.dialect.delimiter)
         for batch in self.table.batches(plain):
-            kept, columns = typed(batch, self.table, self.positions, self.detector.schema)
+            kept, columns = typed(batch, self.table.reject, self.positions, self.detector.schema)
             if kept.rows:
                 yield kept, columns
 
-    def _judge(self, rows: tuple[TextBatch, Mapping[str, Values]]) -> "_Judged":
-        """Score one batch; nothing but the batch is touched, so that several may be in work."""
-        batch, columns = rows
-        encoded = self.detector.encode(columns)
-        scores = self.detector.score_encoded(encoded)
-        flags = scores.p <= self.alpha
-        chosen = np.flatnonzero(flags)
-        texts = [[cells[at] for at in self.positions] for cells in batch.take(chosen.tolist()).rows]
-        told = reasons(self.detector, encoded, scores, chosen, texts)
-        return _Judged(batch, columns, encoded, scores, flags, dict(zip(chosen.tolist(), told, strict=True)))
+    def _helped(self, helpers: Helpers, suffix: str) -> Iterator[Piece]:
+        """The same pieces, judged elsewhere."""
+        for part in helpers(self._stretches(suffix)):
+            for bad in part.rejects:
+                self.table.reject(bad.line, bad.code, bad.message, bad.column)
+            yield from part.pieces
 
-    def _add(self, judged: "_Judged") -> None:
+    def _stretches(self, suffix: str) -> Iterator[Stretch]:
+        for line, rows in self.table.stretches(STRETCH):
+            yield Stretch(
+                file=self.tally.file,
+                settings=self.settings,
+                names=self.table.names,
+                positions=self.positions,
+                suffix=suffix,
+                line=line,
+                rows=rows,
+            )
+
+    def _add(self, piece: Piece) -> None:
         """Count one batch, and remember its flagged rows."""
-        self.tally.add(judged.scores, judged.flags)
-        self.tally.notice(self.detector, judged.encoded, judged.columns)
-        if self.reference is not None:
-            encoding = self.detector.scorer.encoding
-            self.tally.compare(self.reference, encoding, judged.columns, judged.encoded, judged.scores)
-        for i, why in judged.why.items():
-            row = row_result(self.tally.file, judged.batch.lines[i], judged.scores, i, why)
+        self.tally.add(piece.counts)
+        for row in piece.flagged:
             self.tally.remember(row)
             self._flagged(row)
-
-    def _told(self, judged: "_Judged") -> ScoredRows:
-        """The rows to write."""
-        batch, scores, why = judged.batch, judged.scores, judged.why
-        numbers = np.column_stack([scores.score, scores.recon, scores.kl, scores.p, scores.severity])
-        if self.settings.emit == "all":
-            return ScoredRows(batch.rows, batch.lines, numbers.tolist(), judged.flags.tolist(), why)
-        part, told = batch.take(list(why)), dict(enumerate(why.values()))
-        return ScoredRows(part.rows, part.lines, numbers[judged.flags].tolist(), [True] * len(why), told)
-
-    def _text_positions(self) -> list[int] | None:
-        """Columns whose cells are text: those the model does not know to be numbers or dates."""
-        if not self.settings.spreadsheet_safe:
-            return None
-        kinds = ("numeric", "integer", "datetime", "boolean")
-        safe = {column.name for column in self.detector.schema.modelled if column.kind in kinds}
-        return [j for j, name in enumerate(self.table.names) if name not in safe]
 
     def _result(self, outputs: tuple[str, ...], seconds: float) -> FileResult:
         table, tally = self.table, self.tally
@@ -293,11 +270,6 @@ class Scoring:
             warnings=(*table.warnings, *tally.warnings(self.detector)),
         )
         return compared(result, self.detector, tally.counts, tally.newest())
-
-
-def alpha_of(detector: Detector, settings: ScoreSettings) -> float:
-    """The false-alarm rate of a run: the settings' own, or the model's."""
-    return detector.calibration.alpha if settings.alpha is None else settings.alpha
 
 
 def shown(file: str) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from anomvae.errors import UsageError
+from anomvae.invalid import near
 from anomvae.model.cells import NumberFormat, is_number
 from anomvae.model.conditions import OPERATORS, Condition
 from anomvae.settings import FitSettings
@@ -42,9 +43,7 @@ def selector(
     """
     for column, _, _ in wanted:
         if column not in names:
-            raise UsageError(
-                f"column '{column}' of --where or --label is not in the file ({', '.join(names[:8])} ...)."
-            )
+            raise UsageError(f"column '{column}' of --where or --label is not in the file{near(column, names)}")
     tests = [(names.index(column), OPERATORS[sign], value) for column, sign, value in wanted]
 
     def meets(row: Sequence[str]) -> bool:

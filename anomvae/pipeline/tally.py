@@ -2,7 +2,7 @@
 
 import heapq
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 import numpy as np
@@ -12,13 +12,14 @@ from anomvae.data.header import folded
 from anomvae.model import drift
 from anomvae.model.calibration import critical_severity
 from anomvae.model.detector import Detector, Scores
-from anomvae.model.encoding import Encoded, Encoding
+from anomvae.model.encoding import Encoded
 from anomvae.model.schema import MASK, Values
 from anomvae.results import Reason, RowResult
 
 Columns = Mapping[str, Values]
 
 SHOWN = 60  # characters of a value never seen
+UNSEEN = 1000  # values never seen that are told apart
 
 
 Tenths = tuple[tuple[int, int, int], ...]  # (severity tenth, rows, flagged rows), without empty ones
@@ -62,6 +63,57 @@ class Severities:
         return tuple(counts[: np.flatnonzero(counts)[-1] + 1].tolist()) if counts.any() else ()
 
 
+class Counts(msgspec.Struct, frozen=True):
+    """What one batch adds to its file, as plain data.
+
+    `unseen`: (column, value, rows) of values never seen; `missing`, `surprising` (gaps where training had none) and
+    `imprecise`: rows by column; `bins`: rows in the reference's bins, for every feature and the score, if there is one.
+    """
+
+    scored: int
+    flagged: int
+    tenths: Tenths
+    unseen: list[tuple[str, str, int]]
+    missing: dict[str, int]
+    surprising: dict[str, int]
+    imprecise: dict[str, int]
+    bins: list[list[int]]
+
+
+def counts_of(detector: Detector, columns: Columns, rows: Encoded, scores: Scores, flags: NDArray[np.bool_]) -> Counts:
+    """Count a batch."""
+    severities = Severities()
+    severities.add(scores.severity, flags)
+    features = [(j, f.column) for j, f in enumerate(detector.scorer.encoding.features) if f.part in ("value", "era")]
+    gaps, news = rows.gap.sum(axis=0), (rows.gap & rows.novel).sum(axis=0)
+    reference = detector.about.reference if detector.about else None
+    bins = drift.count(reference, detector.scorer.encoding, columns, rows, scores.score) if reference else []
+    return Counts(
+        scored=len(flags),
+        flagged=int(flags.sum()),
+        tenths=severities.told(),
+        unseen=[(column, value, n) for (column, value), n in _unseen(detector, columns, rows, features).items()],
+        missing={column: int(gaps[j]) for j, column in features},
+        surprising={column: int(news[j]) for j, column in features},
+        imprecise={column: imprecise(columns[column]) for _, column in features},
+        bins=[counted.tolist() for counted in bins],
+    )
+
+
+def _unseen(
+    detector: Detector, columns: Columns, rows: Encoded, features: Sequence[tuple[int, str]]
+) -> Counter[tuple[str, str]]:
+    found: Counter[tuple[str, str]] = Counter()
+    novel = rows.novel & ~rows.gap
+    some = np.asarray(novel.any(axis=0))
+    for j, column in features:
+        if some[j] and columns[column].dtype == object and len(found) < UNSEEN:
+            hidden = column in detector.schema.redacted
+            for i in np.flatnonzero(novel[:, j]):
+                found[column, MASK if hidden else str(columns[column][i])] += 1
+    return found
+
+
 class Tally:
     """What a file adds up to, row batch by row batch; integers and the worst rows, nothing that grows."""
 
@@ -77,11 +129,19 @@ class Tally:
         self.counts: list[NDArray[np.intp]] = []
         self._worst: list[tuple[float, int, RowResult]] = []
 
-    def add(self, scores: Scores, flags: NDArray[np.bool_]) -> None:
+    def add(self, batch: Counts) -> None:
         """Count a batch."""
-        self.scored += len(flags)
-        self.flagged += int(flags.sum())
-        self.severities.add(scores.severity, flags)
+        self.scored += batch.scored
+        self.flagged += batch.flagged
+        self.severities.merge(batch.tenths)
+        self.missing.update(batch.missing)
+        self.surprising.update(batch.surprising)
+        self.imprecise.update(batch.imprecise)
+        for column, value, rows in batch.unseen:
+            if (column, value) in self.unseen or len(self.unseen) < UNSEEN:
+                self.unseen[column, value] += rows
+        bins = [np.array(counted, dtype=np.intp) for counted in batch.bins]
+        self.counts = [a + b for a, b in zip(self.counts, bins, strict=True)] if self.counts else bins
 
     def remember(self, row: RowResult) -> None:
         """Keep a flagged row if it is among the worst."""
@@ -98,28 +158,6 @@ class Tally:
         ordered = sorted(self._worst, key=lambda item: (-item[0], -item[1]))
         rows = [row for _, _, row in ordered]
         return tuple(msgspec.structs.replace(row, critical=round(row.severity * 10) >= critical) for row in rows)
-
-    def notice(self, detector: Detector, encoded: Encoded, columns: Columns) -> None:
-        """Count values never seen, and gaps by column."""
-        gaps, news = encoded.gap.sum(axis=0), (encoded.gap & encoded.novel).sum(axis=0)
-        unseen = np.asarray((encoded.novel & ~encoded.gap).any(axis=0))
-        for j, feature in enumerate(detector.scorer.encoding.features):
-            if feature.part not in ("value", "era"):
-                continue
-            self.missing[feature.column] += int(gaps[j])
-            self.surprising[feature.column] += int(news[j])
-            self.imprecise[feature.column] += imprecise(columns[feature.column])
-            if unseen[j] and columns[feature.column].dtype == object and len(self.unseen) < 1000:
-                hidden = feature.column in detector.schema.redacted
-                for i in np.flatnonzero(encoded.novel[:, j] & ~encoded.gap[:, j]):
-                    self.unseen[feature.column, MASK if hidden else str(columns[feature.column][i])] += 1
-
-    def compare(
-        self, reference: drift.Reference, encoding: Encoding, columns: Columns, rows: Encoded, scores: Scores
-    ) -> None:
-        """Count a batch into the bins of the reference."""
-        counts = drift.count(reference, encoding, columns, rows, scores.score)
-        self.counts = [a + b for a, b in zip(self.counts, counts, strict=True)] if self.counts else counts
 
     def newest(self) -> dict[str, str]:
         """The commonest value never seen, by column."""

@@ -82,7 +82,7 @@ def _recipe(settings: FitSettings, n: int, parts: int, device: str) -> "Generato
         steps=generator_steps(n) if settings.steps == "auto" else settings.steps,
         seed=settings.seed,
         device=device,
-        seconds=None if settings.max_time is None else seconds(settings.max_time),
+        seconds=None if settings.max_time is None else seconds(settings.max_time, "--max-time"),
     )
 
 

@@ -43,7 +43,7 @@ def set_threshold(model: str, alpha: float | None = None, score: float | None = 
         EnvironmentFault: it cannot be written.
     """
     if alpha is not None:
-        changed(ScoreSettings(), {"alpha": alpha}, "--alpha")
+        changed(ScoreSettings(), {"alpha": alpha}, lambda keys, value: f"--alpha {value:g}")
     detector = model_file.load(model, generator=False)
     about = about_of(model, detector)
     wanted = detector.calibration.alpha_at(score) if score is not None else alpha

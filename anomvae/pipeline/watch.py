@@ -24,8 +24,8 @@ from anomvae.inbox.settler import Arrival
 from anomvae.pipeline.deliver import ChangedError, DroppedError
 from anomvae.pipeline.judge import Judge, Known, Later, Model, Outcome, Taken
 from anomvae.pipeline.moves import Moves
+from anomvae.pipeline.piece import alpha_of
 from anomvae.pipeline.pool import Workers
-from anomvae.pipeline.score import alpha_of
 from anomvae.results import FileResult, Verdict, Waits
 from anomvae.settings import ScoreSettings, WatchSettings
 from anomvae.storage.store import Store, shown

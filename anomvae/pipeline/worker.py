@@ -31,12 +31,14 @@ from anomvae.pipeline.errand import (
     Delivery,
     Errand,
     Failed,
+    FailedError,
     Fault,
     File,
     Refused,
     Replaced,
     Told,
 )
+from anomvae.pipeline.piece import Helpers
 from anomvae.pipeline.score import Scoring
 from anomvae.results import FileResult
 from anomvae.settings import ScoreSettings
@@ -208,22 +210,25 @@ def _answer(errand: Errand, descriptors: list[int], detector: Detector | None) -
     if isinstance(errand, Delivery):
         with os.fdopen(descriptors[0], "rb") as file:
             return answered(errand, file, detector)
-    return _outcome(lambda: Told(file=_file(errand, descriptors, detector)))
+    return answer_of(lambda: Told(file=_file(errand, descriptors, detector)))
 
 
-def answered(errand: Delivery, file: BinaryIO, detector: Detector) -> Answer:
+def answered(errand: Delivery, file: BinaryIO, detector: Detector, helpers: Helpers | None = None) -> Answer:
     """Carry out a delivery's errand; what went wrong is told, a bug is raised."""
     job = msgspec.structs.replace(errand.job, settings=_among_others(errand.job.settings))
-    return _outcome(lambda: Told(delivery=work(file, job, detector, lambda: None)))
+    return answer_of(lambda: Told(delivery=work(file, job, detector, lambda: None, helpers)))
 
 
-def _outcome(step: Callable[[], Told]) -> Answer:
+def answer_of(step: Callable[[], Told]) -> Answer:
+    """What a step tells; what goes wrong in it is an answer too, a bug is raised."""
     try:
         return step()
     except DataError as error:
         return Refused(error.code, error.message, error.line, error.column, error.offset)
     except ChangedError:
         return Changed()
+    except FailedError as error:  # a helper's
+        return Failed(str(error))
     except EnvironmentFault as fault:
         return Fault(fault.code, str(fault), isinstance(fault, UnsyncedError))
 

@@ -1,0 +1,110 @@
+"""What is wrong with a value, in words: where it stands, what is allowed there, and names that are near."""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+SHOWN = 8  # names that are listed
+
+# How the user wrote a key and its value, from the key's path.
+Spell = Callable[[tuple[str, ...], Any], str]
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """The end of a sentence about a name that is none: the known one that is near, or the first ones."""
+    import difflib  # only an error needs it
+
+    names = list(known)
+    lower = {one.strip().casefold(): one for one in names}
+    found = lower.get(name.strip().casefold()) or next(iter(difflib.get_close_matches(name, names, 1)), None)
+    if found:
+        return f"; did you mean '{found}'?"
+    more = ", ..." if len(names) > SHOWN else "."
+    return f"; there are {', '.join(names[:SHOWN])}{more}" if names else "."
+
+
+def told(error: msgspec.ValidationError, kind: Any, values: Mapping[str, Any], spell: Spell) -> str:
+    """An error of msgspec about `values`, in the user's words.
+
+    Args:
+        error: what msgspec says.
+        kind: the settings that the values should be.
+        values: by key, tables inside as mappings.
+        spell: how the user wrote a key and its value.
+    """
+    said, _, place = str(error).partition(" - at ")
+    info: Any = msgspec.inspect.type_info(kind)
+    value: Any = values
+    keys: list[str] = []
+    for step in re.findall(r"\w+|\.\.\.", place):
+        key = _culprit(info, value) if step == "..." else step
+        info, value = _inside(info, key), _at(value, key)
+        keys += [] if key.isdigit() else [key]
+    if isinstance(info, msgspec.inspect.StructType) and isinstance(value, Mapping):
+        return f"{spell(tuple(keys), None)}: {said}"  # keys that do not go together: the rule says it itself
+    each = "each must" if place.rstrip("`").endswith("]") else "must"
+    return f"{spell(tuple(keys), value)}: {each} be {allowed(info)}"
+
+
+def shown(value: Any) -> str:
+    """A value as a configuration file would have it, short."""
+    text = msgspec.json.encode(value).decode() if not isinstance(value, float) else f"{value:g}"
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def allowed(info: Any) -> str:
+    """What a type takes."""
+    kinds = msgspec.inspect
+    if isinstance(info, kinds.Metadata):
+        said = (info.extra_json_schema or {}).get("description", "")
+        return allowed(info.type) + (f", {said}" if said else "")
+    if isinstance(info, kinds.UnionType):
+        return ", or ".join(allowed(one) for one in info.types if not isinstance(one, kinds.NoneType))
+    if isinstance(info, kinds.LiteralType):
+        names = [f"'{name}'" if isinstance(name, str) else str(name) for name in info.values]
+        return names[0] if len(names) == 1 else f"one of {', '.join(names)}"
+    if isinstance(info, kinds.IntType | kinds.FloatType):
+        return ("a whole number" if isinstance(info, kinds.IntType) else "a number") + _bounds(info)
+    if isinstance(info, kinds.VarTupleType):
+        return f"a list of which each is {allowed(info.item_type)}"
+    return _plain(info)
+
+
+def _plain(info: Any) -> str:
+    if getattr(info, "max_length", None) == 1:
+        return "one character"
+    return {"BoolType": "true or false", "StrType": "text"}.get(type(info).__name__, "a table")
+
+
+def _bounds(info: Any) -> str:
+    words = {"gt": "above", "ge": "of at least", "lt": "below", "le": "up to"}
+    found = [f"{word} {bound:g}" for name, word in words.items() if (bound := getattr(info, name)) is not None]
+    return f" {' and '.join(found)}" if found else ""
+
+
+def _inside(info: Any, key: str) -> Any:
+    """The type of a key of a table, or of an item of a list; None where it cannot be told."""
+    kinds = msgspec.inspect
+    if isinstance(info, kinds.StructType):
+        return next((field.type for field in info.fields if field.encode_name == key), None)
+    if isinstance(info, kinds.DictType):
+        return info.value_type
+    if isinstance(info, kinds.UnionType):
+        return next((inside for one in info.types if (inside := _inside(one, key))), None)
+    return info.item_type if isinstance(info, kinds.VarTupleType) else None
+
+
+def _culprit(info: Any, values: Mapping[str, Any]) -> str:
+    """The key of a table of tables whose value is at fault, which msgspec does not tell."""
+    for key, value in values.items():
+        try:
+            msgspec.convert(value, info.value_type.cls, strict=False)
+        except msgspec.ValidationError:
+            return key
+    return ""
+
+
+def _at(value: Any, key: str) -> Any:
+    return value.get(key) if isinstance(value, Mapping) else value

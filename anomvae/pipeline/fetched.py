@@ -1,0 +1,49 @@
+"""A delivery's errand on a machine that has not the copy of the object: fetched, scored, and what was written as bytes.
+
+Nothing of it is seen by anybody before it is whole: it is written in a folder of this attempt alone, and the driver
+gives what it is sent its names.
+"""
+
+import socket
+import tempfile
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from anomvae import disk
+from anomvae.data.locations import MissingError, Place
+from anomvae.errors import EnvironmentFault, UsageError
+from anomvae.model.detector import Detector
+from anomvae.pipeline.errand import Answer, Delivery, Fault, Original, Replaced, Told
+from anomvae.pipeline.piece import Helpers
+from anomvae.pipeline.worker import answered
+
+Bytes = NDArray[np.uint8]  # of a file; an array goes through Ray's memory without another copy
+
+
+def fetched(
+    errand: Delivery, original: Original, detector: Detector, helpers: Helpers
+) -> tuple[Answer, tuple[Bytes, ...]]:
+    """Carry out an errand from the object itself.
+
+    Returns:
+        The answer, and the bytes of the result, and of the alerts where there are any. An object that has gone, or has
+        another content by now, is answered with `Replaced`: who gave the errand has the copy.
+    """
+    with tempfile.TemporaryDirectory(prefix="anomvae-") as name:
+        copy, result, alerts = (Path(name) / part for part in ("input", "result", "alerts"))
+        try:
+            Place(original.place).fetch(original.name, copy)
+            if disk.sha256(copy) != errand.job.sha256:
+                return Replaced(), ()
+        except MissingError:
+            return Replaced(), ()
+        except (EnvironmentFault, UsageError) as error:
+            return Fault(error.code, f"{socket.gethostname()}: {error}", unsynced=False), ()
+        job = msgspec.structs.replace(errand.job, result=str(result), alerts=str(alerts))
+        with copy.open("rb") as file:
+            answer = answered(msgspec.structs.replace(errand, job=job), file, detector, helpers)
+        written = (result, alerts) if isinstance(answer, Told) and answer.delivery else ()
+        return answer, tuple(np.fromfile(path, np.uint8) for path in written if path.exists())

@@ -1,0 +1,156 @@
+"""Long Parquet files in stretches: whoever judges them, the same bytes and the same record as in one go."""
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from anomvae.data import reader
+from anomvae.errors import DataError
+from anomvae.model.detector import Detector
+from anomvae.pipeline import score
+from anomvae.pipeline.piece import Part, Stretch, judged
+from anomvae.pipeline.score import Scoring
+from anomvae.results import FileResult, RowResult
+from anomvae.settings import ScoreSettings
+from anomvae.storage import model_file
+from tests import bad_inputs
+
+NAMES = bad_inputs.HEADER.split(",")
+
+
+@pytest.fixture(scope="module")
+def detector(tmp_path_factory: pytest.TempPathFactory) -> Detector:
+    return model_file.load(str(bad_inputs.model(tmp_path_factory.mktemp("model"))), generator=False)
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches of 16 rows, stretches of two."""
+    monkeypatch.setattr(reader, "BATCH_ROWS", 16)
+    monkeypatch.setattr(score, "STRETCH", 2 * 16 * len(NAMES))
+    monkeypatch.setattr(score, "LONG", 1)
+
+
+def arrow(rows: int, bad: dict[int, str] | None = None, seed: int = 3) -> Any:
+    """A good table as Arrow, numbers as numbers where all are; `bad` amounts by row."""
+    cells = [list(column) for column in zip(*bad_inputs.cells(rows, seed), strict=True)]
+    columns: dict[str, Any] = dict(zip(NAMES, cells, strict=True))
+    for row, text in (bad or {}).items():
+        columns["amount"][row] = text
+    columns["count"] = pa.array([int(text) if i % 50 else None for i, text in enumerate(columns["count"], 1)])
+    columns["country"] = pa.array(columns["country"]).dictionary_encode()
+    columns["express"] = pa.array([text == "true" for text in columns["express"]])
+    if not bad:
+        columns["amount"] = [float(text) for text in columns["amount"]]
+    return pa.table(columns)
+
+
+def elsewhere(detector: Detector, asked: list[int]) -> Any:
+    """Helpers behind a border that only bytes cross."""
+
+    def helpers(stretches: Iterator[Stretch]) -> Iterator[Part]:
+        for one in stretches:
+            asked.append(one.line)
+            there = msgspec.msgpack.decode(msgspec.msgpack.encode(one), type=Stretch)
+            yield msgspec.msgpack.decode(msgspec.msgpack.encode(judged(there, detector)), type=Part)
+
+    return helpers
+
+
+def scored(
+    path: Path, detector: Detector, suffix: str, emit: Any, helpers: Any = None
+) -> tuple[bytes, FileResult, list[RowResult]]:
+    out, flagged = io.BytesIO(), list[RowResult]()
+    chosen = ScoreSettings(threads=1, emit=emit, alpha=0.1)
+    with path.open("rb") as file:
+        run = Scoring(
+            path.name, detector, chosen, lambda name, rows: None, opened=file, flagged=flagged.append, helpers=helpers
+        )
+        result = run.into(out, "out", suffix)
+    return out.getvalue(), msgspec.structs.replace(result, seconds=0), flagged
+
+
+@pytest.mark.parametrize("emit", ["all", "flagged"])
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_stretches_give_the_bytes_and_the_record_of_the_whole_file(
+    detector: Detector, tmp_path: Path, suffix: str, emit: str
+) -> None:
+    path, asked = tmp_path / "a.parquet", list[int]()
+    pq.write_table(arrow(300, {5: "9999", 40: "many", 41: "x", 170: "few"}), path, row_group_size=70)
+    whole = scored(path, detector, suffix, emit)
+    assert scored(path, detector, suffix, emit, elsewhere(detector, asked)) == whole
+    assert asked == list(range(2, 302, 32))
+    assert (whole[1].rows, whole[1].rejected) == (300, 3)
+    assert [bad.line for bad in whole[1].rejects] == [42, 43, 172]
+    assert 0 < whole[1].flagged == len(whole[2]) < 300
+
+
+@settings(deadline=None, max_examples=25)
+@given(rows=st.integers(1, 120), group=st.integers(1, 130), bad=st.sets(st.integers(0, 119), max_size=20))
+def test_row_groups_of_any_length_give_the_same(
+    detector: Detector, tmp_path_factory: pytest.TempPathFactory, rows: int, group: int, bad: set[int]
+) -> None:
+    path = tmp_path_factory.mktemp("any") / "a.parquet"
+    pq.write_table(arrow(rows, {row: "none" for row in bad if row < rows}), path, row_group_size=group)
+    found = []
+    for helpers in (None, elsewhere(detector, [])):
+        try:
+            found.append(scored(path, detector, ".csv", "all", helpers))
+        except DataError as error:
+            found.append((error.code, error.message, error.line))
+    assert found[0] == found[1]
+
+
+def test_short_files_and_text_are_judged_at_home(
+    detector: Detector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = list[int]()
+    monkeypatch.setattr(score, "LONG", 100)
+    pq.write_table(arrow(99), tmp_path / "a.parquet")
+    (tmp_path / "b.csv").write_text(bad_inputs.text(300))
+    for name in ("a.parquet", "b.csv"):
+        scored(tmp_path / name, detector, ".csv", "all", elsewhere(detector, asked))
+    assert asked == []
+    pq.write_table(arrow(100), tmp_path / "a.parquet")
+    scored(tmp_path / "a.parquet", detector, ".csv", "all", elsewhere(detector, asked))
+    assert len(asked) == 4
+
+
+def test_damage_further_in_is_told_with_the_same_line(detector: Detector, tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    pq.write_table(arrow(300), path, row_group_size=100, compression="zstd")
+    data = bytearray(path.read_bytes())
+    at = pq.ParquetFile(path).metadata.row_group(2).column(1).data_page_offset
+    data[at : at + 200] = np.random.default_rng(0).bytes(200)
+    path.write_bytes(data)
+    told = []
+    for helpers in (None, elsewhere(detector, [])):
+        with pytest.raises(DataError) as refused:
+            scored(path, detector, ".csv", "all", helpers)
+        told.append((refused.value.code, refused.value.message, refused.value.line))
+    assert told[0] == told[1]
+    assert told[0][0] == "bad_parquet"
+
+
+def test_values_never_seen_beyond_the_thousandth_are_not_told_apart_anywhere(
+    detector: Detector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from anomvae.pipeline import tally
+
+    monkeypatch.setattr(tally, "UNSEEN", 20)
+    table = arrow(200)
+    odd = pa.array([f"place {i % 60}" for i in range(200)])
+    path = tmp_path / "a.parquet"
+    pq.write_table(table.set_column(3, "country", odd), path, row_group_size=64)
+    whole = scored(path, detector, ".csv", "all")
+    assert scored(path, detector, ".csv", "all", elsewhere(detector, [])) == whole
+    assert any("unseen_category" in warning for warning in whole[1].warnings)
