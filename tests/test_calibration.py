@@ -305,3 +305,39 @@ def test_no_row_of_an_empty_or_quiet_file_is_critical() -> None:
     counts[100] = 50  # p 0.1 each
     assert calibration.critical_severity(counts) == np.inf
     assert calibration.critical_severity(counts, q=0.1) == 100.0
+
+
+def test_few_rows_support_nothing_among_many_columns() -> None:
+    values = np.arange(20.0)
+    assert fit_tail(values, of=100).limit == 0.0
+    assert fit_tail(values, of=3).limit == pytest.approx(np.log(7))
+
+
+def test_a_tail_heavier_than_can_be_used_is_cut_with_the_same_mean() -> None:
+    scores = np.random.default_rng(2).random(2000) ** -2.0
+    found = fit_calibration(scores, 2000, 0.01)
+    excess = np.sort(scores)[-200:] - found.tail_start
+    assert found.tail_shape == 0.9
+    assert found.tail_scale == pytest.approx(0.1 * excess.mean())
+
+
+def test_a_threshold_is_counted_while_it_can_be_and_never_under_the_largest_score_after() -> None:
+    bounded = fit_calibration(np.linspace(0, 1, 300), 300, 0.01)  # its tail would put this threshold at 1.07
+    assert bounded.threshold(1 / 301) == 1.0
+    for seed in range(20):
+        drawn = fit_calibration(np.random.default_rng(seed).gamma(2, 2, 300), 300, 0.01)
+        assert drawn.threshold(0.99 / 301) >= drawn.scores[-1]
+
+
+def test_blocks_of_one_row_count_too() -> None:
+    blocks = np.concatenate([np.repeat(np.arange(10), 19), np.arange(10, 20)])
+    flagged = np.arange(200) >= 190  # the rows that are a block of their own
+    effect = (10 * (19 * 0.05) ** 2 + 10 * 0.95**2) / (200 * 0.05 * 0.95)
+    assert calibration.effective_rows(flagged, blocks) == pytest.approx(200 / max(effect, 1.0))
+
+
+def test_the_only_row_of_a_file_is_critical_from_its_own_p_value_on() -> None:
+    for severity, limit in ((140, 131.0), (120, np.inf)):  # p 0.040 and 0.063; 10 ** -1.31 is the first below 0.05
+        counts = np.zeros(1001, dtype=np.intp)
+        counts[severity] = 1
+        assert calibration.critical_severity(counts) == limit

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 import anomvae
-from anomvae.cli import options, show
+from anomvae.cli import options, places, show
 from anomvae.cli.exits import found
 from anomvae.deliveries import Counters, HealthResult, Quarantined, StoppedResult
 from anomvae.errors import UsageError, worst
@@ -24,8 +24,10 @@ from anomvae.storage import health
 
 if TYPE_CHECKING:
     from anomvae.inbox.inbox import Inbox
+    from anomvae.pipeline.model import Reloading
     from anomvae.pipeline.pool import Workers
     from anomvae.pipeline.watch import Run
+    from anomvae.storage.store import Store
 
 GRACE = 8.0  # seconds that a file in work gets to finish after SIGTERM
 DELIVERY = {"score": 5.0, "watch": 2.0}  # seconds that messages get at the end of a run
@@ -91,33 +93,22 @@ def run_folder(plan: Plan) -> Ended:
         AnomvaeError: the run could not begin, or could not go on.
     """
     os.umask(0o077)
-    check_folders(plan.folder, plan.out, plan.shared)
+    places.check(plan.folder, plan.out, plan.shared)
     workers = _workers(plan)
     idle = seconds(plan.watch.idle_exit, "--idle-exit") if plan.watch.idle_exit else None
     from anomvae.outlets.desk import Desk
 
     desk = Desk(plan.outlets, str(plan.folder), found, plan.say)
     with ExitStack() as stack:
-        inbox = stack.enter_context(_inbox(plan))
-        _hold(stack, plan, inbox)
+        inbox = stack.enter_context(places.opened(plan.folder, plan.watch))
+        stack.enter_context(places.held(inbox, plan.folder, [plan.shared, plan.out]))
         pulse = stack.enter_context(desk.pulse)
         from anomvae.pipeline.beat import Beat
-        from anomvae.pipeline.model import Reloading
-        from anomvae.pipeline.moves import check
         from anomvae.pipeline.watch import Run
-        from anomvae.storage import model_file
-        from anomvae.storage.store import Store
 
-        model = Reloading(plan.model, partial(model_file.load, generator=False), plan.say)
-        if plan.mode == "watch" and model_file.writable_by_others(Path(plan.model)):
-            plan.say(f"warning: {plan.model} or its folder can be written by other users, who could replace the model")
-        if plan.watch.after == "move":
-            check(plan.folder, plan.out)
-        store = Store(plan.out, plan.shared)
+        model, store = _model(plan), _store(plan)
         stack.callback(store.close)
-        for warning in store.warnings:
-            plan.say(f"warning: {warning}")
-        _claim(store, plan.folder)
+        places.claim(store, plan.folder)
         desk.open(store)
         stack.callback(desk.close, 0.0)
         ends = _Ends(plan, idle)
@@ -151,6 +142,28 @@ def run_folder(plan: Plan) -> Ended:
             run.counters, run.critical(), ends.code(), ends.why, run.waiting(1000), round(run.clock() - run.started, 2),
             model.detector.model_id, run.alpha(),
         )  # fmt: skip
+
+
+def _model(plan: Plan) -> "Reloading":
+    from anomvae.pipeline.model import Reloading
+    from anomvae.storage import model_file
+
+    model = Reloading(plan.model, partial(model_file.load, generator=False), plan.say)
+    if plan.mode == "watch" and model_file.writable_by_others(Path(plan.model)):
+        plan.say(f"warning: {plan.model} or its folder can be written by other users, who could replace the model")
+    return model
+
+
+def _store(plan: Plan) -> "Store":
+    from anomvae.pipeline.moves import check
+    from anomvae.storage.store import Store
+
+    if plan.watch.after == "move":
+        check(plan.folder, plan.out)
+    store = Store(plan.out, plan.shared)
+    for warning in store.warnings:
+        plan.say(f"warning: {warning}")
+    return store
 
 
 def _workers(plan: Plan) -> "Workers | None":
@@ -232,82 +245,12 @@ def _pending(inbox: "Inbox") -> bool:
     return any(waiting.reason != "unreadable" for waiting in inbox.settler.waiting.values())
 
 
-@contextmanager
-def _inbox(plan: Plan) -> Iterator["Inbox"]:
-    from anomvae.inbox.inbox import Inbox, Rules
-
-    native = {"auto": None, "native": True, "poll": False}[plan.watch.observer]
-    rules = Rules(
-        patterns=plan.watch.pattern,
-        settle=seconds(plan.watch.settle, "--settle"),
-        rescan=seconds(plan.watch.rescan, "--rescan"),
-        recursive=plan.watch.recursive,
-        marker=plan.watch.marker(),
-        native=native,
-    )
-    try:
-        inbox = Inbox(plan.folder, rules, lambda path, stat: False, time.monotonic)
-    except OSError as error:
-        raise UsageError(f"{plan.folder}: this folder cannot be opened ({error.strerror}).") from error
-    try:
-        yield inbox
-    finally:
-        inbox.close()
-
-
-def _hold(stack: ExitStack, plan: Plan, inbox: "Inbox") -> None:
-    """Two locks: nobody else reads this input folder, nobody else writes this output folder."""
-
-    def hold_input() -> None:
-        health.hold(inbox.scanner.descriptor, str(plan.folder))
-
-    hold_input()
-    inbox.replaced = hold_input
-    for place in (plan.shared, plan.out):
-        if place is not None:
-            stack.callback(os.close, health.hold_output(place, _now()))
-
-
-def _claim(store: Any, folder: Path) -> None:
-    """One output folder belongs to one input folder: paths in the ledger are relative to it."""
-    here = str(folder.resolve())
-    owner = store.ledger.meta("folder")
-    if owner not in (None, here) and Path(owner).is_dir():
-        raise UsageError(f"{store.out}: holds the results of {owner}; name another output folder with -o.")
-    if owner != here:
-        store.ledger.set_meta("folder", here)
-
-
 def _skip_existing(store: Any, run: "Run", plan: Plan) -> None:
     """`--existing skip` holds for a new output folder only: later, what arrived while nobody looked must be scored."""
     if store.ledger.meta("existing") is None:
         if plan.watch.existing == "skip" and not store.ledger.ids():
             plan.say(f"{run.skip_existing():,} files that are there already are left alone (--existing skip)")
         store.ledger.set_meta("existing", plan.watch.existing)
-
-
-def check_folders(folder: Path, out: Path, shared: Path | None = None) -> None:
-    """Refuse folders that would feed on each other, and an output on a network file system.
-
-    Raises:
-        UsageError: as above, or the input is no folder.
-    """
-    from anomvae.inbox.probe import file_system, on_network
-
-    if not folder.is_dir():
-        raise UsageError(f"{folder}: is not a folder.")
-    source, target = folder.resolve(), out.resolve()
-    for place in (target, shared.resolve()) if shared else (target,):
-        if source == place or source in place.parents or place in source.parents:
-            raise UsageError(f"{place}: an output folder and {folder} must not lie in each other; name another.")
-    if shared and shared.resolve() == target:
-        raise UsageError(f"--state {out}: is the output folder itself; name another.")
-    existing = next(place for place in (target, *target.parents) if place.exists())
-    if on_network(existing):
-        kind = file_system(existing)
-        raise UsageError(
-            f"{out}: is on a network file system ({kind}), where no ledger is safe; name a local folder with --state."
-        )
 
 
 def _now() -> str:

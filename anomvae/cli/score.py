@@ -100,6 +100,7 @@ def _score_files(
         show.note("anomvae: [outlets] tell of a folder; of single files nobody is told", quiet=quiet)
     detector = options.open_model(model, chosen, quiet)
     name, to_stdout = str(model or chosen.model or "model.anomvae"), output == "-"
+    stdout = sys.stdout.buffer if to_stdout else None
     with show.progress(quiet=quiet or as_json) as advance:
 
         def progress(file: str, rows: int) -> None:
@@ -110,28 +111,24 @@ def _score_files(
             from anomvae.pipeline.several import Several
 
             scorer = Several(name, detector, settings, progress)
-        result = score(
-            inputs,
-            detector,
-            settings,
-            output or chosen.out,
-            model=name,
-            stdout=sys.stdout.buffer if to_stdout else None,
-            progress=progress,
-            scorer=scorer,
-        )
+        target = output or chosen.out
+        result = score(inputs, detector, settings, target, model=name, stdout=stdout, progress=progress, scorer=scorer)
     show.result(result, score_report, as_json=as_json, quiet=quiet, stderr=to_stdout)
     if report:
         from anomvae.cli.report import write_page
-        from anomvae.pipeline import card, overview
+        from anomvae.pipeline.card import card_of
+        from anomvae.pipeline.overview import of_result
 
-        write_page(report, overview.of_result(result, detector, card.card_of(detector, name)), quiet=quiet or as_json)
+        write_page(report, of_result(result, detector, card_of(detector, name)), quiet=quiet or as_json)
     if quiet or as_json or to_stdout:
-        for one in result.refused:
-            show.note(
-                f"anomvae: {one.file}{f':{one.line}' if one.line else ''}: {one.message} [{one.code}]", quiet=False
-            )
+        _tell_refused(result)
     return exit_code(result, settings.fail_on)
+
+
+def _tell_refused(result: ScoreResult) -> None:
+    for one in result.refused:
+        place = f"{one.file}:{one.line}" if one.line else one.file
+        show.note(f"anomvae: {place}: {one.message} [{one.code}]", quiet=False)
 
 
 def _check(inputs: tuple[str, ...], output: str | None) -> None:

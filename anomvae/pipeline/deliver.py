@@ -109,8 +109,7 @@ def work(
         ChangedError: its content is no longer the one of `job.sha256`.
         EnvironmentFault: a result could not be written.
     """
-    base = _base(file, job, tick) if job.base_size else None
-    spool = Path(job.spool)
+    base, spool = _base(file, job, tick) if job.base_size else None, Path(job.spool)
     encode = msgspec.json.Encoder().encode
     with disk.faults("the result could not be written"), disk.create(spool) as rows:
 
@@ -118,15 +117,9 @@ def work(
             rows.write(encode(row) + b"\n")
 
         scoring = Scoring(
-            job.name,
-            detector,
-            job.settings,
-            lambda name, count: tick(),
-            opened=file,
-            base=base,
-            flagged=spooled,
-            helpers=helpers,
-        )
+            job.name, detector, job.settings, lambda name, count: tick(),
+            opened=file, base=base, flagged=spooled, helpers=helpers,
+        )  # fmt: skip
         try:
             with disk.create(Path(job.result)) as out:
                 result = scoring.into(out, job.target, job.suffix)

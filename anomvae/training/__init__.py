@@ -1,4 +1,4 @@
-"""Training: arrays in, arrays out; it knows no file. The only room that knows torch, which a scoring machine may lack."""
+"""Training: arrays in, arrays out; the only room that knows torch, which a scoring machine may lack."""
 
 from anomvae.errors import EnvironmentFault
 
