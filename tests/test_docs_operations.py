@@ -4,11 +4,8 @@ import re
 from pathlib import Path
 from typing import get_args
 
-import pytest
-
 from anomvae.errors import PRECEDENCE
 from anomvae.results import Verdict
-from tests import bad_inputs
 from tests.conftest import ROOT
 from tests.folders import ids, score, table
 
@@ -24,11 +21,6 @@ def test_every_exit_code_and_every_verdict_has_its_advice() -> None:
     assert codes == sorted({*PRECEDENCE, 2, 130})
     verdicts = re.findall(r"^\| `(\w+)` \|", section("After each verdict"), re.MULTILINE)
     assert set(verdicts) == {*get_args(Verdict), "failed"}
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return bad_inputs.model(tmp_path_factory.mktemp("operations"))
 
 
 def test_old_results_may_be_deleted_while_the_ledger_lives(tmp_path: Path, model: Path) -> None:

@@ -11,7 +11,6 @@ import pytest
 from anomvae.data import records, source
 from anomvae.pipeline import isolate, worker
 from anomvae.storage import tensors
-from tests import bad_inputs
 from tests.conftest import ROOT
 from tests.folders import environment, table
 
@@ -76,8 +75,7 @@ def at_home(*argv: str) -> str:
     return done.stderr
 
 
-def test_scoring_connects_to_nothing_and_starts_nothing(tmp_path: Path) -> None:
-    model = bad_inputs.model(tmp_path)
+def test_scoring_connects_to_nothing_and_starts_nothing(model: Path, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.csv").write_bytes(table(20, 1))
     page = ["--report", str(tmp_path / "page.html")]
