@@ -190,9 +190,9 @@ def test_labels_that_are_not_understood_are_named(model: str, tmp_path: Path, ca
     [
         (["{file}"], 2, "--label"),
         (["{file}", "--label", "nope"], 2, "no column 'nope'"),
-        (["{file}", "--label", "y", "--alpha", "0.7"], 2, "(0, 0.5]"),
-        (["{file}", "--label", "y", "--alpha", "0"], 2, "(0, 0.5]"),
-        (["{file}", "--label", "y", "--alpha", "nan"], 2, "(0, 0.5]"),
+        (["{file}", "--label", "y", "--alpha", "0.7"], 2, "above 0 and up to 0.5"),
+        (["{file}", "--label", "y", "--alpha", "0"], 2, "above 0 and up to 0.5"),
+        (["{file}", "--label", "y", "--alpha", "nan"], 2, "above 0 and up to 0.5"),
         (["{file}", "--label", "y", "--normal", "OK"], 2, "did you mean 'ok'"),
         (["{file}", "--label", "y", "--normal", "fine"], 2, "no row of column 'y' has a value of --normal; found: "),
         (["{file}.not", "--label", "y"], 3, "no such file"),

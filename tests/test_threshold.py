@@ -104,10 +104,10 @@ def test_an_alpha_below_counting_is_marked_as_estimated(model: Path, capsys: Cap
 @pytest.mark.parametrize(
     ("argv", "code", "word"),
     [
-        (["set", "--alpha", "0"], 2, "(0, 0.5]"),
-        (["set", "--alpha", "0.51"], 2, "(0, 0.5]"),
-        (["set", "--alpha", "nan"], 2, "(0, 0.5]"),
-        (["set", "--alpha", "-1"], 2, "(0, 0.5]"),
+        (["set", "--alpha", "0"], 2, "above 0 and up to 0.5"),
+        (["set", "--alpha", "0.51"], 2, "above 0 and up to 0.5"),
+        (["set", "--alpha", "nan"], 2, "above 0 and up to 0.5"),
+        (["set", "--alpha", "-1"], 2, "above 0 and up to 0.5"),
         (["set", "--alpha", "x"], 2, "not a valid float"),
         (["set"], 2, "--alpha A or --score S"),
         (["set", "--alpha", "0.1", "--score", "3"], 2, "one of them"),
@@ -180,4 +180,4 @@ def test_alpha_has_the_same_bounds_everywhere(
     config = tmp_path / "c.toml"
     config.write_text(f"[{command[0]}]\nalpha = {alpha}\n")
     assert main([*argv, "-c", str(config)]) == 2
-    assert f"{config}: alpha" in capsys.readouterr().err
+    assert f"{config}: [{command[0]}] alpha = {float(alpha):g}: must be" in capsys.readouterr().err
