@@ -12,8 +12,8 @@ SHOWN = 8  # names that are listed
 Spell = Callable[[tuple[str, ...], Any], str]
 
 
-def near(name: str, known: Iterable[str]) -> str:
-    """The end of a sentence about a name that is none: the known one that is near, or the first ones."""
+def near(name: str, known: Iterable[str], otherwise: str = "") -> str:
+    """The end of a sentence about a name that is none: the known one that is near; `otherwise`, or the first ones."""
     import difflib  # only an error needs it
 
     names = list(known)
@@ -21,6 +21,8 @@ def near(name: str, known: Iterable[str]) -> str:
     found = lower.get(name.strip().casefold()) or next(iter(difflib.get_close_matches(name, names, 1)), None)
     if found:
         return f"; did you mean '{found}'?"
+    if otherwise:
+        return f"; {otherwise}."
     more = ", ..." if len(names) > SHOWN else "."
     return f"; there are {', '.join(names[:SHOWN])}{more}" if names else "."
 

@@ -54,6 +54,12 @@ class Dialect(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     thousands: Literal["", ",", ".", " ", "'", "_"] = ""
     skip_lines: Annotated[int, Meta(ge=0)] = 0
 
+    def __post_init__(self) -> None:
+        try:
+            "".encode(self.encoding)
+        except LookupError:
+            raise ValueError(f"encoding '{self.encoding}' is none that Python knows, such as utf-8 or cp1252") from None
+
 
 class FitSettings(Dialect, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[fit]`: the training recipe. Defaults are the same for all data (docs/decisions.md)."""

@@ -149,7 +149,7 @@ def test_flags_win_over_the_environment_and_that_over_the_file(tmp_path: Path) -
         (["fit", "{employees}", "--lr", "1e30", "--steps", "200"], 3, "diverged"),
         (["fit", "{employees}", "--where", "age > 59"], 3, "at least 20"),
         (["score", "{employees}", "-m", "nowhere.anomvae"], 4, "no such model"),
-        (["score", "{employees}", "-m", "{model}"], 3, "is missing"),
+        (["score", "{employees}", "-m", "{model}"], 3, "more are missing"),
         (["score", "nowhere.csv", "-m", "{model}"], 3, "no such file"),
         (["score", "{incoming}", "-m", "{model}", "-o", "x.txt"], 2, ".csv, .jsonl or .parquet"),
         (["score", "{incoming}", "{incoming}", "-m", "{model}", "-o", "out"], 2, "both write"),

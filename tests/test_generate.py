@@ -233,7 +233,7 @@ def test_the_layout_of_the_story_is_64_32_4(ones: Path) -> None:
         (["--like", "{computed}"], "is computed"),
         (["--like", "{broken}"], "breaks what held"),
         (["--like", "{strange}", "-n", "5"], "goes without"),
-        (["--anomalies", "0.1", "--kinds", "silly"], "not one of"),
+        (["--anomalies", "0.1", "--kinds", "silly"], "is no kind of fault"),
         (["--truth"], "goes with --anomalies"),
         (["--anomalies", "2"], "anomalies"),
         (["-o", "x.txt"], ".csv, .jsonl or .parquet"),

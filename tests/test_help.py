@@ -99,6 +99,13 @@ def test_every_example_works(place: Path) -> None:
         (["zzz"], f"there is no command 'zzz'; there are {', '.join(list(COMMANDS)[:8])}, ..."),
         (["fit", "--dropp", "x"], "'anomvae fit' has no option --dropp; did you mean '--drop'?"),
         (["score", "--fail-on", "crit", "x"], "--fail-on: 'crit' is no choice; did you mean 'critical'?"),
+        (["watch", "--engine", "ray"], "'anomvae watch' has no option --engine; 'anomvae watch --help' lists them."),
+        (["evaluate", "x.csv"], "'anomvae evaluate' needs --label; 'anomvae evaluate --help' shows how."),
+        (["fit", "--encoding", "klingon", "{table}"], "encoding 'klingon' is none that Python knows"),
+        (["fit", "--device", "cuda", "{table}"], "--device cuda: torch finds no such device here"),
+        (["generate", "--to", "5"], "--to says how many rows a class should reach: it goes with --balance COL."),
+        (["score", "{table}", "--settle", "3s"], "--settle goes with a folder, not with files."),
+        (["score", "{folder}", "-o", "x.csv"], "x.csv: the results of a folder go to a folder; name one with -o."),
         (["demo", "order"], "STORY: 'order' is no choice; did you mean 'orders'?"),
         (["score", "--top", "-1", "x"], "--top -1: must be a whole number of at least 0."),
         (["score", "--threads", "0", "x"], "--threads 0: must be 'auto', or a whole number of at least 1."),
@@ -113,14 +120,50 @@ def test_every_example_works(place: Path) -> None:
     ],
 )
 def test_a_wrong_word_is_told_with_what_is_right(
-    argv: list[str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    argv: list[str],
+    told: str,
+    orders_model: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     table = next((sample_data() / "incoming").glob("*.csv"))
     monkeypatch.chdir(tmp_path)
-    assert main([word.format(table=table) for word in argv]) == 2
+    if argv[0] == "generate":
+        argv = [*argv, "-m", str(orders_model)]
+    assert main([word.format(table=table, folder=table.parent) for word in argv]) == 2
     err = capsys.readouterr().err
     assert told in err
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("argv", [[], ["threshold"]])
+def test_a_group_alone_shows_its_help(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(argv) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("Usage: anomvae")
+    assert "\n\nCommands:\n" in said.err
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["fit", "{table}", "-o", "{nowhere}/m.anomvae"],
+        ["fit", "{table}", "--report", "{nowhere}/page.html"],
+        ["score", "{table}", "--report", "{folder}"],
+        ["generate", "-o", "{nowhere}/rows.csv"],
+    ],
+)
+def test_an_output_that_cannot_be_is_told_before_the_work(
+    argv: list[str], orders_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = {"table": sample_data() / "employees.csv", "nowhere": tmp_path / "none", "folder": tmp_path}
+    more = [] if argv[0] == "fit" else ["-m", str(orders_model)]
+    assert main([*(word.format(**names) for word in argv), *more]) == 74
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "cannot be written: " in said.err
 
 
 @pytest.mark.parametrize(

@@ -114,7 +114,7 @@ def test_an_alpha_below_counting_is_marked_as_estimated(model: Path, capsys: Cap
         (["set", "--score", "0"], 2, "more than half of the normal rows"),
         (["set", "--score", "1e300"], 2, "no row"),
         (["set", "--score", "nan"], 2, "no row"),
-        (["recalibrate"], 2, "Missing argument"),
+        (["recalibrate"], 2, "needs FILES"),
         (["show", "-m", "missing.anomvae"], 4, "no such model file"),
         (["set", "--alpha", "0.1", "-m", DAY], 4, "not an anomvae model"),
     ],

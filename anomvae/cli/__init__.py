@@ -89,6 +89,9 @@ def main(argv: Sequence[str] | None = None) -> int:  # noqa: PLR0911 (one way ou
         return int(code or 0)
     except click.exceptions.Exit as error:
         return error.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:  # a group alone
+        click.echo(error.ctx.get_help() if error.ctx else "", err=True)
+        return 2
     except click.ClickException as error:
         from anomvae.cli import command
 

@@ -88,12 +88,15 @@ def told(error: click.ClickException) -> str:
     from anomvae.invalid import near
 
     if isinstance(error, click.NoSuchOption) and error.ctx:
-        known = [name for param in error.ctx.command.get_params(error.ctx) for name in param.opts]
-        return f"'{error.ctx.command_path}' has no option {error.option_name}{near(error.option_name, known)}"
-    if isinstance(error, click.MissingParameter) or not isinstance(error, click.BadParameter):
+        name, params = error.ctx.command_path, error.ctx.command.get_params(error.ctx)
+        known = [word for param in params if isinstance(param, click.Option) for word in param.opts]
+        listed = f"'{name} --help' lists them"
+        return f"'{name}' has no option {error.option_name}{near(error.option_name, known, listed)}"
+    if not isinstance(error, click.BadParameter) or error.param is None or error.ctx is None:
         return error.format_message()
-    if error.param is None or error.ctx is None:
-        return error.format_message()
+    if isinstance(error, click.MissingParameter):
+        name = error.ctx.command_path
+        return f"'{name}' needs {spelled(error.ctx, error.param)}; '{name} --help' shows how."
     value = QUOTED(error.message)
     told, choices = error.message, getattr(error.param.type, "choices", ())
     if value and choices:

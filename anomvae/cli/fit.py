@@ -96,6 +96,7 @@ def command(
         old, chosen = _inherit(champion, chosen, model)
     elif compare:
         raise UsageError("--compare puts the new model beside an old one; name that with --from MODEL.")
+    options.check_targets(model, report)
     if flags["delimiter"] in ("\\t", "tab"):
         flags["delimiter"] = "\t"
     skipped = {

@@ -68,6 +68,7 @@ def command(
     if target == "-" and (as_json or draw):
         raise UsageError("stdout takes the rows or this report; name a file with -o.")
     judge.check(target, report, against, holdout, label)
+    options.check_targets(target, report)
     detector = options.open_model(model, chosen, quiet, generator=True)
     to_stdout = target == "-"
     with show.progress(quiet=quiet or as_json) as advance:

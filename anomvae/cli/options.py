@@ -1,5 +1,6 @@
 """Options that commands share, and the precedence: flags > ANOMVAE_* > configuration file > defaults."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -8,6 +9,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from anomvae.cli.command import setting
+from anomvae.errors import EnvironmentFault
 from anomvae.settings import Config, Settings, changed, read_config
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -169,6 +171,22 @@ def given(settings: S, values: dict[str, Any]) -> S:
 def some(settings: S, values: dict[str, Any], kind: type[S]) -> S:
     """As `given`, of flags for several tables, those of one."""
     return given(settings, {name: value for name, value in values.items() if name in kind.__struct_fields__})
+
+
+def check_targets(*paths: str | None) -> None:
+    """Refuse files that cannot be written, before any work is done for them.
+
+    Raises:
+        EnvironmentFault: the folder is not there or may not be written, or the path is a folder.
+    """
+    for path in (Path(path) for path in paths if path not in (None, "-")):
+        folder = path.absolute().parent
+        if not folder.is_dir():
+            raise EnvironmentFault(f"{path}: cannot be written: there is no folder {folder}; make it, or name another.")
+        if path.is_dir():
+            raise EnvironmentFault(f"{path}: cannot be written: it is a folder; name a file.")
+        if not os.access(folder, os.W_OK):
+            raise EnvironmentFault(f"{path}: cannot be written: {folder} may not be written by this user.")
 
 
 def open_model(name: str | None, config: Config, quiet: bool, *, generator: bool = False) -> Any:

@@ -56,6 +56,7 @@ def command(
     (-o, default anomvae-out) are scored, each exactly once, whatever was interrupted before.
     """
     chosen = options.load_config(config)
+    options.check_targets(report)
     names = inputs or ((chosen.folder,) if chosen.folder else ())
     if not names:
         raise UsageError("nothing to score is named; give files, a folder or -.")

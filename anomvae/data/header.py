@@ -87,9 +87,9 @@ def _check_is_header(names: Sequence[str], line: int) -> None:
 def _missing(missing: list[str], names: Sequence[str], wanted: Sequence[str]) -> str:
     near = _nearest(missing[0], [name for name in names if name not in wanted])
     hint = f"; did you mean '{near}'?" if near else ""
-    others = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+    others = f" and {len(missing) - 1} more are" if len(missing) > 1 else " is"
     count = f"{len(wanted)} expected, {len(wanted) - len(missing)} found"
-    return f"column '{missing[0]}'{others} is missing ({count}{hint}). Rename it or refit"
+    return f"column '{missing[0]}'{others} missing ({count}{hint}). Rename it or refit"
 
 
 def folded(name: str) -> str:

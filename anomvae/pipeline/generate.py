@@ -252,6 +252,8 @@ class _Job:
         """Rows to add to each class, by `--balance` and `--to`."""
         name, to = self.settings.balance, self.settings.to
         if name is None:
+            if to != "majority":
+                raise UsageError("--to says how many rows a class should reach: it goes with --balance COL.")
             return {}
         if n is not None:
             raise UsageError("--balance sets how many rows are made: give --to N instead of -n.")

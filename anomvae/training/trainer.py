@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from anomvae.errors import DataError
+from anomvae.errors import DataError, UsageError
 from anomvae.model.encoding import Encoded, Encoding
 from anomvae.training.network import Network, pick
 from anomvae.training.optimiser import AdamW
@@ -47,12 +47,17 @@ class Trained(msgspec.Struct, frozen=True):
 
 
 def choose_device(name: str) -> str:
-    """`auto` becomes cuda or mps where there is one, else cpu."""
-    if name != "auto":
-        return name
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
+    """`auto` becomes cuda or mps where there is one, else cpu.
+
+    Raises:
+        UsageError: there is no such device.
+    """
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        return next(device for device, found in there.items() if found)
+    if not there[name]:
+        raise UsageError(f"--device {name}: torch finds no such device here; leave it to auto, or name cpu.")
+    return name
 
 
 def train(
