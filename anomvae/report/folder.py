@@ -14,6 +14,7 @@ from anomvae.report.terminal import VERDICT, cell
 from anomvae.results import FileResult, ScoreResult, Waits
 
 FIXED = 12  # lines of the screen beside its tables
+LONG = 40  # characters of a path
 
 
 def delivery_line(said: FileResult | Quarantined, at: str) -> Text:
@@ -44,9 +45,8 @@ def screen(health: HealthResult, notes: tuple[str, ...], height: int) -> Rendera
     waiting = health.waiting[: min(max(room // 4, 1), 5)]
     recent = health.recent[-max(room - len(waiting), 3) :]
     style = {"running": "bold green", "paused": "bold yellow"}.get(health.state, "bold")
-    head = Text.assemble(
-        ("anomvae  ", "bold"), plain(health.folder, 40), " → ", plain(health.out, 40), "  ", (health.state, style)
-    )
+    places = f"{_end(health.folder)} → {_end(health.out)}"
+    head = Text.assemble(("anomvae  ", "bold"), (health.state, style), "  ", places)
     parts: list[RenderableType] = [_cut(head), cell(_model(health), 200, "dim")]
     parts += map(_cut, _counts(health.counters, health.alpha))
     parts += [_cut(_sparkline(health)), _deliveries(recent) if recent else Text("nothing has arrived yet", style="dim")]
@@ -54,6 +54,12 @@ def screen(health: HealthResult, notes: tuple[str, ...], height: int) -> Rendera
     parts += [_cut(Text.assemble(("! ", "bold yellow"), plain(problem, 160))) for problem in health.problems]
     parts += [cell(note, 200, "dim") for note in notes]
     return Group(*parts)
+
+
+def _end(path: str) -> str:
+    """A path, cut at its start where it is long: its end tells more."""
+    text = plain(path, 400)
+    return text if len(text) <= LONG else f"…{text[1 - LONG :]}"
 
 
 def _model(health: HealthResult) -> str:
