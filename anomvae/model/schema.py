@@ -7,7 +7,6 @@ user is told. Constants stay: a change of a constant is surprising.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Literal
 
 import msgspec
 import numpy as np
@@ -16,8 +15,8 @@ from numpy.typing import NDArray
 from anomvae.errors import DataError
 from anomvae.model import cells
 from anomvae.model.cells import NumberFormat
+from anomvae.settings import Kind
 
-Kind = Literal["numeric", "integer", "categorical", "boolean", "datetime", "ignore"]
 Values = NDArray[np.float64] | NDArray[np.object_]
 
 STRAY_SHARE = 0.005  # so few cells that are no numbers are faults of the file, not a category
