@@ -137,6 +137,23 @@ def test_a_wrong_word_is_told_with_what_is_right(
     assert err.count("\n") == 1
 
 
+def test_a_reason_and_a_path_stay_one_line_however_long(
+    orders_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    wrong, out = tmp_path / "a.csv", tmp_path / ("x" * 90) / "out"
+    wrong.write_text("a,b\n1,2\n")
+    out.parent.mkdir()
+    assert main(["score", str(wrong), "-m", str(orders_model)]) == 3
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith(f"refused {wrong}:1: column ")
+    assert line.endswith(" [missing_columns]")
+    (tmp_path / "in").mkdir()
+    shutil.copy(sample_data() / "incoming" / "2026-11-10.csv", tmp_path / "in")
+    assert main(["score", str(tmp_path / "in"), "-m", str(orders_model), "-o", str(out), "--settle", "0.1s"]) == 0
+    assert f"results in {out}\n" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("argv", [[], ["threshold"]])
 def test_a_group_alone_shows_its_help(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(argv) == 2

@@ -29,7 +29,7 @@ def result(record: Record, render: Callable[[Any], Any], *, as_json: bool, quiet
     elif not quiet:
         from anomvae.report.terminal import console
 
-        console(stderr=stderr).print(render(record))
+        console(stderr=stderr).print(render(record), crop=False)  # a line that must stay one may be longer
 
 
 def fail(code: str, message: str, exit_code: int, error: BaseException | None, *, as_json: bool) -> None:

@@ -143,7 +143,7 @@ def folder_report(result: ScoreResult) -> RenderableType:
         if result.critical_together not in (None, result.critical):
             told += f" ({result.critical_together:,} together)"
         parts = [Text(f"Total: {told}, {result.rejected:,} unreadable rows{refused}", style="bold")]
-        parts.append(Text(f"results in {plain(result.out, 100)}", style="dim", no_wrap=True, overflow="ignore"))
+        parts.append(Text(f"results in {plain(result.out, 400)}", style="dim", no_wrap=True, overflow="ignore"))
     parts += [cell(f"left for the next run: {one.file} ({one.reason})", 160, "dim") for one in result.left[:5]]
     if len(result.left) > 5:
         parts.append(Text(f"... and {len(result.left) - 5:,} more files left for the next run", style="dim"))

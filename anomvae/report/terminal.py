@@ -185,7 +185,8 @@ def differences(drift: Drift) -> list[str]:
 def error_report(error: ErrorResult) -> Text:
     """One refused file or failed command, in one line."""
     place = ":".join(str(part) for part in (error.file, error.line) if part is not None)
-    return Text.assemble(("refused ", "bold red"), plain(f"{place}: {error.message} [{error.code}]", 400))
+    told = plain(f"{place}: {error.message} [{error.code}]", 400)
+    return Text.assemble(("refused ", "bold red"), told, no_wrap=True, overflow="ignore")
 
 
 def _counts(result: FileResult) -> str:
