@@ -1,5 +1,6 @@
 """p-values, thresholds, verdicts; and that block folds keep their promise where random folds do not."""
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -341,3 +342,14 @@ def test_the_only_row_of_a_file_is_critical_from_its_own_p_value_on() -> None:
         counts = np.zeros(1001, dtype=np.intp)
         counts[severity] = 1
         assert calibration.critical_severity(counts) == limit
+
+
+def test_beyond_the_scores_p_is_the_tails_but_never_above_what_counting_supports(
+    fitted: calibration.Calibration,
+) -> None:
+    largest = float(fitted.scores[-1])
+    for share, p in ((0.5, 1 / 501), (1e-3, 1e-3 * np.exp(-0.5))):
+        tail = {"tail_start": largest, "tail_share": share, "tail_scale": 1.0, "tail_shape": 0.0}
+        found, estimated = msgspec.structs.replace(fitted, **tail).p_values(np.array([largest + 0.5]))
+        assert estimated[0]
+        assert found[0] == pytest.approx(p, rel=1e-12)
