@@ -103,6 +103,7 @@ def test_every_example_works(place: Path) -> None:
         (["evaluate", "x.csv"], "'anomvae evaluate' needs --label; 'anomvae evaluate --help' shows how."),
         (["fit", "--encoding", "klingon", "{table}"], "encoding 'klingon' is none that Python knows"),
         (["fit", "--device", "cuda", "{table}"], "--device cuda: torch finds no such device here"),
+        (["generate", "--json"], "stdout takes the rows or this report; name a file for the rows with -o."),
         (["generate", "--to", "5"], "--to says how many rows a class should reach: it goes with --balance COL."),
         (["score", "{table}", "--settle", "3s"], "--settle goes with a folder, not with files."),
         (["score", "{folder}", "-o", "x.csv"], "x.csv: the results of a folder go to a folder; name one with -o."),

@@ -64,9 +64,9 @@ def command(
     chosen = options.load_config(config)
     words = None if kinds is None else tuple(word.strip() for word in kinds.split(",") if word.strip())
     settings = options.given(chosen.generate, {**flags, "kinds": words})
-    target = output if draw or as_json else output or "-"
+    target = output if draw else output or "-"
     if target == "-" and (as_json or draw):
-        raise UsageError("stdout takes the rows or this report; name a file with -o.")
+        raise UsageError("stdout takes the rows or this report; name a file for the rows with -o.")
     judge.check(target, report, against, holdout, label)
     options.check_targets(target, report)
     detector = options.open_model(model, chosen, quiet, generator=True)
