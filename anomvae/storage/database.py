@@ -154,6 +154,7 @@ class Database:
             if got != value:
                 raise EnvironmentFault(f"{self.path}: {pragma} is {got}, not {value}; put the output on a local disk.")
         self._db.execute("PRAGMA journal_size_limit = 4194304")
+        self._db.execute("PRAGMA cache_size = -512")  # KiB; the system has the rest of the pages, and memory stays flat
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
         for number, migration in enumerate(MIGRATIONS[version:], version + 1):
             with self.transaction():
