@@ -28,7 +28,7 @@ from tests.folders import Watch, assert_same, environment, score, sink, table
 from tests.test_crashes import deliver, storm
 from tests.test_folder_report import everything
 
-A_FILE, NOISE = 1.0, 512.0  # KiB that the state of a file in the folder may take, and that a measurement may be off
+A_FILE, NOISE = 1.0, 1024.0  # KiB that the state of a file in the folder may take, and that a young process still grows
 
 MEASURE = """
 import resource, subprocess, sys
