@@ -8,6 +8,7 @@ import click
 from pages import NOTE, code, paragraph, table
 
 from anomvae import cli, errors
+from anomvae.cli.command import variable
 from anomvae.settings import (
     FitSettings,
     GenerateSettings,
@@ -133,7 +134,7 @@ def options_of(context: click.Context) -> list[click.Option]:
 def _row(context: click.Context, option: click.Option) -> list[str]:
     names = ", ".join(code(name) for name in (*reversed(option.opts), *option.secondary_opts))
     default = default_of(context.command_path.split()[1], option)
-    return [names, code(value_of(option)), code(default), meaning_of(option), code(variable_of(context, option))]
+    return [names, code(value_of(option)), code(default), meaning_of(option), code(variable(context, option))]
 
 
 def value_of(option: click.Option) -> str:
@@ -150,11 +151,6 @@ def value_of(option: click.Option) -> str:
 def meaning_of(option: click.Option) -> str:
     """The help of an option, without its default."""
     return SAID.sub("", option.help or "")
-
-
-def variable_of(context: click.Context, option: click.Option) -> str:
-    """The variable that sets an option."""
-    return f"{context.auto_envvar_prefix}_{str(option.name).upper()}"
 
 
 if __name__ == "__main__":

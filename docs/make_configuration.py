@@ -7,11 +7,12 @@ from typing import Any
 
 import click
 import msgspec
-from make_commands import KEYS, TABLES, every_command, meaning_of, options_of, variable_of
+from make_commands import KEYS, TABLES, every_command, meaning_of, options_of
 from msgspec import inspect
 from pages import NOTE, code, paragraph, table
 
 from anomvae import cli, settings
+from anomvae.cli.command import variable
 
 SECTIONS: dict[str, type[settings.Settings]] = {
     "": settings.Config,
@@ -197,7 +198,7 @@ def _options() -> dict[Key, tuple[str, str]]:
                 for kind in TABLES.get(str(context.info_name), ()):
                     if key in kind.__struct_fields__:
                         at = (sections[kind], key)
-                        found.setdefault(at, [code(option.opts[0])]).append(code(variable_of(context, option)))
+                        found.setdefault(at, [code(option.opts[0])]).append(code(variable(context, option)))
                         meanings.setdefault(at, meaning_of(option))
     return {at: (", ".join(names), meanings[at]) for at, names in found.items()}
 

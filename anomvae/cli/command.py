@@ -57,7 +57,7 @@ def check_variables(ctx: click.Context, params: Sequence[click.Parameter]) -> No
         UsageError: one has the name of no option of this command.
     """
     prefix = f"{ctx.auto_envvar_prefix}_"
-    known = [prefix + str(param.name).upper() for param in params if isinstance(param, click.Option)]
+    known = [variable(ctx, param) for param in params if isinstance(param, click.Option)]
     for name in sorted(os.environ):
         if ctx.auto_envvar_prefix and name.startswith(prefix) and name not in known:
             from anomvae.invalid import near
@@ -65,10 +65,15 @@ def check_variables(ctx: click.Context, params: Sequence[click.Parameter]) -> No
             raise UsageError(f"{name}: no option of '{ctx.command_path}' is set by this variable{near(name, known)}")
 
 
+def variable(ctx: click.Context, param: click.Parameter) -> str:
+    """The name of the variable that sets a parameter."""
+    return f"{ctx.auto_envvar_prefix}_{str(param.name).upper()}"
+
+
 def spelled(ctx: click.Context, param: click.Parameter) -> str:
     """How the user wrote a parameter: an option, an argument, or a variable's name."""
     if ctx.get_parameter_source(str(param.name)) is ParameterSource.ENVIRONMENT:
-        return f"{ctx.auto_envvar_prefix}_{str(param.name).upper()}"
+        return variable(ctx, param)
     return max(param.opts, key=len) if isinstance(param, click.Option) else str(param.name).upper()
 
 
