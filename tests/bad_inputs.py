@@ -134,6 +134,7 @@ CASES = [
     Case("33 text after quote", lambda: with_cell(8, 3, '"D"E'), "rejected", "bad_quoting", 8),
     Case("33 quote inside", lambda: with_cell(8, 3, 'D"x"E'), "scored", "unseen_category"),
     Case("34 newline in quotes", lambda: with_cell(8, 3, '"D\nE"'), "scored", "unseen_category"),
+    Case("34 newline in a number", lambda: with_cell(8, 1, '"5\n6"'), "rejected", "not_a_number", 8),
     Case("35 CR only", lambda: GOOD.replace("\n", "\r").encode(), "scored"),
     Case("35 CRLF", lambda: GOOD.replace("\n", "\r\n").encode(), "scored"),
     Case("35 mixed ends", lambda: GOOD.replace("\n", "\r\n", 9).encode(), "scored"),

@@ -204,13 +204,25 @@ def test_a_value_far_away_is_blamed_on_its_column(small: Learned) -> None:
     assert (scores.p <= 0.01).all()
 
 
-@given(
-    st.lists(st.one_of(st.floats(allow_nan=False).map(repr), st.text(max_size=4), st.sampled_from(["1e400", "", " 5"])))
+written_numbers = st.one_of(
+    st.floats(allow_nan=False, allow_infinity=False).map(repr),
+    st.from_regex(r"[+-]?[0-9]{1,20}\.?[0-9]{0,9}([eE][+-]?[0-9]{1,2})?", fullmatch=True),
+    st.sampled_from([".5", "-.5e1", "00123", "1e-400"]),
 )
-def test_a_column_at_once_is_its_cells_one_by_one(texts: list[str]) -> None:
-    fast = POINT.parse_column(texts)
-    if fast is not None:
-        assert fast == [POINT.parse(text) for text in texts]
+other_cells = st.one_of(
+    st.text(max_size=4).filter(lambda text: not set(text) & set("0123456789")),
+    st.sampled_from(["", "NA", " 5", "5 ", "1,5", "1e", "0x10", "１２", "inf", "1e400", "1\n2", "1\n", "\n1", "1\r"]),
+)
+
+
+@given(st.lists(written_numbers, min_size=1))
+def test_a_column_of_numbers_read_at_once_is_its_cells_one_by_one(texts: list[str]) -> None:
+    assert POINT.parse_column(texts) == [POINT.parse(text) for text in texts]
+
+
+@given(st.lists(written_numbers), other_cells, st.lists(written_numbers))
+def test_a_column_with_any_other_cell_is_not_read_at_once(before: list[str], other: str, after: list[str]) -> None:
+    assert POINT.parse_column([*before, other, *after]) is None
 
 
 def test_a_declared_kind_is_taken_at_its_word() -> None:

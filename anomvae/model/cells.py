@@ -89,7 +89,9 @@ class NumberFormat:
 
     def parse_column(self, texts: Sequence[str]) -> list[float] | None:
         """All cells at once where every one is a plain finite number; None sends the caller to `parse`."""
-        if self.thousands or self.decimal != "." or not _COLUMN("\n".join(texts) + "\n"):
+        lines = "\n".join(texts) + "\n"
+        # A quoted cell may hold a line break of its own, and then there are more lines than cells.
+        if self.thousands or self.decimal != "." or not _COLUMN(lines) or lines.count("\n") != len(texts):
             return None
         values = list(map(float, texts))
         return values if all(map(math.isfinite, values)) else None
