@@ -4,6 +4,9 @@ import os
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+import shlex
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,11 +14,12 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-from anomvae.cli import main
+from anomvae.cli import demo
 from anomvae.model.schema import from_arrays
 from anomvae.pipeline.learn import Learned, learn
 from anomvae.settings import FitSettings
 from tests import bad_inputs
+from tests.fits import SESSION
 
 ROOT = Path(__file__).parent.parent
 SAMPLE = ROOT / "sample_data"
@@ -34,13 +38,20 @@ def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], obje
 
 
 @pytest.fixture(scope="session")
-def orders_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The orders model, fitted through the command line."""
+def fits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where tests/fits.py keeps the fits of this run, for all of its processes."""
+    return once(tmp_path_factory, "fits", lambda folder: None)
+
+
+@pytest.fixture(scope="session")
+def orders_model(tmp_path_factory: pytest.TempPathFactory, fits: Path) -> Path:
+    """The orders model, fitted by the command with which the README and the demo begin."""
 
     def fit(folder: Path) -> None:
-        model = str(folder / "orders.anomvae")
-        argv = ["fit", str(SAMPLE / "orders"), "--id", "order_id", "--drop", "customer", "--quiet", "-o", model]
-        assert main(argv) == 0
+        (folder / "sample_data").symlink_to(SAMPLE)
+        argv = [sys.executable, "-m", "tests.fits", *shlex.split(demo.STORIES["orders"][0])]
+        env = {**os.environ, "PYTHONPATH": str(ROOT), SESSION: str(fits)}
+        subprocess.run(argv, cwd=folder, env=env, check=True, stdout=subprocess.DEVNULL)
 
     return once(tmp_path_factory, "orders", fit) / "orders.anomvae"
 

@@ -14,9 +14,12 @@ import pytest
 from anomvae.cli import main
 from anomvae.results import FitResult, ScoreResult
 from tests.conftest import ROOT, SAMPLE
+from tests.fits import SESSION
 
 INCOMING = SAMPLE / "incoming"
 DIGITS = SAMPLE / "digits.csv"
+BARE = ["--no-generator", "--no-selftest"]  # for fits of which only the detector matters
+BARE = ["--no-generator", "--no-selftest"]  # for fits of which only the detector matters
 
 
 def run(*argv: str, text: str | None = None, **env: str) -> subprocess.CompletedProcess[str]:
@@ -128,7 +131,7 @@ def test_flags_win_over_the_environment_and_that_over_the_file(tmp_path: Path) -
     config.write_text(
         f'train = ["{SAMPLE / "employees.csv"}"]\nmodel = "{tmp_path / "m"}"\n[fit]\nsteps = 21\nseed = 3\nbatch = 64\n'
     )
-    done = run("fit", "-c", str(config), "--json", "--steps", "23", ANOMVAE_FIT_SEED="4", ANOMVAE_FIT_STEPS="22")
+    done = run("fit", "-c", str(config), "--json", *BARE, "--steps", "23", ANOMVAE_FIT_SEED="4", ANOMVAE_FIT_STEPS="22")
     result = msgspec.json.decode(done.stdout, type=FitResult)
     assert (result.training.steps, result.training.seed) == (23, 4)
 
@@ -184,7 +187,7 @@ def test_constant_tables_and_single_columns_end_clearly(tmp_path: Path, capsys: 
 
 
 def test_collapse_is_said_loudly(tmp_path: Path) -> None:
-    done = run("fit", str(SAMPLE / "employees.csv"), "-o", str(tmp_path / "m"), "--beta", "1000", "-q")
+    done = run("fit", str(SAMPLE / "employees.csv"), "-o", str(tmp_path / "m"), "--beta", "1000", *BARE, "-q")
     assert done.returncode == 0
     assert "posterior collapse" in done.stderr
 
@@ -201,6 +204,7 @@ def test_max_time_ends_training_early_and_says_so(tmp_path: Path) -> None:
         "1s",
         "--steps",
         "90000",
+        *BARE,
         "--json",
     )
     result = msgspec.json.decode(done.stdout, type=FitResult)
@@ -209,9 +213,8 @@ def test_max_time_ends_training_early_and_says_so(tmp_path: Path) -> None:
 
 
 def test_labels_select_normal_rows_and_stay_unseen(tmp_path: Path) -> None:
-    done = run(
-        "fit", str(DIGITS), "--label", "digit", "--normal", "1", "-o", str(tmp_path / "m"), "--steps", "20", "--json"
-    )
+    labels = ["--label", "digit", "--normal", "1"]
+    done = run("fit", str(DIGITS), *labels, "-o", str(tmp_path / "m"), "--steps", "20", *BARE, "--json")
     result = msgspec.json.decode(done.stdout, type=FitResult)
     assert result.rows_used == 182
     assert [column.reason for column in result.columns if not column.modelled] == ["the label"]
@@ -248,26 +251,28 @@ def test_spreadsheets_cannot_run_cells(orders_model: Path, tmp_path: Path) -> No
         assert read(tmp_path / "o.csv")[0]["order_id"].startswith(start)  # type: ignore[attr-defined]
 
 
-def demo(story: str) -> subprocess.CompletedProcess[str]:
-    done = run("demo", story)
+def demo(story: str, fits: Path) -> subprocess.CompletedProcess[str]:
+    argv = [sys.executable, "-m", "tests.fits", "demo", story]
+    env = {**os.environ, SESSION: str(fits)}
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, env=env)
     assert done.returncode == 0, done.stderr
     assert "Threshold" in done.stdout
     assert "flagged" in done.stdout
     return done
 
 
-def test_the_demo_tells_the_story_of_the_orders() -> None:
-    demo("orders")
+def test_the_demo_tells_the_story_of_the_orders(fits: Path) -> None:
+    demo("orders", fits)
 
 
-def test_the_demo_tells_the_story_of_the_digits() -> None:
-    digits = demo("digits").stdout
+def test_the_demo_tells_the_story_of_the_digits(fits: Path) -> None:
+    digits = demo("digits", fits).stdout
     for told in ("most typical of the 182 ones", "VAE 64-32-[4,4]-4-32-64", "synthetic row 1", "1 synthetic row "):
         assert told in digits
 
 
-def test_the_demo_tells_the_story_of_the_employees() -> None:
-    employees = demo("employees")
+def test_the_demo_tells_the_story_of_the_employees(fits: Path) -> None:
+    employees = demo("employees", fits)
     assert "sex == F" in employees.stderr
     made = [line.split(",") for line in employees.stdout.splitlines() if line.startswith("F,")]
     assert len(made) == 10

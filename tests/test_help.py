@@ -1,6 +1,5 @@
 """What people meet at the command line: help with examples that work, and usage errors that say what to do."""
 
-import os
 import re
 import shutil
 import subprocess
@@ -14,6 +13,7 @@ import pytest
 from anomvae.cli import COMMANDS, main, root
 from anomvae.cli.command import Command
 from anomvae.cli.demo import sample_data
+from tests.fits import variables
 from tests.folders import environment
 
 ANOMVAE = f"{sys.executable} -m anomvae"
@@ -66,12 +66,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.timeout(400)
-def test_every_example_works(place: Path) -> None:
+def test_every_example_works(place: Path, fits: Path) -> None:
     quick = {**environment(), "ANOMVAE_FIT_STEPS": "30", "ANOMVAE_WATCH_SETTLE": "0.2s", "ANOMVAE_SCORE_SETTLE": "0.2s"}
     (place / "bin").mkdir()
-    (place / "bin" / "anomvae").write_text(f'#!/bin/sh\nexec {ANOMVAE} "$@"\n')
-    (place / "bin" / "anomvae").chmod(0o755)
-    quick["PATH"] = f"{place / 'bin'}:{os.environ['PATH']}"
+    quick |= variables(place / "bin", fits)
     (place / "sample_data" / "incoming" / "no.csv").write_bytes(b"%PDF-1.4\n")
     for name, line in EXAMPLES:
         if name == "anomvae demo":  # tests/test_docs.py runs the demos

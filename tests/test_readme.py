@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fits import variables
 from tests.transcripts import alike, difference, rerun
 
 ROOT = Path(__file__).parent.parent
@@ -24,16 +25,16 @@ pytestmark = pytest.mark.timeout(600)  # the walk fits three models, about 45 CP
 import make_pictures  # type: ignore[import-not-found]  # noqa: E402
 
 
-def in_a_folder(folder: Path) -> str:
+def in_a_folder(folder: Path, **variables: str) -> str:
     (folder / "sample_data").symlink_to(ROOT / "sample_data")
-    return rerun(README.read_text(encoding="utf-8"), folder)
+    return rerun(README.read_text(encoding="utf-8"), folder, **variables)
 
 
 @pytest.fixture(scope="module")
-def walked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+def walked(tmp_path_factory: pytest.TempPathFactory, fits: Path) -> tuple[Path, str]:
     """The folder in which the README was walked, and the README as it would be with what was printed."""
     folder = tmp_path_factory.mktemp("readme")
-    return folder, in_a_folder(folder)
+    return folder, in_a_folder(folder, **variables(tmp_path_factory.mktemp("bin"), fits))
 
 
 def test_every_command_prints_what_the_readme_shows(walked: tuple[Path, str]) -> None:

@@ -19,26 +19,28 @@ BAR = re.compile("[\u2588-\u258f]+|(?<=\u2500)\u2500+")
 NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?")
 
 
-def rerun(page: str, folder: Path) -> str:
-    """The page with the outputs that its commands have when they run in the folder, in turn."""
+def rerun(page: str, folder: Path, **variables: str) -> str:
+    """The page with the outputs that its commands have when they run in the folder, in turn, with these variables."""
     printed = ""
 
     def run(block: re.Match[str]) -> str:
         nonlocal printed
         language, body = block.groups()
         if language == "python":
-            printed = _output([sys.executable, "-c", body], folder)
-        body = {"console": lambda: _console(body, folder), "python": lambda: body, "text": lambda: printed}[language]()
+            printed = _output([sys.executable, "-c", body], folder, variables)
+        body = {"console": lambda: _console(body, folder, variables), "python": lambda: body, "text": lambda: printed}[
+            language
+        ]()
         return f"```{language}\n{body}```\n"
 
     return BLOCK.sub(run, page)
 
 
-def _console(body: str, folder: Path) -> str:
+def _console(body: str, folder: Path, variables: dict[str, str]) -> str:
     told = ""
     for part in re.split(r"^\$ ", body, flags=re.MULTILINE)[1:]:
         command, _, shown = part.partition("\n")
-        told += f"$ {command}\n" + _shortened(_output(["bash", "-c", command], folder), shown)
+        told += f"$ {command}\n" + _shortened(_output(["bash", "-c", command], folder, variables), shown)
     return told
 
 
@@ -51,9 +53,9 @@ def _shortened(printed: str, shown: str) -> str:
     return "\n".join([*lines[:gap], GAP, *lines[len(lines) - after :]]) + "\n"
 
 
-def _output(command: list[str], folder: Path) -> str:
+def _output(command: list[str], folder: Path, variables: dict[str, str]) -> str:
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    env = {**os.environ, "PATH": path, "COLUMNS": WIDTH}
+    env = {**os.environ, "PATH": path, "COLUMNS": WIDTH, **variables}
     both = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     done = subprocess.run(command, check=False, cwd=folder, env=env, text=True, timeout=500, **both)
     assert done.returncode in (0, 1), f"{command[-1]}: exit code {done.returncode}\n{done.stdout}"
