@@ -188,7 +188,7 @@ def test_a_lost_ledger_is_rebuilt_and_no_result_changes(story: Story, damage: st
 
 def command(story: Story, out: Path) -> "subprocess.CompletedProcess[str]":
     argv = [sys.executable, "-m", "anomvae", "score", str(story.folder), "-o", str(out), "-m", str(story.model), "-q"]
-    return subprocess.run([*argv, "--settle", "0.02s"], capture_output=True, text=True, env=environment(), check=False)
+    return subprocess.run([*argv, "--settle", "0.001s"], capture_output=True, text=True, env=environment(), check=False)
 
 
 def test_a_ledger_of_a_newer_version_is_left_alone(story: Story) -> None:
