@@ -97,6 +97,7 @@ def regimes(rng: np.random.Generator, days: int, size: int) -> np.ndarray:
     return np.repeat(rng.normal(size=(days, 6)), size, axis=0) + 0.15 * rng.normal(size=(days * size, 6))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [autoregressive, regimes])
 def test_blocks_keep_the_promise_on_later_rows_where_random_folds_break_it(make: object) -> None:
     rates: dict[str, list[float]] = {"blocks": [], "random": []}

@@ -126,6 +126,7 @@ def test_parquet_comes_in_as_csv_does(orders_model: Path, tmp_path: Path) -> Non
     assert results[0] == results[1]
 
 
+@pytest.mark.slow
 def test_flags_win_over_the_environment_and_that_over_the_file(tmp_path: Path) -> None:
     config = tmp_path / "c.toml"
     config.write_text(
@@ -186,12 +187,14 @@ def test_constant_tables_and_single_columns_end_clearly(tmp_path: Path, capsys: 
     assert main(["score", str(tmp_path / "far.csv"), "-m", str(tmp_path / "m"), "-q"]) == 1
 
 
+@pytest.mark.slow
 def test_collapse_is_said_loudly(tmp_path: Path) -> None:
     done = run("fit", str(SAMPLE / "employees.csv"), "-o", str(tmp_path / "m"), "--beta", "1000", *BARE, "-q")
     assert done.returncode == 0
     assert "posterior collapse" in done.stderr
 
 
+@pytest.mark.slow
 def test_max_time_ends_training_early_and_says_so(tmp_path: Path) -> None:
     done = run(
         "fit",
@@ -212,6 +215,7 @@ def test_max_time_ends_training_early_and_says_so(tmp_path: Path) -> None:
     assert any("--max-time" in warning for warning in result.warnings)
 
 
+@pytest.mark.slow
 def test_labels_select_normal_rows_and_stay_unseen(tmp_path: Path) -> None:
     labels = ["--label", "digit", "--normal", "1"]
     done = run("fit", str(DIGITS), *labels, "-o", str(tmp_path / "m"), "--steps", "20", *BARE, "--json")
@@ -261,16 +265,19 @@ def demo(story: str, fits: Path) -> subprocess.CompletedProcess[str]:
     return done
 
 
+@pytest.mark.slow
 def test_the_demo_tells_the_story_of_the_orders(fits: Path) -> None:
     demo("orders", fits)
 
 
+@pytest.mark.slow
 def test_the_demo_tells_the_story_of_the_digits(fits: Path) -> None:
     digits = demo("digits", fits).stdout
     for told in ("most typical of the 182 ones", "VAE 64-32-[4,4]-4-32-64", "synthetic row 1", "1 synthetic row "):
         assert told in digits
 
 
+@pytest.mark.slow
 def test_the_demo_tells_the_story_of_the_employees(fits: Path) -> None:
     employees = demo("employees", fits)
     assert "sex == F" in employees.stderr

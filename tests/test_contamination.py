@@ -22,6 +22,8 @@ from anomvae.results import FitResult
 from anomvae.settings import FitSettings
 from tests.conftest import learn_numbers, numbers
 
+pytestmark = pytest.mark.slow  # fits of 1,200 rows
+
 ROWS, SHARE, STEPS = 1200, 0.05, 600
 
 

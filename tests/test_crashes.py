@@ -18,6 +18,8 @@ from anomvae import disk
 from tests import faults
 from tests.folders import FAST, Sink, assert_same, environment, score, sink, table
 
+pytestmark = pytest.mark.slow  # runs that are killed, hundreds of them
+
 
 class Story:
     """One judged file, then three deliveries: a new file, the grown one, and one that is no table."""

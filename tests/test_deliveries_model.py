@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import msgspec
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
@@ -17,6 +18,8 @@ from anomvae import disk
 from anomvae.deliveries import Manifest
 from tests import faults
 from tests.folders import score, sink, table
+
+pytestmark = pytest.mark.slow  # a state machine, many runs an example
 
 HEAD, BODY = table(400, 0, wild=False).split(b"\n", 1)
 ROWS = BODY.splitlines(keepends=True)

@@ -3,11 +3,14 @@
 import csv
 
 import numpy as np
+import pytest
 from sklearn.decomposition import PCA
 from sklearn.metrics import roc_auc_score
 
 from tests import naive
 from tests.conftest import SAMPLE
+
+pytestmark = pytest.mark.slow  # fits a detector of images
 
 
 def test_the_vae_tells_digits_apart_better_than_a_pca() -> None:

@@ -10,7 +10,11 @@ from pathlib import Path
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+import pytest
+
 from anomvae.cli import main
+
+pytestmark = pytest.mark.slow  # fits, as the page shows it
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "example.md"

@@ -18,6 +18,8 @@ import pytest
 from anomvae.cli import main
 from tests.conftest import ROOT, SAMPLE
 
+pytestmark = pytest.mark.slow  # fits, and runs that wait
+
 PAGE = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
 RECIPES = dict(part.split("\n", 1) for part in PAGE.split("\n## ")[1:])
 BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```", re.DOTALL | re.MULTILINE)

@@ -284,6 +284,7 @@ def test_a_run_that_is_broken_off_tells_what_one_run_tells(orders_model: Path, t
     assert judged(tmp_path / "out") == wanted
 
 
+@pytest.mark.slow
 def test_a_killed_watch_tells_the_same_again(orders_model: Path, tmp_path: Path) -> None:
     fill(tmp_path / "in")
     score(tmp_path / "in", tmp_path / "whole", orders_model)

@@ -54,6 +54,7 @@ def fitted(table: pd.DataFrame) -> AnomVAE:
     return AnomVAE(random_state=0, generator=True).fit(table)
 
 
+@pytest.mark.slow
 def test_scikit_learns_own_checks_pass_without_an_expected_failure() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SkipTestWarning)  # array API input: needs a variable before scipy is imported

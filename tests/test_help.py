@@ -65,6 +65,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return base
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_every_example_works(place: Path, fits: Path) -> None:
     quick = {**environment(), "ANOMVAE_FIT_STEPS": "30", "ANOMVAE_WATCH_SETTLE": "0.2s", "ANOMVAE_SCORE_SETTLE": "0.2s"}

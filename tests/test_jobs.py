@@ -22,6 +22,8 @@ from anomvae.pipeline.worker import Worker
 from anomvae.storage.store import Mark, Store
 from tests.folders import FAST, Watch, assert_same, environment, ids, lines, score, sink, table
 
+pytestmark = pytest.mark.slow  # real runs with workers, each of its own
+
 TIMES = re.compile(rb'"(seconds|committed_utc|sequence)": ?("[^"]*"|[\d.e-]+)')
 GOOD = 42
 SLOW = {"slow": 0.02}  # a disk that takes its time, so that signals find files under way

@@ -272,6 +272,7 @@ def test_nobody_listens_and_then_somebody_does(
         assert [r.message()["file"] for r in late.taken] == ["a.csv"]
 
 
+@pytest.mark.slow
 def test_a_hanging_receiver_holds_the_end_of_a_run_for_seconds_only(place: Place, hook: Receiver, model: Path) -> None:
     for i in range(3):
         place.drop(f"{i}.csv", wild(i))
@@ -283,6 +284,7 @@ def test_a_hanging_receiver_holds_the_end_of_a_run_for_seconds_only(place: Place
     assert len(sink(place.out).results) == 3
 
 
+@pytest.mark.slow
 def test_watch_ends_in_its_grace_and_retries_while_it_runs(place: Place, hook: Receiver, model: Path) -> None:
     watch = Watch(place.folder, place.out, model, "-c", str(place.config))
     try:
@@ -341,6 +343,7 @@ def killed_at(place: Place, model: Path, k: int) -> None:
     os.waitpid(child, 0)
 
 
+@pytest.mark.slow
 def test_a_kill_at_every_change_of_the_disk_loses_no_message(
     tmp_path: Path, model: Path, hook: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -670,6 +673,7 @@ def test_the_page_about_outlets_is_true() -> None:
 # --- secrets
 
 
+@pytest.mark.slow
 def test_no_secret_is_in_any_output(
     place: Place, hook: Receiver, model: Path, monkeypatch: pytest.MonkeyPatch, short: None
 ) -> None:

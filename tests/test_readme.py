@@ -37,10 +37,12 @@ def walked(tmp_path_factory: pytest.TempPathFactory, fits: Path) -> tuple[Path, 
     return folder, in_a_folder(folder, **variables(tmp_path_factory.mktemp("bin"), fits))
 
 
+@pytest.mark.slow
 def test_every_command_prints_what_the_readme_shows(walked: tuple[Path, str]) -> None:
     assert difference(README.read_text(encoding="utf-8"), walked[1]) == ""
 
 
+@pytest.mark.slow
 def test_every_picture_shows_what_its_command_prints(walked: tuple[Path, str]) -> None:
     drawn = make_pictures.pictures(walked[0])
     assert set(drawn) == {path.stem for path in PICTURES.glob("*.svg")}

@@ -108,6 +108,7 @@ def test_plain_lines_are_plain_on_a_terminal_too(folder: Path, model: Path) -> N
     assert len([line for line in shown.splitlines() if "a.csv" in line]) == 1
 
 
+@pytest.mark.slow
 def test_fit_shows_how_far_it_is_on_a_terminal(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_bytes(table(120, 1, wild=False))
     code, shown = Terminal(tmp_path, "fit", "t.csv", "-o", "m", "--steps", "60").ended()

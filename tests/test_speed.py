@@ -90,6 +90,7 @@ def long_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("emit", ["all", "flagged"])
 def test_threads_change_neither_rows_nor_the_result(
     long_file: Path, orders_model: Path, tmp_path: Path, emit: str, capsys: pytest.CaptureFixture[str]
