@@ -1,13 +1,14 @@
-"""docs/extending.md names files and symbols that are there."""
+"""docs/extending.md names files and symbols that are there, and every module that must know a new kind or format."""
 
 import ast
 import re
+from typing import get_args
 
 import pytest
 
 from anomvae.outlets.desk import _outlets
 from anomvae.outlets.webhook import Webhook
-from anomvae.settings import OutletSettings
+from anomvae.settings import Kind, OutletSettings
 from tests.conftest import ROOT
 
 PAGE = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
@@ -43,6 +44,32 @@ def test_every_file_in_the_text_is_there() -> None:
     assert len(ROWS) > 20
     assert [file for file in files if not (ROOT / "anomvae" / file).is_file() and not (ROOT / file).is_file()] == []
     assert {"Writer", "open_writer", "output_suffix"} <= symbols("data/writer.py")
+
+
+def modules_with(words: set[str]) -> set[str]:
+    """The modules of the package in which one of these words stands alone as a string: where code asks for it by name."""
+    found = set()
+    for path in (ROOT / "anomvae").rglob("*.py"):
+        nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if words & {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}:
+            found.add(path.relative_to(ROOT / "anomvae").as_posix())
+    return found
+
+
+def named_after(beginning: str, end: str) -> set[str]:
+    """The files that the page names in one of its parts."""
+    return set(re.findall(r"`((?:\w+/)*\w+\.py)`", PAGE.partition(beginning)[2].partition(end)[0]))
+
+
+def test_the_page_names_every_module_that_asks_for_a_kind_of_column() -> None:
+    kinds = set(get_args(Kind)) - {"ignore"}
+    assert modules_with(kinds) - named_after("## A column kind", "\n## ") == set()
+
+
+def test_the_page_names_every_module_that_asks_for_an_output_format() -> None:
+    known = modules_with({"jsonl", ".jsonl"})  # the one format that is only written: the others are read too
+    assert {"data/writer.py", "settings.py"} <= known
+    assert known - named_after("- An output format", "\n- ") == set()
 
 
 def test_an_outlet_is_made_as_the_page_says(monkeypatch: pytest.MonkeyPatch) -> None:
