@@ -20,6 +20,7 @@ from anomvae.pipeline.learn import Learned, learn
 from anomvae.settings import FitSettings
 from tests import bad_inputs
 from tests.fits import SESSION
+from tests.transcripts import WIDTH
 
 ROOT = Path(__file__).parent.parent
 SAMPLE = ROOT / "sample_data"
@@ -45,15 +46,17 @@ def fits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def orders_model(tmp_path_factory: pytest.TempPathFactory, fits: Path) -> Path:
-    """The orders model, fitted by the command with which the README and the demo begin."""
+    """The orders model, fitted by the command with which the README and the demo begin; its report is beside it."""
+    return once(tmp_path_factory, "orders", lambda folder: fit_orders(folder, fits)) / "orders.anomvae"
 
-    def fit(folder: Path) -> None:
-        (folder / "sample_data").symlink_to(SAMPLE)
-        argv = [sys.executable, "-m", "tests.fits", *shlex.split(demo.STORIES["orders"][0])]
-        env = {**os.environ, "PYTHONPATH": str(ROOT), SESSION: str(fits)}
-        subprocess.run(argv, cwd=folder, env=env, check=True, stdout=subprocess.DEVNULL)
 
-    return once(tmp_path_factory, "orders", fit) / "orders.anomvae"
+def fit_orders(folder: Path, fits: Path) -> None:
+    """Fill a folder with the sample data, the orders model, and what `fit` printed."""
+    (folder / "sample_data").symlink_to(SAMPLE)
+    argv = [sys.executable, "-m", "tests.fits", *shlex.split(demo.STORIES["orders"][0])]
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": WIDTH, SESSION: str(fits)}
+    with (folder / "fit.txt").open("w") as report:
+        subprocess.run(argv, cwd=folder, env=env, check=True, stdout=report)
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ from anomvae.cli import main
 from anomvae.results import FitResult, ScoreResult
 from tests.conftest import ROOT, SAMPLE
 from tests.fits import SESSION
+from tests.transcripts import WIDTH
 
 INCOMING = SAMPLE / "incoming"
 DIGITS = SAMPLE / "digits.csv"
@@ -257,7 +258,7 @@ def test_spreadsheets_cannot_run_cells(orders_model: Path, tmp_path: Path) -> No
 
 def demo(story: str, fits: Path) -> subprocess.CompletedProcess[str]:
     argv = [sys.executable, "-m", "tests.fits", "demo", story]
-    env = {**os.environ, SESSION: str(fits)}
+    env = {**os.environ, "COLUMNS": WIDTH, SESSION: str(fits)}
     done = subprocess.run(argv, capture_output=True, text=True, check=False, env=env)
     assert done.returncode == 0, done.stderr
     assert "Threshold" in done.stdout
