@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests import bad_inputs
 from tests.conftest import ROOT
 from tests.fits import SESSION
@@ -18,6 +20,7 @@ def run(module: str, folder: Path, fits: Path, *more: str) -> tuple[int, bytes]:
     return done.returncode, (folder / "m").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_fit_is_taken_only_where_words_and_bytes_are_the_same(tmp_path: Path) -> None:
     fits = tmp_path / "fits"
     places = [tmp_path / name for name in ("real", "first", "second", "other")]
