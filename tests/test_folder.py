@@ -24,6 +24,8 @@ from anomvae.results import ScoreResult
 from tests import bad_inputs
 from tests.folders import FAST, ROOT, Watch, assert_same, environment, ids, lines, score, sink, table
 
+pytestmark = pytest.mark.slow  # runs over folders, most of them processes of their own
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
@@ -234,7 +236,6 @@ def test_a_change_in_place_with_the_same_size_and_times_is_seen(folder: Path, ou
     assert len(sink(out).results) == 2
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("way", ["append", "overwrite", "truncate", "replace", "delete"])
 def test_a_file_that_changes_while_it_is_read_gives_no_mixture(
     folder: Path, out: Path, model: Path, monkeypatch: pytest.MonkeyPatch, way: str
@@ -309,7 +310,6 @@ def manifests(out: Path) -> list[Manifest]:
 # --- bad files
 
 
-@pytest.mark.slow
 def test_the_whole_catalogue_among_good_files(folder: Path, out: Path, model: Path, tmp_path: Path) -> None:
     good = [f"good{i:03d}.csv" for i in range(20)]
     for i, name in enumerate(good):
@@ -358,7 +358,6 @@ def test_a_quarantined_file_is_judged_again_when_it_changes_or_on_retry(
         assert told in capsys.readouterr().err
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("how", ["abort", "memory", "bug"])
 def test_a_file_that_kills_the_scorer_is_isolated_and_the_others_are_not(
     folder: Path, out: Path, model: Path, how: str
@@ -382,7 +381,6 @@ def test_a_file_that_kills_the_scorer_is_isolated_and_the_others_are_not(
 # --- the watcher
 
 
-@pytest.mark.slow
 def test_files_are_scored_as_they_arrive_in_every_way_of_writing(
     folder: Path, out: Path, model: Path, tmp_path: Path
 ) -> None:
@@ -433,7 +431,6 @@ def test_a_marker_is_the_only_sign_that_counts_when_asked_for(folder: Path, out:
     assert process.end()[0] == 0
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("how", ["deaf", "dead", "full"])
 def test_no_file_is_missed_when_events_fail(folder: Path, out: Path, model: Path, how: str) -> None:
     process = Watch(folder, out, model, fault={"observer": how})
@@ -450,7 +447,6 @@ def test_no_file_is_missed_when_events_fail(folder: Path, out: Path, model: Path
     assert how != "full" or any("no events" in problem for problem in last["problems"])
 
 
-@pytest.mark.slow
 def test_a_stopped_process_and_a_flood_miss_nothing(folder: Path, out: Path, model: Path) -> None:
     process = Watch(folder, out, model)
     wait_for(lambda: (out / "health.json").exists())
@@ -461,7 +457,6 @@ def test_a_stopped_process_and_a_flood_miss_nothing(folder: Path, out: Path, mod
     assert process.end()[0] == 0
 
 
-@pytest.mark.slow
 def test_a_folder_that_vanishes_comes_back_and_one_that_is_made_anew_is_watched(
     folder: Path, out: Path, model: Path
 ) -> None:
@@ -482,7 +477,6 @@ def test_a_folder_that_vanishes_comes_back_and_one_that_is_made_anew_is_watched(
     assert len(sink(out).results) == 5
 
 
-@pytest.mark.slow
 def test_existing_files_can_be_left_alone_at_the_first_start_only(folder: Path, out: Path, model: Path) -> None:
     fill(folder, 3)
     for expected in (1, 2):
@@ -575,7 +569,6 @@ def test_a_second_run_waits_for_nobody_when_many_start_at_once(folder: Path, out
             one.ended()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_a_run_cleanly_at_any_moment(
     folder: Path, out: Path, model: Path, tmp_path: Path, number: int
@@ -596,7 +589,6 @@ def test_a_signal_ends_a_run_cleanly_at_any_moment(
     assert_same(sink(out), expected)
 
 
-@pytest.mark.slow
 def test_a_user_signal_looks_into_the_folder_now(folder: Path, out: Path, model: Path) -> None:
     process = Watch(folder, out, model, "--rescan", "1h", fault={"observer": "deaf"})
     wait_for(lambda: (out / "health.json").exists())
@@ -707,7 +699,6 @@ def test_a_move_never_takes_newer_content_away(
     assert len(sink(out).results) == 2
 
 
-@pytest.mark.slow
 def test_a_full_disk_pauses_the_watch_and_blames_no_file(folder: Path, out: Path, model: Path, tmp_path: Path) -> None:
     fill(folder, 6)
     process = Watch(folder, out, model, "--idle-exit", "1.5s", fault={"fail": {"at": 40, "times": 8}})
@@ -727,7 +718,6 @@ def test_a_failed_sync_ends_the_process_with_74(folder: Path, out: Path, model: 
     assert_same(sink(out), reference(folder, model, tmp_path))
 
 
-@pytest.mark.slow
 def test_few_descriptors_are_enough_for_many_files(folder: Path, out: Path, model: Path) -> None:
     import resource
 
@@ -741,7 +731,6 @@ def test_few_descriptors_are_enough_for_many_files(folder: Path, out: Path, mode
     assert len(sink(out).results) == 100
 
 
-@pytest.mark.slow
 def test_status_tells_the_truth(folder: Path, out: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["status", str(out)]) == 2
     fill(folder, 2)

@@ -13,6 +13,8 @@ from anomvae.model.schema import Column, Schema, Values
 from anomvae.pipeline.learn import Learned, learn
 from anomvae.settings import FitSettings
 
+pytestmark = pytest.mark.slow  # fits with every column hidden
+
 COLORS = np.array(["red", "green", "blue"], dtype=object)
 
 

@@ -42,6 +42,8 @@ from tests.receivers import Receiver, receiver
 from tests.test_folder_report import health
 from tests.test_report import HOSTILE
 
+pytestmark = pytest.mark.slow  # receivers that hang, runs that wait for them
+
 TOKEN = "tok-3141592653"  # noqa: S105 (looked for in every output)
 KEY = "key-2718281828"
 
@@ -272,7 +274,6 @@ def test_nobody_listens_and_then_somebody_does(
         assert [r.message()["file"] for r in late.taken] == ["a.csv"]
 
 
-@pytest.mark.slow
 def test_a_hanging_receiver_holds_the_end_of_a_run_for_seconds_only(place: Place, hook: Receiver, model: Path) -> None:
     for i in range(3):
         place.drop(f"{i}.csv", wild(i))
@@ -284,7 +285,6 @@ def test_a_hanging_receiver_holds_the_end_of_a_run_for_seconds_only(place: Place
     assert len(sink(place.out).results) == 3
 
 
-@pytest.mark.slow
 def test_watch_ends_in_its_grace_and_retries_while_it_runs(place: Place, hook: Receiver, model: Path) -> None:
     watch = Watch(place.folder, place.out, model, "-c", str(place.config))
     try:
@@ -343,7 +343,6 @@ def killed_at(place: Place, model: Path, k: int) -> None:
     os.waitpid(child, 0)
 
 
-@pytest.mark.slow
 def test_a_kill_at_every_change_of_the_disk_loses_no_message(
     tmp_path: Path, model: Path, hook: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -673,7 +672,6 @@ def test_the_page_about_outlets_is_true() -> None:
 # --- secrets
 
 
-@pytest.mark.slow
 def test_no_secret_is_in_any_output(
     place: Place, hook: Receiver, model: Path, monkeypatch: pytest.MonkeyPatch, short: None
 ) -> None:

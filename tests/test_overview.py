@@ -17,6 +17,8 @@ from anomvae.report.overview import overview_page
 from anomvae.results import FileResult, Reason, RowResult, ScoreResult
 from tests.conftest import SAMPLE
 
+pytestmark = pytest.mark.slow  # whole folders and large pages
+
 VOID = {"meta", "br", "path", "rect", "circle", "link", "img", "input"}
 
 

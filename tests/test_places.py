@@ -24,6 +24,8 @@ from anomvae.pipeline.errand import Answer, Delivery, Fault, Original, Refused, 
 from anomvae.settings import ScoreSettings
 from tests.folders import assert_same, score, sink, table
 
+pytestmark = pytest.mark.slow  # runs against an object store
+
 fsspec = pytest.importorskip("fsspec")
 
 

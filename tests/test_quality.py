@@ -29,6 +29,8 @@ from anomvae.report.page import render, short
 from anomvae.report.quality import figures, heat_class, quality_page, quality_report
 from anomvae.storage import model_file
 
+pytestmark = pytest.mark.slow  # fits, and classifiers that compare tables
+
 HOSTILE = "<script>alert(1)</script>\u202e\x1b[31m"
 
 
@@ -113,7 +115,6 @@ def test_without_held_out_rows_the_record_says_what_cannot_be_told() -> None:
     assert "cannot be told" in quality_page(result)
 
 
-@pytest.mark.slow
 def test_the_label_sets_the_kind_of_the_transfer_test() -> None:
     told = {label: anomvae.quality(TRAIN, FRESH, HELD, label=label).tstr for label in ("pay", "team")}
     assert {label: test.metric for label, test in told.items() if test} == {"pay": "r2", "team": "accuracy"}
@@ -244,7 +245,6 @@ def writing(output: str | None, **asked: Any) -> None:
     judge(None, str(output), **asked, seed=0, silent=False)
 
 
-@pytest.mark.slow
 def test_a_command_judges_what_it_wrote(tmp_path: Path) -> None:
     names = {"real": TRAIN, "synthetic": FRESH, "held": HELD}
     for name, table in names.items():

@@ -23,6 +23,8 @@ from anomvae.report.overview import headline
 from tests.folders import FAST, environment, table
 from tests.test_folder_report import drawn
 
+pytestmark = pytest.mark.slow  # processes on a terminal of their own
+
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
@@ -108,7 +110,6 @@ def test_plain_lines_are_plain_on_a_terminal_too(folder: Path, model: Path) -> N
     assert len([line for line in shown.splitlines() if "a.csv" in line]) == 1
 
 
-@pytest.mark.slow
 def test_fit_shows_how_far_it_is_on_a_terminal(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_bytes(table(120, 1, wild=False))
     code, shown = Terminal(tmp_path, "fit", "t.csv", "-o", "m", "--steps", "60").ended()

@@ -20,6 +20,8 @@ from anomvae.pipeline.learn import Learned
 from anomvae.settings import FitSettings
 from tests.conftest import SAMPLE
 
+pytestmark = pytest.mark.slow  # large tables
+
 
 @given(st.integers(1, 40), st.integers(1, 400), st.integers(0, 2**32 - 1), st.sampled_from([5, 300]))
 @settings(deadline=None)
@@ -90,7 +92,6 @@ def long_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("emit", ["all", "flagged"])
 def test_threads_change_neither_rows_nor_the_result(
     long_file: Path, orders_model: Path, tmp_path: Path, emit: str, capsys: pytest.CaptureFixture[str]
