@@ -74,7 +74,7 @@ def fit(
     if settings.threshold != "auto":
         calibration = detector.calibration
         detector.calibration = calibration.at(calibration.alpha_at(float(settings.threshold)))
-    about = detector.about = describe(learned, settings, columns, _lineage(table, settings, paths, len(file)))
+    about = detector.about = describe(learned, settings, chosen, columns, _lineage(table, settings, paths, len(file)))
     model_file.save(detector, Path(model))
     rival = Champion(str(model), detector)
     comparison = compare(champion, rival, table.names, held) if champion else None
