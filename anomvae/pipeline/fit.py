@@ -26,6 +26,10 @@ from anomvae.results import FitResult, Lineage
 from anomvae.settings import FitSettings, SchemaSettings
 from anomvae.storage import model_file
 
+COLLAPSED = (
+    "posterior collapse: no latent dimension is in use, the KL says nothing of a row; "
+    "lower --beta (0.03 is the default), train longer (--steps), or give more rows"
+)
 Progress = Callable[[str, int, int], None]
 
 
@@ -182,10 +186,7 @@ def _notes(learned: Learned) -> list[str]:
     """What the user should know about the fit, loudest first."""
     notes = []
     if learned.latents_used == 0:
-        notes.append(
-            "posterior collapse: no latent dimension is in use, the KL says nothing of a row; "
-            "lower --beta (0.03 is the default), train longer (--steps), or give more rows"
-        )
+        notes.append(COLLAPSED)
     if learned.steps < learned.steps_planned:
         told = f"{learned.steps:,} of {learned.steps_planned:,} steps"
         notes.append(f"training was ended by --max-time after {told}; the threshold is calibrated for what was reached")
