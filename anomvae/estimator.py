@@ -33,7 +33,7 @@ from anomvae.pipeline.learn import learn
 from anomvae.pipeline.memory import Rows, from_array, from_cells, inferred, lineage, numbered
 from anomvae.pipeline.teach import teach
 from anomvae.results import Reason
-from anomvae.settings import FitSettings, build
+from anomvae.settings import FitSettings, SchemaSettings, build
 from anomvae.storage import model_file
 
 LEAST_ROWS = 10  # scikit-learn's checks fit so few; the command line asks for twice as many
@@ -136,7 +136,9 @@ class AnomVAE(OutlierMixin, BaseEstimator):  # type: ignore[misc]
             if settings.generator:
                 styles = fit_styles(schema, rows.texts(columns, LOOKED_AT))
                 learned.detector.generator = teach(schema, columns, settings, styles=styles, device=learned.device)
-            learned.detector.about = describe(learned, settings, columns, lineage(columns, settings.seed))
+            learned.detector.about = describe(
+                learned, settings, SchemaSettings(), columns, lineage(columns, settings.seed)
+            )
         return self._fitted(learned.detector)
 
     def _fitted(self, detector: Detector) -> Self:

@@ -58,7 +58,7 @@ def test_a_file_that_is_open_for_writing_waits_however_long() -> None:
     one = Settler(2.0, lambda path, stat: False, lambda path: answers.pop(0))
     one.look(0.0, scan(a=stat()))
     assert names(one.look(2.0, scan(a=stat()))) == []
-    assert one.waiting[b"a"].reason == "open by a writer"
+    assert one.waiting[b"a"].sentence() == "open by a writer"
     assert names(one.look(60.0, scan(a=stat()))) == []
     assert names(one.look(600.0, scan(a=stat()))) == []
     assert names(one.look(601.0, scan(a=stat()))) == ["a"]
@@ -129,7 +129,7 @@ def test_why_a_file_waits_is_told() -> None:
         one.look(0.0, scan(a=stat()))
         assert one.waiting[b"a"].reason == "settling"
         one.look(2.0, scan(a=stat()))
-    assert unended.waiting[b"a"].reason == "its last line has no end"
+    assert unended.waiting[b"a"].sentence() == "its last line has no end"
     assert blind.waiting[b"a"].reason == "settling"
 
 

@@ -58,7 +58,7 @@ BAD = {
     "negative shape": lambda data: rebuilt(data, {"novelty": {"dtype": "F64", "shape": [-1], "data_offsets": [0, -8]}}),
     "unknown type": lambda data: rebuilt(data, {"novelty": {"dtype": "PICKLE", "shape": [1], "data_offsets": [0, 8]}}),
     "newer format": lambda data: rebuilt(data, document={"format": 99}),
-    "older format": lambda data: rebuilt(data, document={"format": 3}),
+    "older format": lambda data: rebuilt(data, document={"format": 4}),
     "unknown key": lambda data: rebuilt(data, document={"run": "me"}),
     "wrong layout": lambda data: rebuilt(data, document={"latent": 3}),
     "not finite": non_finite,

@@ -154,8 +154,9 @@ def test_a_models_schema_and_selection_hold_for_the_real_rows(orders_model: Path
     assert {column.column for column in result.columns} == set(detector.columns)
     assert result.overall > 0.8 and result.c2st is not None
     assert detector.about is not None
-    lineage = msgspec.structs.replace(detector.about.lineage, selection="channel != fax and post and country == DE")
-    detector.about = msgspec.structs.replace(detector.about, lineage=lineage)
+    where = ("channel != fax and post", "country == DE")
+    chosen_rows = msgspec.structs.replace(detector.about.settings, where=where)
+    detector.about = msgspec.structs.replace(detector.about, settings=chosen_rows)
     german = pd.concat([pd.read_csv(day) for day in days[:2]])["country"].eq("DE").sum()
     chosen = anomvae.quality(days[:2], days[2], detector=detector)
     assert chosen.rows_real == german and chosen.rows_synthetic == result.rows_synthetic

@@ -85,7 +85,7 @@ def command(
 
     With --from the model goes to challenger.anomvae, or to -o, never over the old one.
     """
-    from anomvae.pipeline.fit import fit
+    from anomvae.pipeline.fit import COLLAPSED, fit
     from anomvae.report.terminal import fit_report
 
     chosen = options.load_config(config)
@@ -115,10 +115,8 @@ def command(
 
         detector = model_file.load(model, generator=False)
         write_page(report, overview.of_model(detector, card.card_of(detector, model)), quiet=quiet or as_json)
-    if quiet:
-        for warning in result.warnings:
-            if warning.startswith("posterior collapse"):
-                show.note(f"warning: {warning}", quiet=False)
+    if quiet and result.training.latents_used == 0:
+        show.note(f"warning: {COLLAPSED}", quiet=False)
     return 0
 
 

@@ -242,7 +242,9 @@ class _Ends:
 
 
 def _pending(inbox: "Inbox") -> bool:
-    return any(waiting.reason != "unreadable" for waiting in inbox.settler.waiting.values())
+    from anomvae.inbox.settler import UNREADABLE
+
+    return any(waiting.reason != UNREADABLE for waiting in inbox.settler.waiting.values())
 
 
 def _skip_existing(store: Any, run: "Run", plan: Plan) -> None:

@@ -59,11 +59,21 @@ def locate(
     for name, count in Counter(names).items():
         if count > 1 and name in wanted:
             raise DataError("duplicate_columns", f"column '{name}' stands {count} times", line=line, column=name)
-    extra = [name for name in names if name not in known and name]
-    warnings = [f"extra_columns: not in training, ignored: {', '.join(extra[:5])}"] if extra else []
+    extra = extra_columns(names, known)
+    warnings = [f"extra_columns: {not_in_training(extra)}"] if extra else []
     if "" in names:
         warnings.append("unnamed_column: a column without a name was ignored")
     return [names.index(name) for name in wanted], warnings
+
+
+def extra_columns(names: Sequence[str], known: Sequence[str]) -> list[str]:
+    """Named columns of a header that the training table did not have."""
+    return [name for name in names if name not in known and name]
+
+
+def not_in_training(extra: Sequence[str]) -> str:
+    """What people are told of extra columns."""
+    return f"not in training, ignored: {', '.join(extra[:5])}"
 
 
 def _check_delimiter(names: Sequence[str], delimiter: str, line: int) -> None:

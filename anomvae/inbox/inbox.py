@@ -12,15 +12,14 @@ import msgspec
 from anomvae.inbox.events import Events
 from anomvae.inbox.probe import Probe, on_network, probe
 from anomvae.inbox.scanner import Scanner, Stat
-from anomvae.inbox.settler import Arrival, Settler
+from anomvae.inbox.settler import CHANGED, UNREADABLE, WRITTEN, Arrival, Settler
 
 NETWORK_SETTLE = 15.0  # seconds; attributes of network files come late
 POLL = 2.0  # seconds between scans where no events come
 TICK = 0.25  # seconds between two signs of life
 SHARE = 10  # a scan may take one part in so many of the time
 LEAST = 0.1  # seconds between two scans
-CHANGED = "changed while it was read"
-LEFT = ("open by a writer", "unreadable", CHANGED)
+LEFT = (WRITTEN, UNREADABLE, CHANGED)  # codes of files that one pass over a folder leaves for the next
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):

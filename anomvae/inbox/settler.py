@@ -19,6 +19,17 @@ REPROBE = 0.5  # seconds until a writer is looked for again
 REOPEN = 10.0  # seconds until a file that may not be read is tried again
 MOST_READY = 10_000
 
+# Why a file waits: the codes that are compared, and what people are told. Codes not listed here tell themselves.
+SETTLING, UNENDED_LINE, WRITTEN = "settling", "unended_line", "written"
+UNREADABLE, CHANGED = "unreadable", "changed"
+SENTENCES = {
+    UNENDED_LINE: "its last line has no end",
+    WRITTEN: "open by a writer",
+    CHANGED: "changed while it was read",
+    "scorer_died": "its scorer died, will be tried again",
+    "scorer_failed": "failed, will be tried again",
+}
+
 
 class Arrival(msgspec.Struct, frozen=True):
     """A settled file: its path's bytes, its state, and how long it has been still, in seconds."""
@@ -29,13 +40,17 @@ class Arrival(msgspec.Struct, frozen=True):
 
 
 class Waiting(msgspec.Struct):
-    """A file that is not settled, or not done: since when it is still, why it waits, when to look again."""
+    """A file that is not settled, or not done: since when it is still, the code of why it waits, when to look again."""
 
     stat: Stat
     since: float
     seen: float
-    reason: str = "settling"
+    reason: str = SETTLING
     due: float = 0.0
+
+    def sentence(self) -> str:
+        """Why the file waits, for people."""
+        return SENTENCES.get(self.reason, self.reason)
 
 
 class Settler:
@@ -109,15 +124,15 @@ class Settler:
             return True
         answer = self._probe(path)
         if answer is None:
-            waiting.reason, waiting.due = "unreadable", now + max(self.settle, REOPEN)
+            waiting.reason, waiting.due = UNREADABLE, now + max(self.settle, REOPEN)
             return False
         if answer.written:
-            waiting.reason, waiting.due = "open by a writer", now + REPROBE
+            waiting.reason, waiting.due = WRITTEN, now + REPROBE
             return False
         needed = self.settle * (BLIND if answer.written is None else 1)
         needed += 0.0 if answer.ended else UNENDED * self.settle
         if now - waiting.since < needed:
-            waiting.reason = "settling" if answer.ended else "its last line has no end"
+            waiting.reason = SETTLING if answer.ended else UNENDED_LINE
             waiting.due = waiting.since + needed
             return False
         return True

@@ -32,7 +32,7 @@ from anomvae.model.schema import Schema, Values
 from anomvae.model.scoring import Floats, Scorer
 from anomvae.results import Calibration as CalibrationReport
 from anomvae.results import ColumnReport, Lineage, Power, ThresholdChange, Training
-from anomvae.settings import Dialect
+from anomvae.settings import Dialect, FitSettings, SchemaSettings
 
 if TYPE_CHECKING:
     from anomvae.model.synthesis import Generator
@@ -87,10 +87,15 @@ class Scores(msgspec.Struct, frozen=True):
 
 
 class About(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a saved model says of itself, beside the numbers. `reference`: what rows are compared with for drift."""
+    """What a saved model says of itself, beside the numbers.
+
+    `settings` and `schema` are what the fit was asked for, so that a later fit can ask for the same. `reference`: what
+    rows are compared with for drift.
+    """
 
     created_by: str
-    dialect: Dialect
+    settings: FitSettings
+    schema: SchemaSettings
     columns: tuple[ColumnReport, ...]
     training: Training
     threshold: CalibrationReport
@@ -98,6 +103,11 @@ class About(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     history: tuple[ThresholdChange, ...]
     self_test: tuple[Power, ...] = ()
     reference: Reference | None = None
+
+    @property
+    def dialect(self) -> Dialect:
+        """How the text of the training files became cells."""
+        return self.settings.dialect()
 
 
 class Detector:

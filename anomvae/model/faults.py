@@ -30,7 +30,7 @@ class Faults:
     """
 
     def __init__(self, schema: Schema, children: Sequence[str], only: str | None = None) -> None:
-        moving = [c for c in schema.modelled if not c.reason.startswith("constant")]
+        moving = [c for c in schema.modelled if not c.constant]
         self._every_number = [c for c in moving if c.kind in ("numeric", "integer")]
         self._numbers = [c for c in self._every_number if only in (None, c.name)]
         self._texts = [c.name for c in schema.modelled if c.kind == "categorical" and only in (None, c.name)]

@@ -7,6 +7,7 @@ user is told. Constants stay: a change of a constant is surprising.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -37,14 +38,14 @@ class Column(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     kind: Kind
     modelled: bool
     reason: str = ""
+    constant: bool = False
     date_format: str = ""
     digits: int | None = None
     redacted: bool = False
 
     def masked(self) -> "Column":
         """The same column, whose cells no output may show."""
-        constant = self.reason.startswith("constant")
-        reason = "constant: a change is surprising" if constant else self.reason
+        reason = "constant: a change is surprising" if self.constant else self.reason
         return msgspec.structs.replace(self, redacted=True, reason=reason)
 
 
@@ -134,7 +135,7 @@ def infer(name: str, texts: Sequence[str], numbers: NumberFormat) -> Column:
     if sum(counts[text] for text in strange) <= STRAY_SHARE * sum(counts[text] for text in present):
         return _number(name, texts, plain, numbers)
     if _is_boolean({text.lower() for text in present}):
-        return Column(name=name, kind="boolean", modelled=True, reason=_constant(present))
+        return Column(name=name, kind="boolean", modelled=True, **_constancy(present))
     for style in cells.DATE_FORMATS:
         if _is_date(present, style):
             return Column(
@@ -180,7 +181,7 @@ def _number(name: str, texts: Sequence[str], plain: list[str], numbers: NumberFo
         kind="integer" if whole else "numeric",
         modelled=True,
         digits=digits,
-        reason=_constant(plain),
+        **_constancy(plain),
     )
 
 
@@ -211,11 +212,14 @@ def _text(name: str, texts: Sequence[str]) -> Column:
             modelled=False,
             reason=f"{what}: {distinct:,} different values in {len(present):,} rows",
         )
-    return Column(name=name, kind="categorical", modelled=True, reason=_constant(present))
+    return Column(name=name, kind="categorical", modelled=True, **_constancy(present))
 
 
-def _constant(values: list[str]) -> str:
-    return f"constant {cells.quoted(values[0])}: a change is surprising" if len(set(values)) == 1 else ""
+def _constancy(values: list[str]) -> dict[str, Any]:
+    """The fields of a column that say whether all its values are the same, and the reason to show."""
+    if len(set(values)) != 1:
+        return {}
+    return {"constant": True, "reason": f"constant {cells.quoted(values[0])}: a change is surprising"}
 
 
 def _is_date(texts: list[str], style: str) -> bool:

@@ -68,7 +68,7 @@ def _cases(detector: Detector, columns: Mapping[str, Values], rng: np.random.Gen
 
 def _where(detector: Detector, columns: Mapping[str, Values], kind: str, follow: Sequence[str]) -> list[str]:
     """The columns in which a kind of fault means something."""
-    moving = [c for c in detector.schema.modelled if not c.reason.startswith("constant")]
+    moving = [c for c in detector.schema.modelled if not c.constant]
     if kind == "gap":
         gaps = {feature.column for feature in detector.scorer.encoding.features if feature.gaps}
         return [c.name for c in detector.schema.modelled if c.name not in gaps]

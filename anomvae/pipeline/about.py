@@ -9,22 +9,26 @@ from anomvae.model.schema import Values, gaps
 from anomvae.pipeline.learn import Learned
 from anomvae.pipeline.threshold import promise
 from anomvae.results import ColumnReport, Lineage, ThresholdChange, Training
-from anomvae.settings import FitSettings
+from anomvae.settings import FitSettings, SchemaSettings
 
 
-def describe(learned: Learned, settings: FitSettings, columns: Mapping[str, Values], lineage: Lineage) -> About:
+def describe(
+    learned: Learned, settings: FitSettings, schema: SchemaSettings, columns: Mapping[str, Values], lineage: Lineage
+) -> About:
     """What a saved model says of itself.
 
     Args:
         learned: the detector and how it was made.
         settings: the recipe.
+        schema: what was said of columns.
         columns: the typed training columns.
         lineage: where they come from.
     """
     threshold = promise(learned.detector.calibration, learned.dependence, learned.blocks)
     return About(
         created_by=f"anomvae {anomvae.__version__}",
-        dialect=settings.dialect(),
+        settings=settings,
+        schema=schema,
         columns=_reports(learned, columns),
         training=_training(learned, settings),
         threshold=threshold,

@@ -11,6 +11,7 @@ import msgspec
 
 from anomvae.deliveries import HealthResult, Messages
 from anomvae.errors import EnvironmentFault
+from anomvae.inbox.settler import UNREADABLE
 from anomvae.pipeline.model import Reloading
 from anomvae.pipeline.watch import Run
 from anomvae.storage import health
@@ -111,7 +112,7 @@ class Beat:
     def _problems(self, run: Run, messages: Messages) -> tuple[str, ...]:
         inbox, now = run.inbox, run.clock()
         waiting = inbox.settler.waiting.values()
-        unreadable = sum(w.reason == "unreadable" for w in waiting)
+        unreadable = sum(w.reason == UNREADABLE for w in waiting)
         stuck = sum(now - w.seen > STUCK for w in waiting)
         free = health.free_bytes(self.out)
         found = {

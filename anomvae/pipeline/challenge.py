@@ -12,16 +12,14 @@ from anomvae.model.detector import Detector, Scores
 from anomvae.model.metrics import wilson
 from anomvae.model.schema import Column, Schema, Values, parse
 from anomvae.pipeline.gather import Gathered
-from anomvae.pipeline.select import unspoken
 from anomvae.pipeline.threshold import about_of
-from anomvae.settings import ColumnSettings, FitSettings, SchemaSettings
+from anomvae.settings import ColumnSettings, Dialect, FitSettings, SchemaSettings
 
 HELD_OUT = 0.1
 FILES = 10  # from so many files on, whole files are held out
 LEAST_ROWS = 20
 
-LEFT_OUT = {"dropped (--drop)": "drop", "the label": "drop", "identifier (--id)": "id"}
-BY_HAND = ("by configuration", "ignored by the configuration")
+INHERITED = ("where", "label", "normal", "hidden", "latent", "beta", "steps", "seed", "generator", "selftest")
 
 
 class Champion(msgspec.Struct):
@@ -32,31 +30,19 @@ class Champion(msgspec.Struct):
 
 
 def inherited(champion: Champion) -> tuple[FitSettings, SchemaSettings]:
-    """The choices that a model file knows: dialect, selection, alpha, recipe, seed, and what was said of columns."""
-    about, schema = about_of(champion.name, champion.detector), champion.detector.schema
-    made = about.training
-    sizes = {"hidden": made.hidden, "latent": made.latent, "steps": made.steps_planned}
-    settings = FitSettings(
-        **msgspec.structs.asdict(about.dialect),
-        where=unspoken(about.lineage.selection),
-        alpha=champion.detector.calibration.alpha,
-        beta=made.beta,
-        seed=about.lineage.seed,
-        generator=champion.detector.generator is not None,
-        selftest=bool(about.self_test),
-    )
-    settings = msgspec.structs.replace(settings, **{name: sizes[name] for name in made.by_hand})
-    left_out: dict[str, list[str]] = {"drop": [], "id": []}
-    for column in schema.columns:
-        if column.reason in LEFT_OUT:
-            left_out[LEFT_OUT[column.reason]].append(column.name)
-    by_hand = {column.name: _stated(column) for column in schema.columns if column.reason in BY_HAND}
-    kept = {"drop": tuple(left_out["drop"]), "id": tuple(left_out["id"]), "redact": tuple(sorted(schema.redacted))}
-    return settings, SchemaSettings(**kept, columns=by_hand)
+    """The choices to fit again with: what the old fit was asked for, at the alpha that is in use now.
 
-
-def _stated(column: Column) -> ColumnSettings:
-    return ColumnSettings(kind=column.kind, format=column.date_format or None)
+    Dates keep the format that was found in the old training rows.
+    """
+    about = about_of(champion.name, champion.detector)
+    kept = {name: getattr(about.settings, name) for name in (*Dialect.__struct_fields__, *INHERITED)}
+    settings = FitSettings(**kept, alpha=champion.detector.calibration.alpha)
+    formats = {column.name: column.date_format or None for column in champion.detector.schema.columns}
+    columns = {
+        name: ColumnSettings(kind=stated.kind, format=stated.format or formats.get(name))
+        for name, stated in about.schema.columns.items()
+    }
+    return settings, msgspec.structs.replace(about.schema, columns=columns)
 
 
 def hold_out(table: Gathered) -> list[list[str]]:

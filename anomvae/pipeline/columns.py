@@ -43,8 +43,7 @@ def positions_of(table: Table, detector: Detector, settings: ScoreSettings) -> l
     known = [column.name for column in detector.schema.columns]
     delimiter = table.dialect.delimiter
     positions, warnings = header.locate(table.names, wanted, known, delimiter, table.header_line)
-    extra = next((warning for warning in warnings if warning.startswith("extra_columns")), None)
-    if extra and settings.on_schema == "strict":
-        raise DataError("extra_columns", extra.partition(": ")[2], line=table.header_line)
+    if settings.on_schema == "strict" and (extra := header.extra_columns(table.names, known)):
+        raise DataError("extra_columns", header.not_in_training(extra), line=table.header_line)
     table.warnings.extend(warnings)
     return positions

@@ -26,6 +26,10 @@ from anomvae.results import FitResult, Lineage
 from anomvae.settings import FitSettings, SchemaSettings
 from anomvae.storage import model_file
 
+COLLAPSED = (
+    "posterior collapse: no latent dimension is in use, the KL says nothing of a row; "
+    "lower --beta (0.03 is the default), train longer (--steps), or give more rows"
+)
 Progress = Callable[[str, int, int], None]
 
 
@@ -74,7 +78,7 @@ def fit(
     if settings.threshold != "auto":
         calibration = detector.calibration
         detector.calibration = calibration.at(calibration.alpha_at(float(settings.threshold)))
-    about = detector.about = describe(learned, settings, columns, _lineage(table, settings, paths, len(file)))
+    about = detector.about = describe(learned, settings, chosen, columns, _lineage(table, settings, paths, len(file)))
     model_file.save(detector, Path(model))
     rival = Champion(str(model), detector)
     comparison = compare(champion, rival, table.names, held) if champion else None
@@ -182,10 +186,7 @@ def _notes(learned: Learned) -> list[str]:
     """What the user should know about the fit, loudest first."""
     notes = []
     if learned.latents_used == 0:
-        notes.append(
-            "posterior collapse: no latent dimension is in use, the KL says nothing of a row; "
-            "lower --beta (0.03 is the default), train longer (--steps), or give more rows"
-        )
+        notes.append(COLLAPSED)
     if learned.steps < learned.steps_planned:
         told = f"{learned.steps:,} of {learned.steps_planned:,} steps"
         notes.append(f"training was ended by --max-time after {told}; the threshold is calibrated for what was reached")

@@ -21,7 +21,7 @@ import anomvae
 from anomvae.deliveries import Manifest, Quarantined
 from anomvae.errors import AnomvaeError, DataError, EnvironmentFault
 from anomvae.inbox.scanner import stat_of
-from anomvae.inbox.settler import UNENDED, Arrival
+from anomvae.inbox.settler import UNENDED, UNREADABLE, Arrival
 from anomvae.model.detector import Detector
 from anomvae.pipeline import excerpt
 from anomvae.pipeline.deliver import ChangedError, DroppedError, Job, Scored, fingerprint, work
@@ -133,7 +133,7 @@ class Judge:
         except FileNotFoundError:
             return Gone()
         except PermissionError:
-            return Later("unreadable", self.settle)
+            return Later(UNREADABLE, self.settle)
         except OSError as error:
             raise EnvironmentFault.of(error, f"{shown(arrival.path)}: cannot be opened") from error
         file = os.fdopen(descriptor, "rb")
@@ -162,13 +162,13 @@ class Judge:
         except (AnomvaeError, ChangedError, DroppedError):
             raise
         except DiedError:
-            return Later("its scorer died, will be tried again", self.settle)
+            return Later("scorer_died", self.settle)
         except Exception as error:  # a bug, or no memory: the file is under suspicion from now on
             self.store.ledger.suspect(taken.arrival.path)
             told = str(error) if isinstance(error, FailedError) else f"{type(error).__name__}: {error}"
             told = "its scorer failed" if taken.detector.schema.redacted else told  # an error may quote a cell
             self._note(f"{taken.job.name}: {told}; it will be tried again in a process of its own")
-            return Later("failed, will be tried again", self.settle)
+            return Later("scorer_failed", self.settle)
         else:
             return self._commit(taken, scored)
         finally:

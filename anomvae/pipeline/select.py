@@ -60,16 +60,5 @@ def _compare(cell: str, test: Callable[[Any, Any], bool], value: str, numbers: N
 
 
 def spoken(wanted: Sequence[Condition]) -> str:
-    """The conditions as a reader would write them."""
+    """The conditions as a sentence, for people alone: a column or a value may have an `and` in it."""
     return " and ".join(" ".join(condition) for condition in wanted)
-
-
-def unspoken(text: str) -> tuple[str, ...]:
-    """The conditions, as for --where, that `spoken` has told; a value may have an `and` in it."""
-    parts: list[str] = []
-    for part in text.split(" and ") if text else ():
-        if parts and not any(f" {sign} " in part for sign in OPERATORS):
-            parts[-1] += f" and {part}"
-        else:
-            parts.append(part)
-    return tuple(parts)

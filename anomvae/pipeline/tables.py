@@ -14,8 +14,7 @@ from anomvae.model.conditions import Condition
 from anomvae.model.detector import Detector
 from anomvae.model.schema import Column, Schema, Values, infer, parse
 from anomvae.pipeline.gather import Gathered, gather, training_files
-from anomvae.pipeline.select import parse as condition
-from anomvae.pipeline.select import unspoken
+from anomvae.pipeline.select import conditions
 from anomvae.settings import Dialect, FitSettings
 
 BOOLEAN = {1.0: "true", 0.0: "false"}
@@ -46,7 +45,7 @@ def read_tables(
     """
     about = detector.about if detector else None
     dialect = about.dialect if about else Dialect()
-    wanted = tuple(map(condition, unspoken(about.lineage.selection))) if about else ()
+    wanted = conditions(about.settings) if about else ()
     gathered = [_gathered(real, dialect, wanted), _gathered(synthetic, dialect, ())]
     gathered += [_gathered(held_out, dialect, wanted)] if held_out else []
     schema = detector.schema if detector else _inferred(gathered[0], dialect)

@@ -18,9 +18,9 @@ import msgspec
 
 from anomvae.deliveries import Counters, Line, Manifest, Quarantined
 from anomvae.errors import EnvironmentFault, UnsyncedError
-from anomvae.inbox.inbox import CHANGED, Inbox
+from anomvae.inbox.inbox import Inbox
 from anomvae.inbox.scanner import Stat
-from anomvae.inbox.settler import Arrival
+from anomvae.inbox.settler import CHANGED, Arrival
 from anomvae.pipeline.deliver import ChangedError, DroppedError
 from anomvae.pipeline.judge import Judge, Known, Later, Model, Outcome, Taken
 from anomvae.pipeline.moves import Moves
@@ -140,7 +140,7 @@ class Run:
         """Files that are not judged yet, those that wait longest first."""
         now = self.clock()
         items = heapq.nsmallest(most, self.inbox.settler.waiting.items(), key=lambda item: item[1].seen)
-        return tuple(Waits(file=shown(p), reason=w.reason, seconds=round(now - w.seen, 1)) for p, w in items)
+        return tuple(Waits(file=shown(p), reason=w.sentence(), seconds=round(now - w.seen, 1)) for p, w in items)
 
     def alpha(self) -> float:
         """The false-alarm rate of this run."""

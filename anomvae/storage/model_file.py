@@ -28,7 +28,7 @@ from anomvae.storage.tensors import MAX_HEADER, header_of, read
 Tensors = dict[str, NDArray[Any]]
 Layout = dict[str, tuple[str, tuple[int, ...]]]
 
-FORMAT = 4  # 1 to 3 had another score
+FORMAT = 5  # 1 to 3 had another score; 4 kept its settings as sentences
 KEY = "anomvae"
 GENERATOR = "gen."  # where its tensors' names begin
 NONE = msgspec.Raw(b"null")
@@ -120,7 +120,9 @@ def parse(header: dict[str, Any]) -> Document:
         if isinstance(version, int) and version > FORMAT:
             raise ModelError(f"has format {version}, this anomvae reads format {FORMAT}; upgrade anomvae.")
         if isinstance(version, int) and version < FORMAT:
-            raise ModelError(f"has format {version}, an older score's; make it again with 'anomvae fit'.")
+            raise ModelError(
+                f"has format {version}, this anomvae reads format {FORMAT}; make it again with 'anomvae fit'."
+            )
         return msgspec.json.decode(text, type=Document)
     except (KeyError, TypeError, msgspec.DecodeError, RecursionError) as error:
         raise ModelError(f"is not a valid anomvae model ({error}).") from error
