@@ -90,7 +90,7 @@ def _from_series(series: Any) -> Any:
     except (pa.ArrowInvalid, pa.ArrowTypeError):  # an object column of several types
         gaps = series.isna().tolist()
         values = zip(series.tolist(), gaps, strict=True)
-        return pa.array([None if gap else parquet.text(value) for value, gap in values], pa.string())
+        return pa.array([None if gap else parquet.cell_text(value) for value, gap in values], pa.string())
 
 
 def _texts(name: str, column: Any) -> list[str]:
@@ -103,7 +103,7 @@ def _texts(name: str, column: Any) -> list[str]:
         if pc.any(pc.is_inf(column)).as_py():
             raise DataError("non_finite", f"column '{name}' has infinity, which is no number to learn from or to score")
         return [_number(value) for value in column.to_pylist()]
-    return [parquet.text(value) for value in column.to_pylist()]
+    return [parquet.cell_text(value) for value in column.to_pylist()]
 
 
 def _number(value: float | None) -> str:

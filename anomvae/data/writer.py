@@ -8,7 +8,7 @@ from typing import IO, Any, Protocol
 
 import msgspec
 
-from anomvae.data.plain import PlainRows
+from anomvae.data.plain import UnquotedRows
 from anomvae.errors import UsageError
 from anomvae.results import Reason
 
@@ -23,7 +23,7 @@ class ScoredRows(msgspec.Struct, frozen=True):
     flagged rows.
     """
 
-    cells: list[list[str]] | PlainRows
+    cells: Sequence[list[str]]
     lines: Sequence[int]
     numbers: list[list[float]]
     flags: list[bool]
@@ -90,7 +90,7 @@ class CsvWriter:
     def render(self, rows: ScoredRows) -> bytes:
         """Rows as lines: a plain line as it is, where it is no other in this dialect."""
         numbers = written(rows.numbers)
-        raw = rows.cells.lines if isinstance(rows.cells, PlainRows) and rows.cells.delimiter == "," else None
+        raw = rows.cells.lines if isinstance(rows.cells, UnquotedRows) and rows.cells.delimiter == "," else None
         text, records = _text()
         for i, line in enumerate(rows.lines):
             if raw is None or rows.flags[i] or self._guarded:
@@ -189,7 +189,7 @@ class ParquetWriter:
         why = [rows.reasons.get(i, ()) for i in range(len(rows.lines))]
         scored = [rows.lines, *zip(*rows.numbers, strict=True), rows.flags]
         told = [[each[0].column if each else None for each in why], [msgspec.to_builtins(each) for each in why]]
-        whole = rows.cells.arrays() if isinstance(rows.cells, PlainRows) else []
+        whole = rows.cells.arrow_columns() if isinstance(rows.cells, UnquotedRows) else []
         columns = [*scored, *told] if whole else [*zip(*rows.cells, strict=True), *scored, *told]
         kinds = self._schema.types[len(whole) :]
         arrays = whole + [pa.array(column, kind) for column, kind in zip(columns, kinds, strict=True)]
