@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from anomvae.data import reader, source
 from anomvae.data.plain import FastCsvParser, UnquotedRows
 from anomvae.data.typed_reader import TypedReader
-from anomvae.data.writer import ScoredRows, open_writer, written
+from anomvae.data.writer import ScoredRows, scored_columns, written
 from anomvae.errors import DataError
+from anomvae.formats import open_writer, suffixes
 from anomvae.model.schema import Column, Schema
 from anomvae.results import Reason
 from anomvae.settings import Dialect
@@ -188,17 +189,17 @@ def test_numbers_are_written_as_repr_writes_them(numbers: list[list[float]]) -> 
     assert written(numbers) == [",".join(map(repr, row)) for row in numbers]
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
-@pytest.mark.parametrize("guarded", [None, [1]])
-def test_plain_rows_are_written_as_split_ones(suffix: str, guarded: list[int] | None) -> None:
+@pytest.mark.parametrize("suffix", suffixes())
+@pytest.mark.parametrize("guarded", [(), (1,)])
+def test_unquoted_rows_are_written_as_split_ones(suffix: str, guarded: tuple[int, ...]) -> None:
     why = Reason(column="a,b", share=0.5, value="7", expected="3", low="1", high="5", text="a,b 7, expected 3 (1 to 5)")
     plain = UnquotedRows(["1.50,=x,", " 2,é\u2028,b", "7,,c"], ",")
     files = []
     for cells in (plain, [plain[i] for i in range(3)]):
         file = io.BytesIO()
-        writer = open_writer(file, suffix, ["a,b", "t", "u"], guarded)
+        writer = open_writer(file, suffix, scored_columns(["a,b", "t", "u"], guarded))
         numbers = [[0.5, 2.0, 1e-7, 0.25, 6.0], [3.0] * 5, [9.5, 1.0, 0.1, 1e-05, 50.0]]
-        writer.append(writer.render(ScoredRows(cells, [2, 3, 4], numbers, [False, False, True], {2: (why,)})))
+        writer.write(ScoredRows(cells, [2, 3, 4], numbers, [False, False, True], {2: (why,)}))
         writer.close()
         files.append(file.getvalue())
     assert files[0] == files[1]

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from anomvae.data.reader import chunk_batches
 from anomvae.data.typed_reader import TypedBatch, typed_batch
-from anomvae.data.writer import ScoredRows, Writer, open_writer
+from anomvae.data.writer import ScoredRows, scored_columns
+from anomvae.formats import TableWriter, open_writer
 from anomvae.model.detector import Detector, Scores
 from anomvae.model.explanation import reasons
 from anomvae.pipeline.tally import Counts, counts_of, row_result
@@ -69,7 +70,7 @@ class Judging:
     """
 
     def __init__(
-        self, file: str, detector: Detector, settings: ScoreSettings, positions: list[int], writer: Writer | None
+        self, file: str, detector: Detector, settings: ScoreSettings, positions: list[int], writer: TableWriter | None
     ) -> None:
         self.file, self.detector, self.settings, self.positions = file, detector, settings, positions
         self.alpha, self._writer = alpha_of(detector, settings), writer
@@ -119,9 +120,12 @@ def judged(stretch: Stretch, detector: Detector) -> Part:
     return part
 
 
-def writer_of(out: IO[bytes], suffix: str, names: Sequence[str], detector: Detector, settings: ScoreSettings) -> Writer:
+def writer_of(
+    out: IO[bytes], suffix: str, names: Sequence[str], detector: Detector, settings: ScoreSettings
+) -> TableWriter:
     """A writer of scored rows; text cells are guarded where the settings say so."""
-    return open_writer(out, suffix, names, _text_positions(names, detector) if settings.spreadsheet_safe else None)
+    guarded = _text_positions(names, detector) if settings.spreadsheet_safe else ()
+    return open_writer(out, suffix, scored_columns(names, guarded))
 
 
 def _text_positions(names: Sequence[str], detector: Detector) -> list[int]:

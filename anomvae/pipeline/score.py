@@ -8,9 +8,9 @@ from typing import IO, BinaryIO
 from anomvae import disk
 from anomvae.data.source import ResumePoint
 from anomvae.data.typed_reader import TypedReader, dialect_of
-from anomvae.data.writer import output_suffix
 from anomvae.drift import REMEMBERED, Evidence
 from anomvae.errors import AnomvaeError, DataError
+from anomvae.formats import output_suffix
 from anomvae.model.calibration import file_p_value, verdict
 from anomvae.model.detector import Detector
 from anomvae.pipeline.ahead import count, in_order
