@@ -1,8 +1,8 @@
-"""Tables that a caller hands in, and those handed back: the one door for pandas, polars and Arrow.
+"""pandas, polars and Arrow tables that a caller hands in, and DataFrames that are handed back.
 
 Tables to compare become typed columns: floats with NaN for missing, or text with "" for missing. Tables to learn from
 or to score become cells of text through the Arrow C stream, which all three libraries speak, so that one reading of
-cells serves files and frames. polars is never imported, and nobody pays for pandas who does not ask for a frame.
+cells serves files and frames. polars is never imported, and pandas only where a DataFrame is asked for.
 """
 
 import math
@@ -18,7 +18,7 @@ from anomvae.model.schema import Column, Schema, Values
 
 
 class Cells(msgspec.Struct, frozen=True):
-    """Columns of text by name, and which of them the table itself declares to be `categories`."""
+    """A table as text: the cells (n,) of every column by name, and which columns it declares to be `categories`."""
 
     columns: dict[str, list[str]]
     categories: frozenset[str]
@@ -50,7 +50,7 @@ def cells(table: Any) -> Cells:
 
 
 def frame(schema: Schema, columns: Mapping[str, Values]) -> Any:
-    """Typed columns as a pandas DataFrame: whole numbers, booleans, dates and text are what they are called."""
+    """Typed columns as a pandas DataFrame with integer, boolean, datetime and string columns, as the schema says."""
     import pandas as pd
 
     return pd.DataFrame({column.name: _series(column, columns[column.name]) for column in schema.modelled})

@@ -53,7 +53,7 @@ def from_cells(schema: Schema, table: Cells) -> Rows:
     Raises:
         DataError: a cell cannot be read as what its column is.
     """
-    names = (column.name for column in schema.columns)  # the table may call its columns otherwise
+    names = (column.name for column in schema.columns)  # a table to score may have other names for them
     cells: dict[str, Sequence[str]] = dict(zip(names, table.columns.values(), strict=True))
     typed = parse_columns(schema.modelled, cells.__getitem__, NUMBERS)
     for column, errors in typed.errors.items():
