@@ -12,9 +12,14 @@ import msgspec
 from msgspec import Meta
 
 from anomvae.errors import UsageError
+from anomvae.formats import FORMATS
 
 if TYPE_CHECKING:
     from anomvae.invalid import Spell
+
+    OutputFormat = str
+else:
+    OutputFormat = Literal[tuple(FORMATS)]
 
 Alpha = Annotated[float, Meta(gt=0, le=0.5, description="the share of normal rows that may be flagged")]
 Share = Annotated[float, Meta(ge=0, lt=0.5, description="the share of the training rows that may be anomalies")]
@@ -148,7 +153,7 @@ class WatchSettings(Settings, frozen=True, kw_only=True, forbid_unknown_fields=T
     existing: Literal["score", "skip"] = "score"
     after: Literal["keep", "move"] = "keep"
     ready: str | None = None
-    format: Literal["csv", "jsonl", "parquet"] = "csv"
+    format: OutputFormat = "csv"
     observer: Literal["auto", "native", "poll"] = "auto"
     idle_exit: str | None = None
     ui: Literal["auto", "live", "plain"] = "auto"

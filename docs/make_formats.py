@@ -8,7 +8,7 @@ import msgspec
 from make_schemas import records
 from pages import code, filled, paragraph, table
 
-from anomvae.data.writer import COLUMNS
+from anomvae.data.writer import SCORE_COLUMNS
 from anomvae.deliveries import HealthResult, Manifest, Quarantined
 from anomvae.results import Reason, Record, RowResult
 from anomvae.storage.database import MIGRATIONS
@@ -53,7 +53,9 @@ PRINTED = {
 def tables() -> dict[str, str]:
     """Every table of the page by its name."""
     return {
-        "columns": table(["column", "value", ""], [[code(f"_av_{name}"), *MEANT[name]] for name in COLUMNS]),
+        "columns": table(
+            ["column", "value", ""], [[code(name), *MEANT[name.removeprefix("_av_")]] for name in SCORE_COLUMNS]
+        ),
         "reasons": fields(Reason),
         "kinds": table(["schema", "where", "what"], [_kind(record) for record in records() if _tag(record)]),
         "row": fields(RowResult),

@@ -16,8 +16,9 @@ PACKAGE = Path(anomvae.__file__).parent
 FLOORS = {  # room: rooms that it may import (its own folder apart)
     "errors": set(),
     "invalid": set(),
+    "formats": {"errors", "results"},
     "disk": {"errors"},
-    "settings": {"errors", "invalid"},
+    "settings": {"errors", "invalid", "formats"},
     "drift": set(),
     "challenge": set(),
     "results": {"drift", "challenge"},
@@ -29,12 +30,12 @@ FLOORS = {  # room: rooms that it may import (its own folder apart)
     "overview": {"drift", "results"},
     "model": {"errors", "invalid", "settings", "drift", "results", "comparison", "explained"},
     "training": {"errors", "settings", "results", "model"},
-    "data": {"errors", "settings", "results", "disk", "model"},
-    "storage": {"errors", "settings", "drift", "results", "deliveries", "disk", "model"},
+    "data": {"errors", "settings", "results", "disk", "formats", "model"},
+    "storage": {"errors", "settings", "drift", "results", "deliveries", "disk", "formats", "model"},
     "inbox": {"errors"},
     "pipeline": {
         *("drift", "challenge", "errors", "settings", "results", "deliveries", "comparison", "evaluation", "explained"),
-        *("overview", "disk", "invalid"),
+        *("overview", "disk", "formats", "invalid"),
         *("model", "training", "data", "storage", "inbox", "anomvae"),
     },
     "report": {
@@ -43,7 +44,7 @@ FLOORS = {  # room: rooms that it may import (its own folder apart)
     "outlets": {"errors", "settings", "results", "deliveries", "messages", "disk", "storage", "report", "anomvae"},
     "assessment": {"errors", "invalid", "comparison", "model", "data", "pipeline"},
     "cli": {
-        *("errors", "invalid", "settings", "results", "deliveries", "comparison", "overview", "disk"),
+        *("errors", "invalid", "formats", "settings", "results", "deliveries", "comparison", "overview", "disk"),
         *("pipeline", "storage", "inbox", "report", "outlets", "assessment", "anomvae"),
     },
     "estimator": {"errors", "settings", "results", "model", "data", "pipeline", "storage", "anomvae"},
@@ -54,7 +55,7 @@ MEASURING = {"coverage", "$coverage"}  # in every process of make coverage
 DOORS = {  # library: rooms or files that may import it
     "torch": {"training"},
     "pandas": {"data"},
-    "pyarrow": {"data"},
+    "pyarrow": {"data", "formats"},
     "safetensors": {"storage/model_file.py"},
     "rich": {"report", "cli"},
     "sqlite3": {"storage/database.py"},

@@ -1,4 +1,4 @@
-"""The shortcut of the reader against the careful path: the same rows, values, line numbers and rejects, or none."""
+"""The fast parser against the strict reader: the same rows, values, line numbers and rejects, or no answer at all."""
 
 import csv
 import io
@@ -12,15 +12,16 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from anomvae.data import reader, source
-from anomvae.data.plain import Plain, PlainRows
-from anomvae.data.reader import Table
-from anomvae.data.writer import ScoredRows, open_writer, written
+from anomvae.data.plain import FastCsvParser, UnquotedRows
+from anomvae.data.typed_reader import TypedReader
+from anomvae.data.writer import ScoredRows, scored_columns, written
 from anomvae.errors import DataError
+from anomvae.formats import open_writer, suffixes
 from anomvae.model.schema import Column, Schema
-from anomvae.pipeline.columns import typed
 from anomvae.results import Reason
 from anomvae.settings import Dialect
 
+NEVER = 1 << 60
 LONG = "id" * 2100  # the first 4 KiB are one block whatever the size of a read: the header fills it
 NAMES = ["n", LONG, "i", "c", "d", "b"]
 SCHEMA = Schema(
@@ -85,19 +86,17 @@ def _quoted(cells: tuple[str, ...]) -> str:
     return text.getvalue()
 
 
-def read(path: Path, *, plain: bool, schema: Schema = SCHEMA) -> tuple[object, list[bool]]:
-    """All that a file says, or why it is refused; and which batches took the shortcut."""
+def read(path: Path, schema: Schema = SCHEMA) -> tuple[object, list[bool]]:
+    """All that a file says, or why it is refused; and which batches the fast parser has read."""
     shortcuts: list[bool] = []
     try:
-        table = Table(str(path), Dialect())
-        positions = [table.names.index(column.name) for column in schema.modelled]
-        shortcut = Plain(schema, table.names, positions, ",") if plain else None
+        typed = TypedReader(str(path), schema, Dialect())
         rows: list[object] = []
-        for text in table.batches(shortcut):
-            batch, columns = typed(text, table.reject, positions, schema)
-            shortcuts.append(isinstance(batch.rows, PlainRows))
+        for batch in typed.batches():
+            shortcuts.append(isinstance(batch.rows, UnquotedRows))
             for i, number in enumerate(batch.lines):
-                rows.append((number, batch.rows[i], [_value(values[i]) for values in columns.values()]))
+                rows.append((number, batch.rows[i], [_value(values[i]) for values in batch.columns.values()]))
+        table = typed.table
     except DataError as error:
         return (error.code, error.message, error.line), shortcuts
     rejects = sorted((bad.line, bad.code, bad.message, bad.column or "") for bad in table.rejects)
@@ -110,7 +109,6 @@ def _value(value: object) -> object:
 
 def both(data: bytes, monkeypatch: pytest.MonkeyPatch, chunk: int, *, schema: Schema = SCHEMA) -> list[bool]:
     monkeypatch.setattr(source, "CHUNK", chunk)
-    monkeypatch.setattr(reader, "PLAIN_FROM", 0)
     monkeypatch.setattr(reader, "PEEK", 2)
     monkeypatch.setattr(reader, "BATCH_ROWS", 7)
     handle, name = tempfile.mkstemp(suffix=".csv")
@@ -118,11 +116,14 @@ def both(data: bytes, monkeypatch: pytest.MonkeyPatch, chunk: int, *, schema: Sc
     path = Path(name)
     try:
         path.write_bytes(data)
-        careful, _ = read(path, plain=False, schema=schema)
-        found, shortcuts = read(path, plain=True, schema=schema)
+        monkeypatch.setattr(reader, "FAST_FROM", NEVER)
+        strict, none = read(path, schema)
+        monkeypatch.setattr(reader, "FAST_FROM", 0)
+        found, shortcuts = read(path, schema)
     finally:
         path.unlink()
-    assert found == careful
+    assert not any(none)
+    assert found == strict
     return shortcuts
 
 
@@ -174,10 +175,11 @@ def test_plain_text_takes_the_shortcut(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_short_file_never_loads_arrow(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     path = tmp_path / "short.csv"
     path.write_text(",".join(NAMES) + "\n" + "1,x,2,a,2024-01-02,true\n" * 1000)
-    monkeypatch.setattr(Plain, "read", None)  # would fail if it were asked
-    found, shortcuts = read(path, plain=True)
+    monkeypatch.setattr(FastCsvParser, "parse", None)  # would fail if it were asked
+    found, shortcuts = read(path)
     assert not any(shortcuts)
-    assert found == read(path, plain=False)[0]
+    monkeypatch.setattr(reader, "FAST_FROM", NEVER)
+    assert found == read(path)[0]
 
 
 @settings(max_examples=300, deadline=None)
@@ -187,17 +189,17 @@ def test_numbers_are_written_as_repr_writes_them(numbers: list[list[float]]) -> 
     assert written(numbers) == [",".join(map(repr, row)) for row in numbers]
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
-@pytest.mark.parametrize("guarded", [None, [1]])
-def test_plain_rows_are_written_as_split_ones(suffix: str, guarded: list[int] | None) -> None:
+@pytest.mark.parametrize("suffix", suffixes())
+@pytest.mark.parametrize("guarded", [(), (1,)])
+def test_unquoted_rows_are_written_as_split_ones(suffix: str, guarded: tuple[int, ...]) -> None:
     why = Reason(column="a,b", share=0.5, value="7", expected="3", low="1", high="5", text="a,b 7, expected 3 (1 to 5)")
-    plain = PlainRows(["1.50,=x,", " 2,é\u2028,b", "7,,c"], ",")
+    plain = UnquotedRows(["1.50,=x,", " 2,é\u2028,b", "7,,c"], ",")
     files = []
     for cells in (plain, [plain[i] for i in range(3)]):
         file = io.BytesIO()
-        writer = open_writer(file, suffix, ["a,b", "t", "u"], guarded)
+        writer = open_writer(file, suffix, scored_columns(["a,b", "t", "u"], guarded))
         numbers = [[0.5, 2.0, 1e-7, 0.25, 6.0], [3.0] * 5, [9.5, 1.0, 0.1, 1e-05, 50.0]]
-        writer.append(writer.render(ScoredRows(cells, [2, 3, 4], numbers, [False, False, True], {2: (why,)})))
+        writer.write(ScoredRows(cells, [2, 3, 4], numbers, [False, False, True], {2: (why,)}))
         writer.close()
         files.append(file.getvalue())
     assert files[0] == files[1]

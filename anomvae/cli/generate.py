@@ -9,6 +9,7 @@ import msgspec
 from anomvae.cli import judge, options, show
 from anomvae.cli.command import Command
 from anomvae.errors import UsageError
+from anomvae.formats import listed
 
 
 @click.command(
@@ -21,9 +22,7 @@ from anomvae.errors import UsageError
     ),
 )
 @click.option("-n", "--rows", type=int, help="How many rows. [default: 10]")
-@click.option(
-    "-o", "--output", type=options.FILE, help="A .csv, .jsonl or .parquet file, or - for CSV on stdout. [default: -]"
-)
+@click.option("-o", "--output", type=options.FILE, help=f"A {listed()} file, or - for CSV on stdout. [default: -]")
 @click.option("--where", multiple=True, metavar="'COL OP VALUE'", help="Rows that meet this; repeat for AND.")
 @click.option("--balance", metavar="COL", help="Make what the rarer classes of a column lack.")
 @click.option("--to", metavar="majority|N", help="Rows that every class should reach. [default: majority]")

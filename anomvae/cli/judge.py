@@ -9,9 +9,9 @@ import click
 from anomvae.cli import options, show
 from anomvae.comparison import QualityResult
 from anomvae.errors import UsageError
+from anomvae.formats import suffixes
 
 F = TypeVar("F", bound=Callable[..., Any])
-READABLE = (".csv", ".parquet")
 
 
 def judged(command: F) -> F:
@@ -54,8 +54,10 @@ def check(
     wanting = [name for name, given in (("report", report), ("holdout", holdout), ("label", label)) if given]
     if wanting and not against:
         raise UsageError(f"--{wanting[0]} needs --against FILE: a model keeps no training row to compare with.")
-    if against and Path(output or "-").suffix not in READABLE:
-        raise UsageError("--against needs rows in a file: -o NAME.csv or NAME.parquet.")
+    readable = suffixes(readable=True)
+    if against and Path(output or "-").suffix not in readable:
+        names = " or ".join(f"NAME{suffix}" for suffix in readable)
+        raise UsageError(f"--against needs rows in a file: -o {names}.")
     if label and not holdout:
         raise UsageError("--label needs --holdout FILE: what was learnt is tested on rows that the model never saw.")
 

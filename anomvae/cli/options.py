@@ -10,6 +10,7 @@ from click.shell_completion import CompletionItem
 
 from anomvae.cli.command import setting
 from anomvae.errors import EnvironmentFault
+from anomvae.formats import FORMATS
 from anomvae.settings import Config, Settings, changed, read_config
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -146,9 +147,7 @@ def folders(command: F) -> F:
             click.option(
                 "--ready", metavar="marker:.done", help="A file is complete when NAME.done is there, and only then."
             ),
-            click.option(
-                "--format", type=click.Choice(["csv", "jsonl", "parquet"]), help="Format of results. [default: csv]"
-            ),
+            click.option("--format", type=click.Choice(list(FORMATS)), help="Format of results. [default: csv]"),
         )
     ):
         command = option(command)

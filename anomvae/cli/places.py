@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anomvae.errors import UsageError
+from anomvae.formats import suffixes
 from anomvae.settings import WatchSettings, seconds
 from anomvae.storage import health
-
-TABLES = (".csv", ".jsonl", ".parquet")
 
 if TYPE_CHECKING:
     from anomvae.inbox.inbox import Inbox
@@ -30,7 +29,7 @@ def check(folder: Path, out: Path, shared: Path | None = None) -> None:
     if not folder.is_dir():
         raise UsageError(f"{folder}: is not a folder.")
     for place in (out, shared) if shared else (out,):
-        if not place.is_dir() and (place.exists() or place.suffix in TABLES):
+        if not place.is_dir() and (place.exists() or place.suffix in suffixes()):
             raise UsageError(f"{place}: the results of a folder go to a folder; name one with -o.")
     source, target = folder.resolve(), out.resolve()
     for place in (target, shared.resolve()) if shared else (target,):

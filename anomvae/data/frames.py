@@ -1,8 +1,8 @@
-"""Tables that a caller hands in, and those handed back: the one door for pandas, polars and Arrow.
+"""pandas, polars and Arrow tables that a caller hands in, and DataFrames that are handed back.
 
 Tables to compare become typed columns: floats with NaN for missing, or text with "" for missing. Tables to learn from
 or to score become cells of text through the Arrow C stream, which all three libraries speak, so that one reading of
-cells serves files and frames. polars is never imported, and nobody pays for pandas who does not ask for a frame.
+cells serves files and frames. polars is never imported, and pandas only where a DataFrame is asked for.
 """
 
 import math
@@ -18,7 +18,7 @@ from anomvae.model.schema import Column, Schema, Values
 
 
 class Cells(msgspec.Struct, frozen=True):
-    """Columns of text by name, and which of them the table itself declares to be `categories`."""
+    """A table as text: the cells (n,) of every column by name, and which columns it declares to be `categories`."""
 
     columns: dict[str, list[str]]
     categories: frozenset[str]
@@ -50,7 +50,7 @@ def cells(table: Any) -> Cells:
 
 
 def frame(schema: Schema, columns: Mapping[str, Values]) -> Any:
-    """Typed columns as a pandas DataFrame: whole numbers, booleans, dates and text are what they are called."""
+    """Typed columns as a pandas DataFrame with integer, boolean, datetime and string columns, as the schema says."""
     import pandas as pd
 
     return pd.DataFrame({column.name: _series(column, columns[column.name]) for column in schema.modelled})
@@ -90,7 +90,7 @@ def _from_series(series: Any) -> Any:
     except (pa.ArrowInvalid, pa.ArrowTypeError):  # an object column of several types
         gaps = series.isna().tolist()
         values = zip(series.tolist(), gaps, strict=True)
-        return pa.array([None if gap else parquet.text(value) for value, gap in values], pa.string())
+        return pa.array([None if gap else parquet.cell_text(value) for value, gap in values], pa.string())
 
 
 def _texts(name: str, column: Any) -> list[str]:
@@ -103,7 +103,7 @@ def _texts(name: str, column: Any) -> list[str]:
         if pc.any(pc.is_inf(column)).as_py():
             raise DataError("non_finite", f"column '{name}' has infinity, which is no number to learn from or to score")
         return [_number(value) for value in column.to_pylist()]
-    return [parquet.text(value) for value in column.to_pylist()]
+    return [parquet.cell_text(value) for value in column.to_pylist()]
 
 
 def _number(value: float | None) -> str:

@@ -1,4 +1,4 @@
-"""Places that are not paths of this machine (`s3://bucket/in`, `memory://in`), through fsspec: its only door.
+"""Folders of object stores (`s3://bucket/in`, `memory://in`), through fsspec.
 
 An object store has no rename and no half-written objects: what is put is there whole, or not at all.
 """
@@ -14,15 +14,8 @@ from anomvae import disk
 from anomvae.errors import EnvironmentFault, UsageError
 
 INSTALL = "needs the extra 'scale': pip install 'anomvae[scale]'."
-TAGS = (
-    "ETag",
-    "etag",
-    "md5Hash",
-    "mtime",
-    "LastModified",
-    "last_modified",
-    "created",
-)  # what tells a version, the best first
+# The fields of a file's listing that differ between two versions of it, the most reliable first.
+TAGS = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "last_modified", "created")
 
 
 class MissingError(EnvironmentFault):
@@ -30,13 +23,13 @@ class MissingError(EnvironmentFault):
 
 
 class Place:
-    """A folder of such a place.
+    """A folder of an object store.
 
     Args:
-        uri: its name.
+        uri: its address.
 
     Raises:
-        UsageError: nothing here knows such places.
+        UsageError: no installed library knows such addresses.
     """
 
     def __init__(self, uri: str) -> None:
@@ -47,10 +40,7 @@ class Place:
         self.uri = uri
         try:
             self._system, self._root = url_to_fs(uri)
-        except (
-            ImportError,
-            ValueError,
-        ) as error:  # a library of this kind of place is missing, or no such kind is known
+        except (ImportError, ValueError) as error:  # the library of this kind of store is missing, or it is unknown
             raise UsageError(f"{uri}: cannot be used ({_first(error)}).") from error
         self._root = self._root.rstrip("/")
 
@@ -97,7 +87,7 @@ class Place:
 
     @contextmanager
     def _faults(self, what: str) -> Iterator[None]:
-        """Libraries of such places fail in many ways; none of them is the fault of the data."""
+        """The libraries of object stores fail in many ways; none of them is the fault of the data."""
         try:
             yield
         except FileNotFoundError as error:

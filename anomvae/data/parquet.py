@@ -1,4 +1,4 @@
-"""Parquet as rows of text, so that one path of checks serves every format."""
+"""Parquet files as rows of text, so that one path of checks serves every format."""
 
 import hashlib
 from collections.abc import Iterator
@@ -6,17 +6,25 @@ from datetime import date, datetime
 from typing import Any, BinaryIO
 
 from anomvae.data import header
-from anomvae.data.records import Line
+from anomvae.data.records import TextRecord
 from anomvae.data.source import CHUNK, open_input
 from anomvae.errors import DataError
 
 
-class Table:
-    """A Parquet file, read in batches; the line of a row is its number + 1, as under a header.
+class ParquetReader:
+    """A Parquet file, read in batches. The line of a row is its number + 1, as under a header.
+
+    Args:
+        name: the path.
+        file: the input, opened by the caller and left open; None to open `name`.
 
     Attributes:
-        announced: rows that it says it has.
-        count: rows that were read.
+        names: of the columns.
+        announced: rows that the file says it has.
+        count: rows read so far.
+
+    Raises:
+        DataError: the file is no readable Parquet file, or has too many columns.
     """
 
     def __init__(self, name: str, file: BinaryIO | None = None) -> None:
@@ -28,7 +36,7 @@ class Table:
         try:
             self._file = pq.ParquetFile(self._stream)
         except (pa.ArrowException, OSError, ValueError) as error:
-            raise DataError("bad_parquet", f"is not a readable Parquet file ({_first(error)})") from error
+            raise DataError("bad_parquet", f"is not a readable Parquet file ({_first_line(error)})") from error
         self.names = header.clean(self._file.schema_arrow.names)
         self.announced: int = self._file.metadata.num_rows
         self.count = 0
@@ -39,17 +47,20 @@ class Table:
         """Hash of the file's bytes, once all rows were taken."""
         return self._digest
 
-    def rows(self) -> Iterator[Line]:
+    def records(self) -> Iterator[TextRecord]:
         """The rows as text.
 
         Raises:
             DataError: the file is damaged further in.
         """
         for batch in self._batches():
-            yield from _lines(batch, self.count - batch.num_rows + 2)
+            yield from _records(batch, self.count - batch.num_rows + 2)
 
-    def stretches(self, rows: int) -> Iterator[tuple[int, bytes]]:
-        """The rows as Arrow streams of so many rows, each with the line of its first; `lines` makes text of them.
+    def chunks(self, rows: int) -> Iterator[tuple[int, bytes]]:
+        """The rows as Arrow streams, each with the line of its first row; `chunk_records` makes text of them.
+
+        Args:
+            rows: of every stream but the last.
 
         Raises:
             DataError: the file is damaged further in.
@@ -81,53 +92,20 @@ class Table:
             self._stream.close()
 
 
-def lines(stream: bytes, first: int) -> Iterator[Line]:
-    """The rows of an Arrow stream as text, the first on this line.
+def chunk_records(chunk: bytes, line: int) -> Iterator[TextRecord]:
+    """The rows of an Arrow stream as text; `line` is the line of the first.
 
     Raises:
-        DataError: a value cannot be told.
+        DataError: a value cannot be written as text.
     """
     import pyarrow as pa
 
-    for batch in pa.ipc.open_stream(stream):
-        yield from _lines(batch, first)
-        first += batch.num_rows
+    for batch in pa.ipc.open_stream(chunk):
+        yield from _records(batch, line)
+        line += batch.num_rows
 
 
-def _lines(batch: Any, first: int) -> Iterator[Line]:
-    import pyarrow as pa
-
-    try:
-        columns = [[text(value) for value in column.to_pylist()] for column in batch.columns]
-    except (pa.ArrowException, OSError) as error:
-        raise _damaged(error, first) from error
-    for i, fields in enumerate(zip(*columns, strict=True)):
-        yield Line(list(fields), first + i)
-
-
-def _stream(batches: list[Any]) -> bytes:
-    import pyarrow as pa
-
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, batches[0].schema) as stream:
-        for batch in batches:
-            stream.write_batch(batch)
-    return sink.getvalue().to_pybytes()
-
-
-def _damaged(error: BaseException, line: int) -> DataError:
-    return DataError("bad_parquet", f"is damaged ({_first(error)})", line=line)
-
-
-def _hashed(file: BinaryIO) -> str:
-    file.seek(0)
-    digest = hashlib.sha256()
-    while chunk := file.read(CHUNK):
-        digest.update(chunk)
-    return digest.hexdigest()
-
-
-def text(value: Any) -> str:
+def cell_text(value: Any) -> str:
     """One value of an Arrow table as the cell that a CSV file would have."""
     if value is None:
         return ""
@@ -140,5 +118,38 @@ def text(value: Any) -> str:
     return repr(value) if isinstance(value, float) else str(value)
 
 
-def _first(error: BaseException) -> str:
+def _records(batch: Any, line: int) -> Iterator[TextRecord]:
+    import pyarrow as pa
+
+    try:
+        columns = [[cell_text(value) for value in column.to_pylist()] for column in batch.columns]
+    except (pa.ArrowException, OSError) as error:
+        raise _damaged(error, line) from error
+    for i, fields in enumerate(zip(*columns, strict=True)):
+        yield TextRecord(list(fields), line + i)
+
+
+def _stream(batches: list[Any]) -> bytes:
+    import pyarrow as pa
+
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batches[0].schema) as stream:
+        for batch in batches:
+            stream.write_batch(batch)
+    return sink.getvalue().to_pybytes()
+
+
+def _hashed(file: BinaryIO) -> str:
+    file.seek(0)
+    digest = hashlib.sha256()
+    while chunk := file.read(CHUNK):
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _damaged(error: BaseException, line: int) -> DataError:
+    return DataError("bad_parquet", f"is damaged ({_first_line(error)})", line=line)
+
+
+def _first_line(error: BaseException) -> str:
     return str(error).splitlines()[0][:120] if str(error) else type(error).__name__

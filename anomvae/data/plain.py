@@ -1,8 +1,9 @@
-"""Blocks of text that hold nothing unusual, parsed in one go by Arrow with the types of the model's schema.
+"""Blocks of CSV text that hold nothing unusual, parsed in one go by Arrow with the types of the model's schema.
 
-The shortcut of the reader, never another opinion: a block is taken only where the careful path would read the same
-rows on the same lines with the same values and reject none of them. Whatever could differ (quotes, bare CR, NUL,
-blank lines, another width, a cell that is no plain number) refuses the block as a whole, and the careful path reads it.
+This is a shortcut of the strict reader (`reader.py`), and never gives another answer: a block is taken only where the
+strict reader would find the same rows on the same lines with the same values and reject none of them. Whatever could
+differ (quotes, a bare CR, NUL, blank lines, rows of another width, a cell that is no plain number) makes the shortcut
+refuse the block as a whole, and the strict reader reads it.
 """
 
 from collections.abc import Sequence
@@ -15,11 +16,16 @@ from anomvae.model.cells import MISSING
 from anomvae.model.schema import Column, Schema, Values, parse
 
 NUMBERS = ("numeric", "integer")
-ODD = ('"', "\r", "\0", "\n\n", "\ufeff", "\t")  # Arrow trims tabs, drops a mark, and counts no blank line
+UNUSUAL = ('"', "\r", "\0", "\n\n", "\ufeff", "\t")  # Arrow trims tabs, drops a mark, and counts no blank line
 
 
-class PlainRows(Sequence[list[str]]):
-    """Rows of lines without quotes, split when they are asked for."""
+class UnquotedRows(Sequence[list[str]]):
+    """Rows as the lines of text that they were, without quotes; a row is split into its cells when it is asked for.
+
+    Args:
+        lines: (n,) without their ends.
+        delimiter: one character.
+    """
 
     def __init__(self, lines: list[str], delimiter: str) -> None:
         self.lines, self.delimiter = lines, delimiter
@@ -30,76 +36,83 @@ class PlainRows(Sequence[list[str]]):
     @overload
     def __getitem__(self, at: int) -> list[str]: ...
     @overload
-    def __getitem__(self, at: slice) -> "PlainRows": ...
-    def __getitem__(self, at: int | slice) -> "list[str] | PlainRows":
+    def __getitem__(self, at: slice) -> "UnquotedRows": ...
+    def __getitem__(self, at: int | slice) -> "list[str] | UnquotedRows":
         if isinstance(at, slice):
-            return PlainRows(self.lines[at], self.delimiter)
+            return UnquotedRows(self.lines[at], self.delimiter)
         return self.lines[at].split(self.delimiter)
 
-    def arrays(self) -> list[Any]:
-        """The columns as Arrow arrays of text."""
+    def arrow_columns(self) -> list[Any]:
+        """The columns as Arrow arrays of text, each (n,)."""
         import pyarrow as pa
 
         names = [str(j) for j in range(len(self[0]))]
         text = "\n".join(self.lines)
-        return _arrays(text, self.delimiter, names, dict.fromkeys(names, pa.string()))
+        return _read_csv(text, self.delimiter, names, dict.fromkeys(names, pa.string()))
 
 
-class Plain:
-    """A parser of plain blocks.
+class FastCsvParser:
+    """Parses blocks of unquoted CSV text into typed columns.
 
     Args:
-        schema: what the columns are.
+        schema: what the modelled columns are.
         names: the file's header.
         positions: of the modelled columns in it.
         delimiter: one character.
+
+    Attributes:
+        usable: whether Arrow can read the numbers of such a table at all.
     """
 
     def __init__(self, schema: Schema, names: Sequence[str], positions: Sequence[int], delimiter: str) -> None:
-        self._numbers = schema.numbers
-        self._chosen = [(column, str(at)) for column, at in zip(schema.modelled, positions, strict=True)]
-        self._names = [str(at) for at in range(len(names))]
-        self._header = delimiter.join(names)
-        self._odd = tuple(sign for sign in ODD if sign != delimiter)
         self.delimiter = delimiter
         self.usable = schema.decimal == "." and not schema.thousands and delimiter.isascii()
+        self._numbers = schema.numbers
+        self._columns = [(column, str(at)) for column, at in zip(schema.modelled, positions, strict=True)]
+        self._names = [str(at) for at in range(len(names))]  # a file's own names may stand twice
+        self._header = delimiter.join(names)
+        self._unusual = tuple(text for text in UNUSUAL if text != delimiter)
 
-    def read(self, block: str) -> dict[str, Values] | None:
-        """The modelled columns of a block of whole lines, each (n,); None where the block is not plain."""
-        if len(block) > MAX_FIELD or block.startswith("\n") or any(sign in block for sign in self._odd):
+    def parse(self, block: str) -> dict[str, Values] | None:
+        """The modelled columns of a block of whole lines, each (n,); None where the strict reader has to read it."""
+        if len(block) > MAX_FIELD or block.startswith("\n") or any(text in block for text in self._unusual):
             return None
         if f"\n{self._header}\n" in f"\n{block}\n":
             return None
-        columns = self._parsed(block)
-        if columns is None:
+        arrays = self._arrays(block)
+        if arrays is None:
             return None
         out: dict[str, Values] = {}
-        for (column, _), cells in zip(self._chosen, columns, strict=True):
-            values = _floats(cells) if column.kind in NUMBERS else self._texts(column, cells)
+        for (column, _), array in zip(self._columns, arrays, strict=True):
+            values = _floats(array) if column.kind in NUMBERS else self._from_texts(column, array)
             if values is None:
                 return None
             out[column.name] = values
         return out
 
-    def _parsed(self, block: str) -> list[Any] | None:
+    def _arrays(self, block: str) -> list[Any] | None:
         """Arrow arrays of the modelled columns; None where Arrow refuses a row or a cell, or finds no row."""
         import pyarrow as pa
 
         text = pa.dictionary(pa.int32(), pa.string())
-        kinds = {at: pa.float64() if column.kind in NUMBERS else text for column, at in self._chosen}
+        types = {at: pa.float64() if column.kind in NUMBERS else text for column, at in self._columns}
         try:
-            return _arrays(block, self.delimiter, self._names, kinds)
+            return _read_csv(block, self.delimiter, self._names, types)
         except (pa.ArrowInvalid, UnicodeEncodeError):
             return None
 
-    def _texts(self, column: Column, cells: Any) -> Values | None:
-        """Every different text is parsed once, as the careful path does it."""
-        values, errors = parse(column, cells.dictionary.to_pylist(), self._numbers)
-        return None if errors else values[np.frombuffer(cells.indices.buffers()[1], np.int32, len(cells))]
+    def _from_texts(self, column: Column, array: Any) -> Values | None:
+        """Values of a dictionary-encoded column: every different text is parsed once, as the strict reader does."""
+        values, errors = parse(column, array.dictionary.to_pylist(), self._numbers)
+        return None if errors else values[np.frombuffer(array.indices.buffers()[1], np.int32, len(array))]
 
 
-def _arrays(text: str, delimiter: str, names: list[str], kinds: dict[str, Any]) -> list[Any]:
-    """The columns of `kinds`, typed; ArrowInvalid where a row or a cell does not fit."""
+def _read_csv(text: str, delimiter: str, names: list[str], types: dict[str, Any]) -> list[Any]:
+    """Arrow arrays of the columns named in `types`, of these types.
+
+    Raises:
+        pyarrow.ArrowInvalid: a row is of another width, or a cell is not of its column's type.
+    """
     import pyarrow as pa
     from pyarrow import csv
 
@@ -110,8 +123,8 @@ def _arrays(text: str, delimiter: str, names: list[str], kinds: dict[str, Any]) 
         csv.ParseOptions(delimiter=delimiter, quote_char=False),
         csv.ConvertOptions(
             check_utf8=False,
-            column_types=kinds,
-            include_columns=list(kinds),
+            column_types=types,
+            include_columns=list(types),
             null_values=sorted(MISSING),
             strings_can_be_null=False,
         ),
@@ -119,10 +132,10 @@ def _arrays(text: str, delimiter: str, names: list[str], kinds: dict[str, Any]) 
     return [column.combine_chunks() for column in table.columns]
 
 
-def _floats(cells: Any) -> Values | None:
-    """Numbers with NaN for what was missing; None where one is not finite, which the careful path refuses."""
-    gaps = cells.null_count
+def _floats(array: Any) -> Values | None:
+    """Numbers with NaN for what was missing; None where one is not finite, which the strict reader rejects."""
+    missing = array.null_count
     # to_numpy() would import pandas.
-    buffer = (cells.fill_null(np.nan) if gaps else cells).buffers()[1]
-    values = np.frombuffer(buffer, np.float64, len(cells))
-    return values if np.isfinite(values).sum() == len(cells) - gaps else None
+    buffer = (array.fill_null(np.nan) if missing else array).buffers()[1]
+    values = np.frombuffer(buffer, np.float64, len(array))
+    return values if np.isfinite(values).sum() == len(array) - missing else None

@@ -1,7 +1,7 @@
-"""Bytes to physical lines of text: compression, encodings, and everything that is not a table.
+"""From the bytes of a file to physical lines of text: decompression, encodings, and the refusal of what is no table.
 
-Bounded: at most one physical line (8 MiB) and one read buffer are held. Strict: a byte that is not of the
-stated encoding ends the file, with its line and offset; nothing is replaced or guessed.
+Memory is bounded: at most one physical line (8 MiB) and one read buffer are held. Reading is strict: a byte that is
+not valid in the stated encoding ends the file with its line and offset; nothing is replaced or guessed.
 """
 
 import codecs
@@ -11,6 +11,7 @@ import sys
 import zlib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -18,9 +19,9 @@ import msgspec
 
 from anomvae.errors import DataError, EnvironmentFault
 
-CHUNK = 1 << 19
-MAX_RECORD = 8 << 20
-MAX_INFLATED = 1 << 40
+CHUNK = 1 << 19  # bytes that are read at a time
+MAX_RECORD = 8 << 20  # characters of one line or record
+MAX_INFLATED = 1 << 40  # bytes of a decompressed file
 LINES = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+").findall
 GZIP = b"\x1f\x8b"
 MAGIC = {
@@ -33,8 +34,7 @@ MAGIC = {
     b"BZh": "bzip2-compressed",
     b"\xfd7zXZ": "xz-compressed",
 }
-# The UTF-32 mark begins like the UTF-16 one, so it is asked first.
-MARKS = (
+BYTE_ORDER_MARKS = (  # the one of UTF-32 begins like the one of UTF-16, so it is compared first
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -43,58 +43,66 @@ MARKS = (
 )
 
 
-class Base(msgspec.Struct, frozen=True):
-    """Where a grown file goes on: bytes and physical lines before it, and the hash of those bytes so far."""
+class ResumePoint(msgspec.Struct, frozen=True):
+    """Where reading goes on in a file that has grown since it was last read.
+
+    `size` and `lines` are the bytes and the physical lines of the part that was read; `digest` is the hashlib object
+    that has taken these bytes.
+    """
 
     size: int
     lines: int
     digest: Any
 
 
-class Source:
-    """One input, read once: a path, or `-` for standard input.
+class TextSource:
+    """The text of one input, which is read once: a path, or `-` for standard input.
 
     Args:
-        name: the path, or `-`; its ending tells of compression.
+        name: the path, or `-`; a name that ends in `.gz` must be gzip-compressed.
         encoding: of text without a byte-order mark.
         file: the input, opened by the caller and left open; None to open `name`.
-        base: go on after this part of `file`, which was read before.
+        resume: start after this part of `file`, which was read before.
 
     Attributes:
-        warnings: what was noticed and let pass.
-        mark: the encoding that a byte-order mark tells, if there is one.
-        sha256: of the bytes read so far; of the file once `blocks` has ended.
-        ends_line: whether the last byte read was a line feed.
+        warnings: what was noticed and tolerated.
+        bom_encoding: the encoding that the file's byte-order mark names; None where it has no mark.
+        ends_with_newline: whether the last byte read was a line feed.
     """
 
     def __init__(
-        self, name: str, encoding: str = "utf-8", file: BinaryIO | None = None, base: Base | None = None
+        self, name: str, encoding: str = "utf-8", file: BinaryIO | None = None, resume: ResumePoint | None = None
     ) -> None:
         self.name, self.encoding = name, encoding
         self.warnings: list[str] = []
-        self.mark: str | None = None
-        self.ends_line = False
-        self._file, self._base = file, base
-        self._digest = base.digest.copy() if base else hashlib.sha256()
-        self._raw = 0
-        self._wide = False
+        self.bom_encoding: str | None = None
+        self.ends_with_newline = False
+        self._file, self._resume = file, resume
+        self._digest = resume.digest.copy() if resume else hashlib.sha256()
+        self._bytes_read = 0
+        self._wide = False  # whether a character has two or four bytes (UTF-16, UTF-32), some of which are NUL
 
     @property
     def sha256(self) -> str:
-        """Hash of the bytes read."""
+        """Hash of the bytes read so far: of the whole file once `blocks` has ended."""
         return self._digest.hexdigest()
 
     def blocks(self) -> Iterator[str]:
-        """Pieces of text that are whole lines with their ends; CR, LF and CRLF end a line, nothing else does."""
-        chunks = self._bytes() if self._base else self._inflated(self._bytes())
-        return _whole(self._decoded(self._checked(chunks)))
+        """The text in blocks of whole lines with their ends; CR, LF and CRLF end a line, nothing else does.
 
-    def _bytes(self) -> Iterator[bytes]:
+        Raises:
+            DataError: the file is no text, is not in the stated encoding, or has a line of more than 8 MiB.
+            EnvironmentFault: it could not be read to its end.
+        """
+        chunks = self._read() if self._resume else self._decompressed(self._read())
+        return _whole_lines(self._decoded(self._checked(chunks)))
+
+    def _read(self) -> Iterator[bytes]:
         try:
             with self._opened() as file:
                 while chunk := file.read(CHUNK):
                     self._digest.update(chunk)
-                    self._raw += len(chunk)
+                    self._bytes_read += len(chunk)
                     yield chunk
         except OSError as error:
             raise EnvironmentFault(f"{self.name}: reading failed ({error.strerror}).") from error
@@ -102,10 +110,10 @@ class Source:
     def _opened(self) -> AbstractContextManager[BinaryIO]:
         if self._file is None:
             return open_input(self.name)
-        self._file.seek(self._base.size if self._base else 0)
+        self._file.seek(self._resume.size if self._resume else 0)
         return nullcontext(self._file)
 
-    def _inflated(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+    def _decompressed(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
         first = next(chunks, b"")
         zipped = first.startswith(GZIP)
         named = self.name.endswith(".gz")
@@ -113,12 +121,13 @@ class Source:
             raise DataError("compressed_input", "is gzip-compressed; name it .csv.gz")
         if named and not zipped:
             raise DataError("bad_gzip", "is named .gz but is not gzip-compressed")
-        return self._gunzip(first, chunks) if zipped else _chain(first, chunks)
+        chunks = chain((first,), chunks)
+        return self._gunzip(chunks) if zipped else chunks
 
-    def _gunzip(self, first: bytes, chunks: Iterator[bytes]) -> Iterator[bytes]:
+    def _gunzip(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
         total, ended, inflater = 0, False, zlib.decompressobj(31)
         try:
-            for chunk in _chain(first, chunks):
+            for chunk in chunks:
                 data = chunk
                 while data:
                     if ended:
@@ -127,7 +136,7 @@ class Source:
                         inflater, ended = zlib.decompressobj(31), False
                     out = inflater.decompress(data, CHUNK)
                     total += len(out)
-                    self._limit(total)
+                    self._check_inflated(total)
                     yield out
                     ended = inflater.eof
                     data = inflater.unused_data if ended else inflater.unconsumed_tail
@@ -136,26 +145,26 @@ class Source:
         if not ended:
             raise DataError("bad_gzip", "is cut off inside its gzip data")
 
-    def _limit(self, total: int) -> None:
-        if total > max(100 << 20, 200 * self._raw) or total > MAX_INFLATED:
+    def _check_inflated(self, total: int) -> None:
+        if total > max(100 << 20, 200 * self._bytes_read) or total > MAX_INFLATED:
             raise DataError("inflate_limit", f"inflates to more than {total:,} bytes, over 200 times its size")
 
     def _checked(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
-        """Refuse what is no text, drop a final Ctrl-Z, and tell of a missing final line end."""
+        """The same bytes without a final Ctrl-Z; refuses what is no text, and warns of a missing final line end."""
         first = next(chunks, b"")
         while len(first) < 4096 and (more := next(chunks, b"")):
             first += more
         if not first:
             raise DataError("empty_file", "is empty")
-        if not self._base:
+        if not self._resume:
             self._sniff(first)
         held = b""
-        for chunk in _chain(first, chunks):
+        for chunk in chain((first,), chunks):
             if b"\0" * 16 in held[-16:] + chunk and not self._wide:
                 raise DataError("nul_tail", "holds a block of NUL bytes: it was cut off or never fully written")
             yield held
             held = chunk
-        self.ends_line = held.endswith(b"\n")
+        self.ends_with_newline = held.endswith(b"\n")
         if held.endswith(b"\x1a") and not self._wide:
             held = held[:-1]
             self.warnings.append("ctrl_z: a final Ctrl-Z was ignored")
@@ -164,13 +173,14 @@ class Source:
         yield held
 
     def _sniff(self, first: bytes) -> None:
+        """Refuse well-known formats that are no CSV, and note the encoding that a byte-order mark names."""
         for magic, what in MAGIC.items():
             if first.startswith(magic):
                 raise DataError("not_csv", f"is {what}, not CSV")
-        self.mark = next((name for mark, name in MARKS if first.startswith(mark)), None)
-        self._wide = (self.mark or self.encoding).replace("_", "-").lower().startswith(("utf-16", "utf-32"))
+        self.bom_encoding = next((name for mark, name in BYTE_ORDER_MARKS if first.startswith(mark)), None)
+        self._wide = (self.bom_encoding or self.encoding).replace("_", "-").lower().startswith(("utf-16", "utf-32"))
         if not self._wide:
-            _refuse_wide(first)
+            _refuse_unmarked_wide(first)
             start = first.lstrip(codecs.BOM_UTF8 + b" \t\r\n")[:200].lower()
             if start.startswith((b"<!doctype", b"<html", b"<?xml", b"<head", b"<body")):
                 raise DataError("not_csv", "is an HTML or XML page, not CSV")
@@ -184,14 +194,14 @@ class Source:
             if more is None:
                 return
             start = more
-        decoder = codecs.getincrementaldecoder(self.mark or self.encoding)("strict")
+        decoder = codecs.getincrementaldecoder(self.bom_encoding or self.encoding)("strict")
         line, offset = 1, 0
-        for chunk in _chain(start, chunks):
+        for chunk in chain((start,), chunks):
             pending = len(decoder.getstate()[0])
             try:
                 text = decoder.decode(chunk)
             except UnicodeDecodeError as error:
-                raise self._bad_bytes(error, line, offset - pending) from error
+                raise self._undecodable(error, line, offset - pending) from error
             if "\ufeff" in (text if line > 1 else text[text.find("\n") + 1 :]):
                 self._warn_mark()
             line += text.count("\n")
@@ -200,20 +210,20 @@ class Source:
         try:
             yield decoder.decode(b"", final=True)
         except UnicodeDecodeError as error:
-            raise self._bad_bytes(error, line, offset) from error
+            raise self._undecodable(error, line, offset) from error
 
     def _warn_mark(self) -> None:
         warning = "stray_bom: a byte-order mark stands inside the file and was kept as text"
         if warning not in self.warnings:
             self.warnings.append(warning)
 
-    def _bad_bytes(self, error: UnicodeDecodeError, line: int, base: int) -> DataError:
-        at = base + error.start
+    def _undecodable(self, error: UnicodeDecodeError, line: int, offset: int) -> DataError:
+        at = offset + error.start
         line += error.object[: error.start].count(b"\n")
         code = "encoding_unknown" if self._wide else "encoding_not_utf8"
         hint = " (perhaps --encoding cp1252 when fitting)" if self.encoding == "utf-8" and not self._wide else ""
         byte = error.object[error.start] if error.start < len(error.object) else 0
-        message = f"byte 0x{byte:02x} at offset {at:,} is not {self.mark or self.encoding}{hint}"
+        message = f"byte 0x{byte:02x} at offset {at:,} is not {self.bom_encoding or self.encoding}{hint}"
         return DataError(code, message, line=line, offset=at)
 
 
@@ -233,8 +243,8 @@ def open_input(name: str) -> BinaryIO:
         raise DataError("unreadable", f"cannot be read ({error.strerror})") from error
 
 
-def _refuse_wide(first: bytes) -> None:
-    """UTF-16 and UTF-32 without a mark show as NULs in every second, or in three of four bytes."""
+def _refuse_unmarked_wide(first: bytes) -> None:
+    """Refuse UTF-16 and UTF-32 without a byte-order mark: every second byte, or three of four, are NUL."""
     share = first[:4096].count(0) / len(first[:4096])
     if share > 0.6 and not first.startswith(b"\0" * 16):
         raise DataError("encoding_unknown", "looks like UTF-32 without a byte-order mark")
@@ -243,13 +253,8 @@ def _refuse_wide(first: bytes) -> None:
         raise DataError("encoding_utf16_no_bom", message)
 
 
-def _chain(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
-    yield first
-    yield from rest
-
-
-def _whole(chunks: Iterator[str]) -> Iterator[str]:
-    """Pieces of whole lines from pieces of text; a line of more than 8 MiB ends the file."""
+def _whole_lines(chunks: Iterator[str]) -> Iterator[str]:
+    """Blocks of whole lines from pieces of text; a line of more than 8 MiB ends the file."""
     rest, number = "", 1
     for chunk in chunks:
         text = rest + chunk

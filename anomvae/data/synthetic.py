@@ -1,37 +1,37 @@
-"""Synthetic rows to CSV, JSON lines or Parquet, written as the training text wrote them."""
+"""Synthetic rows as an output takes them: in text, every value as the training table wrote it."""
 
-import csv
-import io
-from collections.abc import Mapping, Sequence
-from typing import IO, Any, Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
+from anomvae.formats import ColumnType, OutputColumn
 from anomvae.model.schema import Column, Schema, Values
 from anomvae.model.writing import Style, plain, write
 
-Extra = Mapping[str, Sequence[str]]
+TYPES: dict[str, ColumnType] = {  # of an output's columns, by the kind of a column
+    "integer": "integer",
+    "numeric": "number",
+    "boolean": "boolean",
+    "datetime": "datetime",
+    "categorical": "text",
+}
 
 
-class RowWriter(Protocol):
-    """Something that takes typed columns and knows how to end."""
-
-    def write(self, columns: Mapping[str, Values], extra: Extra) -> None:
-        """Append rows: typed columns, and text columns that stand behind them."""
-
-    def close(self) -> None:
-        """Write what is still held."""
-
-
-class Form(msgspec.Struct, frozen=True):
-    """How a table is written: its columns, their styles, and the delimiter of text."""
+class TableStyle(msgspec.Struct, frozen=True):
+    """How the training table was written: its columns, the style of each, and the delimiter of its text."""
 
     schema: Schema
     styles: Mapping[str, Style]
     delimiter: str
 
+    def columns(self, extra: Sequence[str] = ()) -> list[OutputColumn]:
+        """The columns of an output of such rows; `extra` names columns of text behind the others."""
+        modelled = [OutputColumn(column.name, TYPES[column.kind]) for column in self.schema.modelled]
+        return modelled + [OutputColumn(name, "text") for name in extra]
+
     def texts(self, columns: Mapping[str, Values]) -> list[list[str]]:
-        """Every modelled column as the training text would have it."""
+        """Every modelled column as text."""
         return [self.text(column, columns[column.name]) for column in self.schema.modelled]
 
     def text(self, column: Column, values: Values) -> list[str]:
@@ -39,88 +39,43 @@ class Form(msgspec.Struct, frozen=True):
         return write(column, self.styles[column.name], values, self.schema.numbers)
 
 
-def open_rows(file: IO[bytes], suffix: str, form: Form, extra: Sequence[str]) -> RowWriter:
-    """A writer by suffix: `.csv`, `.jsonl` or `.parquet`; `extra` names text columns behind the others."""
-    if suffix == ".csv":
-        return CsvRows(file, form, extra)
-    return JsonRows(file, form, extra) if suffix == ".jsonl" else ParquetRows(file, form, extra)
+class SyntheticRows(msgspec.Struct, frozen=True):
+    """Synthetic rows (n); see `formats.OutputRows` for the views.
 
+    Attributes:
+        style: how they are written.
+        typed: the modelled columns, (n,) each, by name.
+        extra: columns of text, (n,) each, that stand behind them.
+    """
 
-class CsvRows:
-    """Text in the training table's dialect, UTF-8, with LF line ends."""
+    style: TableStyle
+    typed: Mapping[str, Values]
+    extra: Mapping[str, Sequence[str]]
 
-    def __init__(self, file: IO[bytes], form: Form, extra: Sequence[str]) -> None:
-        self._file, self._form = file, form
-        self._put([[*(column.name for column in form.schema.modelled), *extra]])
+    def __len__(self) -> int:
+        return len(next(iter(self.typed.values())))
 
-    def write(self, columns: Mapping[str, Values], extra: Extra) -> None:
-        """Append rows."""
-        self._put(list(zip(*self._form.texts(columns), *extra.values(), strict=True)))
+    def texts(self, unsplit: str = "") -> Iterator[Sequence[str] | str]:
+        """Rows as cells of text; `unsplit` is of no use, as no row was read."""
+        return zip(*self.style.texts(self.typed), *self.extra.values(), strict=True)
 
-    def close(self) -> None:
-        """Nothing is held."""
+    def values(self) -> Iterator[Sequence[Any]]:
+        """Rows as values."""
+        columns = [self._json(column) for column in self.style.schema.modelled]
+        return zip(*columns, *self.extra.values(), strict=True)
 
-    def _put(self, rows: Sequence[Sequence[str]]) -> None:
-        text = io.StringIO(newline="")
-        csv.writer(text, lineterminator="\n", delimiter=self._form.delimiter).writerows(rows)
-        self._file.write(text.getvalue().encode("utf-8", "surrogateescape"))
+    def columns(self) -> list[Any]:
+        """Columns of values."""
+        return [*map(self._arrow, self.style.schema.modelled), *map(list, self.extra.values())]
 
-
-class JsonRows:
-    """One object a line; numbers and booleans as such, dates as text, gaps as null."""
-
-    def __init__(self, file: IO[bytes], form: Form, extra: Sequence[str]) -> None:
-        self._file, self._form = file, form
-        self._names = [*(column.name for column in form.schema.modelled), *extra]
-
-    def write(self, columns: Mapping[str, Values], extra: Extra) -> None:
-        """Append rows."""
-        lists = [self._plain(column, columns[column.name]) for column in self._form.schema.modelled]
-        encoder = msgspec.json.Encoder()
-        rows = zip(*lists, *extra.values(), strict=True)
-        lines = [encoder.encode(dict(zip(self._names, row, strict=True))) for row in rows]
-        self._file.write(b"\n".join([*lines, b""]))
-
-    def _plain(self, column: Column, values: Values) -> list[Any]:
+    def _json(self, column: Column) -> list[Any]:
+        values = self.typed[column.name]
         if column.kind == "datetime":
-            return [text or None for text in self._form.text(column, values)]
+            return [text or None for text in self.style.text(column, values)]
         return plain(column, values)
 
-    def close(self) -> None:
-        """Nothing is held."""
-
-
-class ParquetRows:
-    """Typed columns: int64, double, bool, timestamp, string."""
-
-    def __init__(self, file: IO[bytes], form: Form, extra: Sequence[str]) -> None:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        self._form = form
-        types: dict[str, Any] = {
-            "integer": pa.int64(), "numeric": pa.float64(), "boolean": pa.bool_(),
-            "datetime": pa.timestamp("us"), "categorical": pa.string(),
-        }  # fmt: skip
-        fields: list[Any] = [pa.field(column.name, types[column.kind]) for column in form.schema.modelled]
-        self._schema = pa.schema([*fields, *(pa.field(name, pa.string()) for name in extra)])
-        self._writer = pq.ParquetWriter(file, self._schema)
-
-    def write(self, columns: Mapping[str, Values], extra: Extra) -> None:
-        """Append rows."""
-        import pyarrow as pa
-
-        lists = [self._plain(column, columns[column.name]) for column in self._form.schema.modelled]
-        arrays = [
-            pa.array(values, field.type)
-            for values, field in zip([*lists, *(list(texts) for texts in extra.values())], self._schema, strict=True)
-        ]
-        self._writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=self._schema))
-
-    def _plain(self, column: Column, values: Values) -> list[Any]:
-        listed = plain(column, values)
-        return [None if v is None else round(v * 1e6) for v in listed] if column.kind == "datetime" else listed
-
-    def close(self) -> None:
-        """Write the footer."""
-        self._writer.close()
+    def _arrow(self, column: Column) -> list[Any]:
+        values = plain(column, self.typed[column.name])
+        if column.kind == "datetime":
+            return [None if seconds is None else round(seconds * 1e6) for seconds in values]
+        return values

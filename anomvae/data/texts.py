@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-CHUNK = 1 << 13  # rows that are Python's until they become Arrow's
+CHUNK = 1 << 13  # rows that are held as Python lists before they are made Arrow columns
 
 
 class TextRows:
@@ -27,13 +27,13 @@ class TextRows:
         self._new.append(row)
         self._count += 1
         if len(self._new) == CHUNK:
-            self._settle()
+            self._flush()
 
     def keep(self, chosen: Sequence[bool]) -> None:
-        """Only the chosen rows (rows,) stay."""
+        """Drop all but the chosen rows; `chosen` has one entry a row."""
         import pyarrow as pa
 
-        self._settle()
+        self._flush()
         whole = pa.Table.from_batches(self._chunks).filter(pa.array(chosen))
         self._chunks, self._count = whole.to_batches(), len(whole)
         del whole
@@ -41,19 +41,20 @@ class TextRows:
 
     def column(self, at: int) -> list[str]:
         """The cells of one column."""
-        self._settle()
+        self._flush()
         return [text for chunk in self._chunks for text in chunk.column(at).to_pylist()]
 
     def take(self, rows: Sequence[int]) -> list[list[str]]:
         """Some rows, each with all its cells."""
         import pyarrow as pa
 
-        self._settle()
+        self._flush()
         part = pa.Table.from_batches(self._chunks).take(pa.array(rows, pa.int64()))
         columns = [column.to_pylist() for column in part.columns]
         return [list(cells) for cells in zip(*columns, strict=True)] if columns else [[] for _ in rows]
 
-    def _settle(self) -> None:
+    def _flush(self) -> None:
+        """Make Arrow columns of the rows that were added last."""
         import pyarrow as pa
 
         if self._new:

@@ -7,10 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anomvae.challenge import Challenge, Side
+from anomvae.data.typed_reader import TypedColumns, parse_columns
 from anomvae.errors import DataError
 from anomvae.model.detector import Detector, Scores
 from anomvae.model.metrics import wilson
-from anomvae.model.schema import Column, Schema, Values, parse
+from anomvae.model.schema import Column, Schema
 from anomvae.pipeline.gather import Gathered
 from anomvae.pipeline.threshold import about_of
 from anomvae.settings import ColumnSettings, Dialect, FitSettings, SchemaSettings
@@ -68,15 +69,19 @@ def compare(champion: Champion, challenger: Champion, names: Sequence[str], held
         DataError: a column of the champion is not there, or no row can be read.
     """
     sides = [champion.detector, challenger.detector]
-    readable = np.logical_and.reduce([_readable(side.schema, names, held) for side in sides])
-    rows = [row for row, good in zip(held, readable, strict=True) if good]
-    if not rows:
+    typed = [_typed(side.schema, names, held) for side in sides]
+    unreadable = {row for side in typed for row in side.row_errors()}
+    kept = [i for i in range(len(held)) if i not in unreadable]
+    if not kept:
         raise DataError("too_few_rows", "no held-out row can be read with the schemas of both models")
-    scores = [side.score(_columns(side.schema, names, rows)) for side in sides]
+    scores = [
+        model.score({name: values[kept] for name, values in side.columns.items()})
+        for model, side in zip(sides, typed, strict=True)
+    ]
     old, new = (found.p <= side.calibration.alpha for found, side in zip(scores, sides, strict=True))
     return Challenge(
-        rows=len(rows),
-        unreadable=len(held) - len(rows),
+        rows=len(kept),
+        unreadable=len(unreadable),
         both=int((old & new).sum()),
         champion_only=int((old & ~new).sum()),
         challenger_only=int((new & ~old).sum()),
@@ -102,19 +107,17 @@ def _side(model: Champion, scores: Scores, flagged: NDArray[np.bool_]) -> Side:
     )
 
 
-def _cells(column: Column, names: Sequence[str], rows: list[list[str]]) -> list[str]:
-    if column.name not in names:
-        raise DataError("missing_columns", "the new rows lack this column of the model in use", column=column.name)
-    at = names.index(column.name)
-    return [row[at] for row in rows]
+def _typed(schema: Schema, names: Sequence[str], rows: list[list[str]]) -> TypedColumns:
+    """The rows as one of the models reads them.
 
+    Raises:
+        DataError: they lack one of its columns.
+    """
 
-def _readable(schema: Schema, names: Sequence[str], rows: list[list[str]]) -> NDArray[np.bool_]:
-    good = np.ones(len(rows), dtype=bool)
-    for column in schema.modelled:
-        good[list(parse(column, _cells(column, names, rows), schema.numbers)[1])] = False
-    return good
+    def cells(name: str) -> list[str]:
+        if name not in names:
+            raise DataError("missing_columns", "the new rows lack this column of the model in use", column=name)
+        at = names.index(name)
+        return [row[at] for row in rows]
 
-
-def _columns(schema: Schema, names: Sequence[str], rows: list[list[str]]) -> dict[str, Values]:
-    return {column.name: parse(column, _cells(column, names, rows), schema.numbers)[0] for column in schema.modelled}
+    return parse_columns(schema.modelled, cells, schema.numbers)

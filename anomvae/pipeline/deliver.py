@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 import msgspec
 
 from anomvae import disk
-from anomvae.data.source import Base
+from anomvae.data.source import ResumePoint
 from anomvae.errors import DataError
 from anomvae.model.detector import Detector
 from anomvae.pipeline.piece import Helpers
@@ -109,7 +109,7 @@ def work(
         ChangedError: its content is no longer the one of `job.sha256`.
         EnvironmentFault: a result could not be written.
     """
-    base, spool = _base(file, job, tick) if job.base_size else None, Path(job.spool)
+    resume, spool = _resume_point(file, job, tick) if job.base_size else None, Path(job.spool)
     encode = msgspec.json.Encoder().encode
     with disk.faults("the result could not be written"), disk.create(spool) as rows:
 
@@ -118,7 +118,7 @@ def work(
 
         scoring = Scoring(
             job.name, detector, job.settings, lambda name, count: tick(),
-            opened=file, base=base, flagged=spooled, helpers=helpers,
+            opened=file, resume=resume, flagged=spooled, helpers=helpers,
         )  # fmt: skip
         try:
             with disk.create(Path(job.result)) as out:
@@ -133,7 +133,7 @@ def work(
         alerts = _alerts(rows, Path(job.alerts), job.delivery_id, scoring.critical) if result.flagged else ""
     disk.remove(spool)
     return Scored(
-        result=msgspec.structs.replace(result, delivery_id=job.delivery_id, continues=base is not None),
+        result=msgspec.structs.replace(result, delivery_id=job.delivery_id, continues=resume is not None),
         result_sha256=disk.sha256(Path(job.result)),
         alerts_sha256=alerts,
         tenths=scoring.tally.severities.told(),
@@ -142,11 +142,11 @@ def work(
     )
 
 
-def _base(file: BinaryIO, job: Job, tick: Callable[[], None]) -> Base:
+def _resume_point(file: BinaryIO, job: Job, tick: Callable[[], None]) -> ResumePoint:
     digest = hashlib.sha256()
     file.seek(0)
     _feed(digest, file, job.base_size, tick)
-    return Base(job.base_size, job.base_lines, digest)
+    return ResumePoint(job.base_size, job.base_lines, digest)
 
 
 def _same(file: BinaryIO, job: Job, tick: Callable[[], None]) -> None:

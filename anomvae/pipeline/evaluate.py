@@ -8,18 +8,16 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from anomvae.data import header
-from anomvae.data.reader import Table, columns_of
+from anomvae.data.reader import TableReader
+from anomvae.data.typed_reader import TypedReader, dialect_of
 from anomvae.errors import DataError, UsageError
 from anomvae.evaluation import Estimate, EvaluateResult, KindResult
 from anomvae.invalid import near
 from anomvae.model import metrics
 from anomvae.model.detector import Detector
-from anomvae.pipeline.columns import typed
 from anomvae.pipeline.gather import training_files
 from anomvae.pipeline.labels import Labels
 from anomvae.pipeline.score import shown
-from anomvae.settings import Dialect
 
 Progress = Callable[[str, int], None]
 ENOUGH = 20  # rows of a class below which its figures are told to be vague
@@ -100,15 +98,14 @@ def _judge(paths: Sequence[str], detector: Detector, label: str, alpha: float, p
 
 
 def _judge_file(path: str, detector: Detector, out: Judged, alpha: float, progress: Progress) -> list[tuple[Any, ...]]:
-    table = Table(path, detector.about.dialect if detector.about else Dialect())
-    *positions, at = _positions(table, detector, out.labels.column)
+    reader = TypedReader(path, detector.schema, dialect_of(detector), extra="ignore")
+    table = reader.table
+    at = _label_position(table, detector, out.labels.column)
     parts = []
-    for text in table.batches():
-        batch, columns = typed(text, table.reject, positions, detector.schema)
-        if batch.rows:
-            scores = detector.score(columns)
-            codes = np.array(out.labels.code(columns_of(batch.rows, [at])[0]), dtype=np.intp)
-            parts.append((scores.score, scores.p <= alpha, codes))
+    for batch in reader.batches():
+        scores = detector.score(batch.columns)
+        codes = np.array(out.labels.code([cells[at] for cells in batch.rows]), dtype=np.intp)
+        parts.append((scores.score, scores.p <= alpha, codes))
         progress(path, table.rows)
     table.check_rejects()
     out.rows += table.rows
@@ -117,19 +114,22 @@ def _judge_file(path: str, detector: Detector, out: Judged, alpha: float, progre
     return parts
 
 
-def _positions(table: Table, detector: Detector, label: str) -> list[int]:
-    """Where the model's columns and, last, the label stand."""
-    names, line = table.names, table.header_line
-    wanted = [column.name for column in detector.schema.modelled]
-    positions, warnings = header.locate(names, wanted, names, table.dialect.delimiter, line)
-    table.warnings.extend(warnings)
-    others = [name for name in names if name not in wanted]
+def _label_position(table: TableReader, detector: Detector, label: str) -> int:
+    """Where the label stands among the columns of a file.
+
+    Raises:
+        UsageError: there is no such column beside the model's.
+        DataError: there are two.
+    """
+    modelled = [column.name for column in detector.schema.modelled]
+    others = [name for name in table.names if name not in modelled]
     if label not in others:
         told = near(label, others) if others else "; only the model's are there."
         raise UsageError(f"{table.name}: there is no column '{label}' (--label){told}")
     if others.count(label) > 1:
-        raise DataError("duplicate_columns", f"column '{label}' stands twice in the header", line=line, column=label)
-    return [*positions, names.index(label)]
+        message = f"column '{label}' stands twice in the header"
+        raise DataError("duplicate_columns", message, line=table.header_line, column=label)
+    return table.names.index(label)
 
 
 def _figures(judged: Judged, values: Sequence[str], alpha: float) -> dict[str, Any]:

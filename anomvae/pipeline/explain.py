@@ -7,15 +7,14 @@ import time
 from bisect import bisect_right
 from collections.abc import Sequence
 
-from anomvae.data import header
-from anomvae.data.reader import Table
+from anomvae.data.reader import TableReader
+from anomvae.data.typed_reader import TypedReader, dialect_of, parse_columns, rejected_row
 from anomvae.errors import AnomvaeError, DataError, UsageError
 from anomvae.explained import ExplainedRow, ExplainResult
 from anomvae.model.anatomy import dissect
 from anomvae.model.detector import Detector
-from anomvae.model.schema import parse
 from anomvae.pipeline.score import shown
-from anomvae.settings import Dialect
+from anomvae.results import RejectedRow
 
 Place = tuple[str, int]
 
@@ -68,27 +67,26 @@ def place(text: str) -> Place:
 
 
 def _explained(file: str, lines: list[int], detector: Detector) -> tuple[list[ExplainedRow], list[str]]:
-    about = detector.about
-    table = Table(file, about.dialect if about else Dialect())
-    wanted = [column.name for column in detector.schema.modelled]
-    known = [column.name for column in detector.schema.columns]
-    positions, warnings = header.locate(table.names, wanted, known, table.dialect.delimiter, table.header_line)
-    records = _records(table, file, lines)
-    rows = [_row(file, line, [records[line][at] for at in positions], detector) for line in lines]
-    return rows, [f"{shown(file)}: {warning}" for warning in warnings]
+    reader = TypedReader(file, detector.schema, dialect_of(detector))
+    records = _records(reader.table, file, lines)
+    rows = [_row(file, line, [records[line][at] for at in reader.positions], detector) for line in lines]
+    return rows, [f"{shown(file)}: {warning}" for warning in reader.header_warnings]
 
 
 def _row(file: str, line: int, texts: list[str], detector: Detector) -> ExplainedRow:
-    columns = {}
-    for column, text in zip(detector.schema.modelled, texts, strict=True):
-        columns[column.name], errors = parse(column, [text], detector.schema.numbers)
-        for error in errors.values():
-            message = f"this row is rejected: column '{error.column}': {error.message}"
-            raise DataError(error.code, message, line=line, column=error.column)
-    return dissect(detector, detector.encode(columns), texts, shown(file), line)
+    schema = detector.schema
+    cells = {column.name: [text] for column, text in zip(schema.modelled, texts, strict=True)}
+    typed = parse_columns(schema.modelled, cells.__getitem__, schema.numbers)
+    for error in typed.row_errors().values():
+        raise _refusal(rejected_row(line, error))
+    return dissect(detector, detector.encode(typed.columns), texts, shown(file), line)
 
 
-def _records(table: Table, file: str, lines: list[int]) -> dict[int, list[str]]:
+def _refusal(row: RejectedRow) -> DataError:
+    return DataError(row.code, f"this row is rejected: {row.message}", line=row.line, column=row.column)
+
+
+def _records(table: TableReader, file: str, lines: list[int]) -> dict[int, list[str]]:
     """The records that start at these lines (sorted).
 
     Raises:
@@ -115,12 +113,12 @@ def _records(table: Table, file: str, lines: list[int]) -> dict[int, list[str]]:
     return found
 
 
-def _absence(table: Table, file: str, line: int, before: tuple[int, list[str]] | None, end: int) -> AnomvaeError:
+def _absence(table: TableReader, file: str, line: int, before: tuple[int, list[str]] | None, end: int) -> AnomvaeError:
     """Why no row starts at a line."""
     name = shown(file)
     rejected = max((bad for bad in table.rejects if bad.line <= line), key=lambda bad: bad.line, default=None)
     if rejected and rejected.line == line:
-        return DataError(rejected.code, f"this row is rejected: {rejected.message}", line=line, column=rejected.column)
+        return _refusal(rejected)
     if line > end or line < 1:
         lines = f"lines {table.header_line + 1}-{end}" if end > table.header_line else "no rows"
         return UsageError(f"{name} has {lines}; {line} is not one.")

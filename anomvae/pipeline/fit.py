@@ -4,16 +4,18 @@ import hashlib
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import msgspec
 
 from anomvae.data.texts import TextRows
+from anomvae.data.typed_reader import parse_columns
 from anomvae.errors import DataError, UsageError
 from anomvae.invalid import near
 from anomvae.model.cells import NumberFormat
 from anomvae.model.detector import About
-from anomvae.model.schema import Column, Schema, Values, declared, infer, parse
+from anomvae.model.schema import Column, Schema, Values, declared, infer
 from anomvae.model.writing import LOOKED_AT, fit_styles
 from anomvae.pipeline.about import describe, versions
 from anomvae.pipeline.challenge import Champion, compare, hold_out
@@ -148,26 +150,19 @@ def _schema(table: Gathered, settings: FitSettings, chosen: SchemaSettings) -> S
 
 def _typed(schema: Schema, table: Gathered) -> tuple[dict[str, Values], list[int]]:
     """Typed columns of the rows whose every cell could be read, and those rows' positions."""
-    bad: set[int] = set()
-    columns: dict[str, Values] = {}
-    for j, column in enumerate(schema.columns):
-        if column.modelled:
-            columns[column.name], errors = parse(column, table.rows.column(j), schema.numbers)
-            bad.update(errors)
-            table.warnings += [f"column '{column.name}': {error.message}; row left out" for error in _few(errors)]
-    kept = [i for i in range(len(table.rows)) if i not in bad]
+    typed = parse_columns(schema.modelled, table.column, schema.numbers)
+    for name, errors in typed.errors.items():
+        table.warnings += [f"column '{name}': {error.message}; row left out" for error in islice(errors.values(), 3)]
+    bad = typed.row_errors()
     table.rejected += len(bad)
-    return {name: values[kept] for name, values in columns.items()} if bad else columns, kept
+    kept = [i for i in range(len(table.rows)) if i not in bad]
+    return {name: values[kept] for name, values in typed.columns.items()} if bad else typed.columns, kept
 
 
 def _texts(schema: Schema, table: Gathered, kept: list[int]) -> dict[str, list[str]]:
     """The cells that show how each modelled column is written: those of the first rows."""
     rows = table.rows.take(kept[:LOOKED_AT])
     return {column.name: [row[j] for row in rows] for j, column in enumerate(schema.columns) if column.modelled}
-
-
-def _few(errors: dict[int, DataError]) -> list[DataError]:
-    return list(errors.values())[:3]
 
 
 def _lineage(table: Gathered, settings: FitSettings, paths: list[str], used: int) -> Lineage:

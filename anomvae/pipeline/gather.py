@@ -1,4 +1,4 @@
-"""Training files to one table of text columns: matched by name, selected, sampled down to a bound."""
+"""Training files as one table of text: columns matched by name, rows selected and sampled down to a bound."""
 
 import hashlib
 from array import array
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anomvae.data import header
-from anomvae.data.reader import Table
+from anomvae.data.reader import TableReader
 from anomvae.data.texts import TextRows
 from anomvae.errors import DataError, UsageError
 from anomvae.model.cells import NumberFormat
@@ -24,7 +24,11 @@ SUFFIXES = (".csv", ".csv.gz", ".parquet")
 
 
 class Gathered(msgspec.Struct):
-    """Selected training rows: text `rows`, the `file` index and `line` of each, and what was counted on the way."""
+    """The selected training rows.
+
+    `rows` are their cells as text, under `names`; `file` and `line` (rows,) say where each comes from, by the index of
+    its file. `rows_read` and `rejected` count the records of all files; `sha256` is of each file.
+    """
 
     names: list[str]
     rows: TextRows
@@ -35,12 +39,25 @@ class Gathered(msgspec.Struct):
     sha256: list[str]
     warnings: list[str]
 
+    def column(self, name: str) -> list[str]:
+        """The cells (rows,) of a column."""
+        return self.rows.column(self.names.index(name))
+
 
 class _Sample:
-    """At most `most` rows: those of the blocks with the smallest hashes, and their places (hash, file, line).
+    """A random sample of at most `most` rows: those of the blocks with the smallest hashes.
 
-    A block is known by its file's name, its number there and its first row. So which rows are kept depends neither on
+    A block is hashed by its file's name, its number there and its first row. So which rows are kept depends neither on
     the order of the files nor on the machine; and what is dropped on the way could not have been kept in the end.
+
+    Args:
+        width: cells of a row.
+        most: rows to keep.
+
+    Attributes:
+        rows: the rows that are held.
+        places: three numbers a row, flat: its block's hash, its file's index, its line.
+        count: rows added, with those that were dropped.
     """
 
     def __init__(self, width: int, most: int) -> None:
@@ -130,7 +147,7 @@ def gather(
     out = Gathered([], sample.rows, np.empty(0, np.int64), np.empty(0, np.int64), 0, 0, [], [])
     for index, file in enumerate(files):
         try:
-            table = Table(file, settings.dialect())
+            table = TableReader(file, settings.dialect())
             header.check_training(table.names, settings.delimiter, table.header_line)
             if not out.names:
                 out.names, sample = table.names, _Sample(len(table.names), settings.max_rows)
@@ -159,7 +176,8 @@ def gather(
     return out
 
 
-def _positions(names: list[str], table: Table, settings: FitSettings) -> list[int]:
+def _positions(names: list[str], table: TableReader, settings: FitSettings) -> list[int]:
+    """Where the columns of the first file stand in this one."""
     positions, warnings = header.locate(table.names, names, names, settings.delimiter, table.header_line)
     table.warnings.extend(warnings)
     return positions

@@ -17,9 +17,9 @@ import numpy as np
 
 from anomvae import disk
 from anomvae.comparison import Added, GenerateResult, Picture
-from anomvae.data.synthetic import Form, RowWriter, open_rows
-from anomvae.data.writer import output_suffix
+from anomvae.data.synthetic import SyntheticRows, TableStyle
 from anomvae.errors import UsageError
+from anomvae.formats import TableWriter, open_writer, output_suffix
 from anomvae.invalid import near
 from anomvae.model.conditions import Condition
 from anomvae.model.detector import Detector
@@ -89,7 +89,7 @@ def generate(
     first = list(islice(batches, 1))  # what cannot be made is told before anything is written
     done = 0
     with _target(output, stdout) as file:
-        writer = open_rows(file, suffix, job.form, extra) if file else None
+        writer = open_writer(file, suffix, job.form.columns(extra), job.form.delimiter) if file else None
         try:
             for columns in chain(first, batches):
                 done += job.emit(columns, writer, pictures)
@@ -116,7 +116,7 @@ class _Job:
         self.detector, self.settings = detector, settings
         self.generator: Generator = detector.generator
         dialect = detector.about.dialect if detector.about else Dialect()
-        self.form = Form(detector.schema, self.generator.styles, dialect.delimiter)
+        self.form = TableStyle(detector.schema, self.generator.styles, dialect.delimiter)
         self.conditions = tuple(map(parse, settings.where))
         self.gate = Gate(detector) if settings.gate else None
         self.counts, self.spoilt = Counts(), Counter[str]()
@@ -139,7 +139,7 @@ class _Job:
         else:
             yield from self._stream(self.conditions, self.number, 0)
 
-    def emit(self, columns: Columns, writer: RowWriter | None, pictures: list[Picture] | None) -> int:
+    def emit(self, columns: Columns, writer: TableWriter | None, pictures: list[Picture] | None) -> int:
         """Spoil, draw and write a batch; returns its rows."""
         count = len(next(iter(columns.values())))
         extra: dict[str, list[str]] = {}
@@ -152,7 +152,7 @@ class _Job:
             pictures += [self.picture(columns, i) for i in range(min(count, SHOWN - len(pictures)))]
         if writer:
             empty = {"_av_kind": [""] * count, "_av_column": [""] * count}
-            writer.write(columns, (extra or empty) if self.settings.truth else {})
+            writer.write(SyntheticRows(self.form, columns, (extra or empty) if self.settings.truth else {}))
         return count
 
     def result(

@@ -5,15 +5,15 @@ from collections.abc import Mapping, Sequence
 import msgspec
 import numpy as np
 
-from anomvae.data.reader import Table, columns_of
+from anomvae.data.reader import TableReader
+from anomvae.data.typed_reader import dialect_of, parse_columns
 from anomvae.errors import UsageError
 from anomvae.invalid import near
 from anomvae.model.conditions import Wanted, exactly_number, exactly_text
 from anomvae.model.dependencies import Dependency, as_floats, as_texts
 from anomvae.model.detector import Detector
-from anomvae.model.schema import MASK, Column, Values, parse
+from anomvae.model.schema import MASK, Values
 from anomvae.model.synthesis import Generator
-from anomvae.settings import Dialect
 
 
 class Given(msgspec.Struct, frozen=True):
@@ -43,7 +43,7 @@ def read_given(file: str, detector: Detector, generator: Generator) -> Given:
         UsageError: a column that the model does not know, none that it does, a cell that it cannot take.
         DataError: the file is refused as a file.
     """
-    table = Table(file, detector.about.dialect if detector.about else Dialect())
+    table = TableReader(file, dialect_of(detector))
     known = {column.name for column in detector.schema.columns}
     strange = [name for name in table.names if name not in known]
     if strange:
@@ -61,18 +61,14 @@ def read_given(file: str, detector: Detector, generator: Generator) -> Given:
     table.check_rejects()
     if not rows:
         raise UsageError(f"{file}: has no rows to complete.")
-    texts = columns_of(rows, [table.names.index(column.name) for column in chosen])
-    columns = {c.name: _typed(file, c, cells, lines, detector) for c, cells in zip(chosen, texts, strict=True)}
-    given = Given(columns, len(rows))
+    at = table.names.index
+    typed = parse_columns(chosen, lambda name: [row[at(name)] for row in rows], detector.schema.numbers)
+    for column, errors in typed.errors.items():
+        for i, error in errors.items():
+            raise UsageError(f"{file}:{lines[i]}: column '{column}': {error.message}.") from error
+    given = Given(typed.columns, len(rows))
     _check(file, given, generator, lines)
     return given
-
-
-def _typed(file: str, column: Column, cells: Sequence[str], lines: Sequence[int], detector: Detector) -> Values:
-    values, errors = parse(column, cells, detector.schema.numbers)
-    for i, error in errors.items():
-        raise UsageError(f"{file}:{lines[i]}: column '{column.name}': {error.message}.") from error
-    return values
 
 
 def _check(file: str, given: Given, generator: Generator, lines: Sequence[int]) -> None:

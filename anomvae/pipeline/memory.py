@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anomvae.data.frames import Cells
+from anomvae.data.typed_reader import parse_columns
 from anomvae.errors import DataError
 from anomvae.model.cells import NumberFormat
-from anomvae.model.schema import Column, Schema, Values, infer, parse
+from anomvae.model.schema import Column, Schema, Values, infer
 from anomvae.pipeline.about import versions
 from anomvae.results import Lineage
 
@@ -52,15 +53,13 @@ def from_cells(schema: Schema, table: Cells) -> Rows:
     Raises:
         DataError: a cell cannot be read as what its column is.
     """
-    columns: dict[str, Values] = {}
-    cells: dict[str, Sequence[str]] = {}
-    for column, texts in zip(schema.columns, table.columns.values(), strict=True):
-        if column.modelled:
-            columns[column.name], errors = parse(column, texts, NUMBERS)
-            for row, error in errors.items():
-                raise DataError(error.code, f"row {row}, column '{column.name}': {error.message}")
-            cells[column.name] = texts
-    return Rows(columns, cells)
+    names = (column.name for column in schema.columns)  # a table to score may have other names for them
+    cells: dict[str, Sequence[str]] = dict(zip(names, table.columns.values(), strict=True))
+    typed = parse_columns(schema.modelled, cells.__getitem__, NUMBERS)
+    for column, errors in typed.errors.items():
+        for row, error in errors.items():
+            raise DataError(error.code, f"row {row}, column '{column}': {error.message}")
+    return Rows(typed.columns, {name: cells[name] for name in typed.columns})
 
 
 def from_array(X: NDArray[np.float64], schema: Schema) -> Rows:

@@ -5,24 +5,22 @@ reads, judges and renders; its pieces are those that the whole file has there, t
 """
 
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import IO
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from anomvae.data.reader import Reject, TextBatch, batches_of
-from anomvae.data.writer import ScoredRows, Writer, open_writer
+from anomvae.data.reader import chunk_batches
+from anomvae.data.typed_reader import TypedBatch, typed_batch
+from anomvae.data.writer import ScoredRows, scored_columns
+from anomvae.formats import TableWriter, open_writer
 from anomvae.model.detector import Detector, Scores
 from anomvae.model.explanation import reasons
-from anomvae.model.schema import Values
-from anomvae.pipeline.columns import typed
 from anomvae.pipeline.tally import Counts, counts_of, row_result
-from anomvae.results import Reason, RowResult
+from anomvae.results import Reason, RejectedRow, RowResult
 from anomvae.settings import ScoreSettings
-
-Rows = tuple[TextBatch, Mapping[str, Values]]
 
 
 class Piece(msgspec.Struct, frozen=True):
@@ -37,7 +35,7 @@ class Stretch(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Judge some rows of a file.
 
     `file`: its name, for people. `names`: its columns; `positions`: where the model's stand. `suffix`: of the output,
-    empty where no rows are written. `rows`: a stretch of `reader.Table.stretches`; `line`: of the first of them.
+    empty where no rows are written. `rows`: a chunk of `reader.TableReader.chunks`; `line`: of the first of them.
     """
 
     file: str
@@ -53,7 +51,7 @@ class Part(msgspec.Struct, frozen=True):
     """What became of a stretch."""
 
     pieces: list[Piece]
-    rejects: list[Reject]
+    rejects: list[RejectedRow]
 
 
 # Stretches in, their parts out, in the same order.
@@ -72,36 +70,36 @@ class Judging:
     """
 
     def __init__(
-        self, file: str, detector: Detector, settings: ScoreSettings, positions: list[int], writer: Writer | None
+        self, file: str, detector: Detector, settings: ScoreSettings, positions: list[int], writer: TableWriter | None
     ) -> None:
         self.file, self.detector, self.settings, self.positions = file, detector, settings, positions
         self.alpha, self._writer = alpha_of(detector, settings), writer
 
-    def __call__(self, rows: Rows) -> Piece:
+    def __call__(self, batch: TypedBatch) -> Piece:
         """Judge one batch."""
-        batch, columns = rows
-        encoded = self.detector.encode(columns)
+        encoded = self.detector.encode(batch.columns)
         scores = self.detector.score_encoded(encoded)
         flags = scores.p <= self.alpha
         chosen = np.flatnonzero(flags)
-        texts = [[cells[at] for at in self.positions] for cells in batch.take(chosen.tolist()).rows]
+        rows = [batch.rows[i] for i in chosen.tolist()]
+        texts = [[cells[at] for at in self.positions] for cells in rows]
         told = reasons(self.detector, encoded, scores, chosen, texts)
         why = dict(zip(chosen.tolist(), told, strict=True))
         return Piece(
-            counts_of(self.detector, columns, encoded, scores, flags),
+            counts_of(self.detector, batch.columns, encoded, scores, flags),
             [row_result(self.file, batch.lines[i], scores, i, reason) for i, reason in why.items()],
             self._writer.render(self._rows(batch, scores, flags, why)) if self._writer else b"",
         )
 
     def _rows(
-        self, batch: TextBatch, scores: Scores, flags: NDArray[np.bool_], why: dict[int, tuple[Reason, ...]]
+        self, batch: TypedBatch, scores: Scores, flags: NDArray[np.bool_], why: dict[int, tuple[Reason, ...]]
     ) -> ScoredRows:
         """The rows to write."""
         numbers = np.column_stack([scores.score, scores.recon, scores.kl, scores.p, scores.severity])
         if self.settings.emit == "all":
             return ScoredRows(batch.rows, batch.lines, numbers.tolist(), flags.tolist(), why)
-        part, told = batch.take(list(why)), dict(enumerate(why.values()))
-        return ScoredRows(part.rows, part.lines, numbers[flags].tolist(), [True] * len(why), told)
+        rows, lines = [batch.rows[i] for i in why], [batch.lines[i] for i in why]
+        return ScoredRows(rows, lines, numbers[flags].tolist(), [True] * len(why), dict(enumerate(why.values())))
 
 
 def judged(stretch: Stretch, detector: Detector) -> Part:
@@ -114,16 +112,20 @@ def judged(stretch: Stretch, detector: Detector) -> Part:
     writer = writer_of(io.BytesIO(), stretch.suffix, names, detector, settings) if stretch.suffix else None
     judging = Judging(stretch.file, detector, settings, stretch.positions, writer)
     part = Part([], [])
-    for batch in batches_of(stretch.rows, stretch.line, len(names)):
-        kept, columns = typed(batch, lambda *bad: part.rejects.append(Reject(*bad)), stretch.positions, detector.schema)
-        if kept.rows:
-            part.pieces.append(judging((kept, columns)))
+    for text in chunk_batches(stretch.rows, stretch.line, len(names)):
+        batch = typed_batch(text, detector.schema, stretch.positions)
+        part.rejects.extend(batch.rejected)
+        if batch.rows:
+            part.pieces.append(judging(batch))
     return part
 
 
-def writer_of(out: IO[bytes], suffix: str, names: Sequence[str], detector: Detector, settings: ScoreSettings) -> Writer:
+def writer_of(
+    out: IO[bytes], suffix: str, names: Sequence[str], detector: Detector, settings: ScoreSettings
+) -> TableWriter:
     """A writer of scored rows; text cells are guarded where the settings say so."""
-    return open_writer(out, suffix, names, _text_positions(names, detector) if settings.spreadsheet_safe else None)
+    guarded = _text_positions(names, detector) if settings.spreadsheet_safe else ()
+    return open_writer(out, suffix, scored_columns(names, guarded))
 
 
 def _text_positions(names: Sequence[str], detector: Detector) -> list[int]:

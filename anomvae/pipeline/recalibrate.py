@@ -11,19 +11,17 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from anomvae.data.reader import Table
+from anomvae.data.typed_reader import TypedBatch, TypedReader, dialect_of
 from anomvae.errors import DataError
 from anomvae.model.calibration import calibrated
 from anomvae.model.detector import Detector
 from anomvae.model.drift import fit_reference
 from anomvae.model.folds import block_ids, dependence
 from anomvae.model.schema import Values
-from anomvae.pipeline.columns import positions_of, typed
 from anomvae.pipeline.gather import training_files
 from anomvae.pipeline.score import shown
 from anomvae.pipeline.threshold import about_of, promise, threshold_result
 from anomvae.results import ThresholdChange, ThresholdResult
-from anomvae.settings import ScoreSettings
 from anomvae.storage import model_file
 from anomvae.storage.restate import unchanged
 
@@ -91,25 +89,21 @@ def _read(paths: Sequence[str], detector: Detector, progress: Progress) -> Appro
     warnings: list[str] = []
     for i, path in enumerate(paths):
         try:
-            for columns, rows in _batches(path, detector, warnings, progress):
-                parts.append(columns)
-                files += [i] * rows
+            for batch in _batches(path, detector, warnings, progress):
+                parts.append(batch.columns)
+                files += [i] * len(batch.rows)
         except DataError as error:
             raise error.within(shown(path)) from error
     columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
     return Approved(columns, np.array(files, dtype=np.intp), tuple(warnings))
 
 
-def _batches(
-    path: str, detector: Detector, warnings: list[str], progress: Progress
-) -> Iterator[tuple[Mapping[str, Values], int]]:
-    """The readable rows of one file, batch by batch, each with its number of rows."""
-    table = Table(path, about_of(path, detector).dialect)
-    positions = positions_of(table, detector, ScoreSettings())
-    for text in table.batches():
-        batch, columns = typed(text, table.reject, positions, detector.schema)
-        if batch.rows:
-            yield columns, len(batch.rows)
+def _batches(path: str, detector: Detector, warnings: list[str], progress: Progress) -> Iterator[TypedBatch]:
+    """The rows of one file that can be read; the others are told of in `warnings`."""
+    reader = TypedReader(path, detector.schema, dialect_of(detector))
+    table = reader.table
+    for batch in reader.batches():
+        yield batch
         progress(path, table.rows)
     table.check_rejects()
     if table.rejected:

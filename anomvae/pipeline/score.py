@@ -6,29 +6,26 @@ from pathlib import Path
 from typing import IO, BinaryIO
 
 from anomvae import disk
-from anomvae.data.plain import Plain
-from anomvae.data.reader import Table
-from anomvae.data.source import Base
-from anomvae.data.writer import output_suffix
+from anomvae.data.source import ResumePoint
+from anomvae.data.typed_reader import TypedReader, dialect_of
 from anomvae.drift import REMEMBERED, Evidence
 from anomvae.errors import AnomvaeError, DataError
+from anomvae.formats import output_suffix
 from anomvae.model.calibration import file_p_value, verdict
 from anomvae.model.detector import Detector
 from anomvae.pipeline.ahead import count, in_order
-from anomvae.pipeline.columns import positions_of, typed
 from anomvae.pipeline.drift import compared, in_sequence, left
-from anomvae.pipeline.piece import Helpers, Judging, Piece, Rows, Stretch, alpha_of, writer_of
+from anomvae.pipeline.piece import Helpers, Judging, Piece, Stretch, alpha_of, writer_of
 from anomvae.pipeline.tally import Tally
 from anomvae.pipeline.targets import targets
 from anomvae.results import (
     ColumnBlame,
     ErrorResult,
     FileResult,
-    RejectedRow,
     RowResult,
     ScoreResult,
 )
-from anomvae.settings import Dialect, ScoreSettings
+from anomvae.settings import ScoreSettings
 
 LONG = 200_000  # rows of a Parquet file from which helpers are asked
 STRETCH = 1 << 20  # cells that a helper takes at a time: a second or two
@@ -151,7 +148,7 @@ class Scoring:
         settings: what to write and tell.
         progress: called with the file and rows so far.
         opened: the file, opened by the caller; None to open it by name.
-        base: of a grown file, score only the rows after this part.
+        resume: of a grown file, score only the rows after this part.
         flagged: called with every flagged row; which rows are critical is known only at the end.
         helpers: judge the stretches of a long Parquet file; None: all is judged here.
     """
@@ -164,14 +161,14 @@ class Scoring:
         progress: Progress,
         *,
         opened: BinaryIO | None = None,
-        base: Base | None = None,
+        resume: ResumePoint | None = None,
         flagged: Callable[[RowResult], None] = lambda row: None,
         helpers: Helpers | None = None,
     ) -> None:
         self.file, self.detector, self.settings, self.progress = file, detector, settings, progress
         self.alpha = alpha_of(detector, settings)
         self.tally = Tally(shown(file), settings.top)
-        self._opened, self._base, self._flagged, self._helpers = opened, base, flagged, helpers
+        self._opened, self._resume, self._flagged, self._helpers = opened, resume, flagged, helpers
 
     def into(self, out: IO[bytes] | None, target: str = "", suffix: str = "") -> FileResult:
         """Score every batch; rows go to `out`, if there is one.
@@ -180,15 +177,17 @@ class Scoring:
             DataError: the file is refused.
         """
         started = time.monotonic()
-        about = self.detector.about
-        self.table = Table(self.file, about.dialect if about else Dialect(), self._opened, self._base)
-        self.positions = positions_of(self.table, self.detector, self.settings)
+        reader = TypedReader(
+            self.file, self.detector.schema, dialect_of(self.detector),
+            extra=self.settings.on_schema, file=self._opened, resume=self._resume,
+        )  # fmt: skip
+        self.table, self.positions = reader.table, reader.positions
         writer = writer_of(out, suffix, self.table.names, self.detector, self.settings) if out else None
         if self._helpers and self.table.announced >= LONG:
             pieces = self._helped(self._helpers, suffix if out else "")
         else:
             judging = Judging(self.tally.file, self.detector, self.settings, self.positions, writer)
-            pieces = in_order(judging, self._typed(), count(self.settings.threads))
+            pieces = in_order(judging, reader.batches(), count(self.settings.threads))
         for piece in pieces:
             self._add(piece)
             if writer:
@@ -207,22 +206,15 @@ class Scoring:
         """The severity tenth from which flagged rows are critical."""
         return self.tally.severities.limit
 
-    def _typed(self) -> Iterator[Rows]:
-        plain = Plain(self.detector.schema, self.table.names, self.positions, self.table.dialect.delimiter)
-        for batch in self.table.batches(plain):
-            kept, columns = typed(batch, self.table.reject, self.positions, self.detector.schema)
-            if kept.rows:
-                yield kept, columns
-
     def _helped(self, helpers: Helpers, suffix: str) -> Iterator[Piece]:
         """The same pieces, judged elsewhere."""
         for part in helpers(self._stretches(suffix)):
-            for bad in part.rejects:
-                self.table.reject(bad.line, bad.code, bad.message, bad.column)
+            for row in part.rejects:
+                self.table.reject(row)
             yield from part.pieces
 
     def _stretches(self, suffix: str) -> Iterator[Stretch]:
-        for line, rows in self.table.stretches(STRETCH):
+        for line, rows in self.table.chunks(STRETCH):
             yield Stretch(
                 file=self.tally.file,
                 settings=self.settings,
@@ -263,10 +255,7 @@ class Scoring:
             outputs=outputs,
             worst=tally.worst(critical),
             blame=tuple(ColumnBlame(column=name, rows=rows) for name, rows in tally.blame.most_common(8)),
-            rejects=tuple(
-                RejectedRow(line=bad.line, code=bad.code, message=bad.message, column=bad.column)
-                for bad in table.rejects
-            ),
+            rejects=tuple(table.rejects),
             warnings=(*table.warnings, *tally.warnings(self.detector)),
         )
         return compared(result, self.detector, tally.counts, tally.newest())

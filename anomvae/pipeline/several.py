@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from anomvae import disk
-from anomvae.data.writer import output_suffix
 from anomvae.errors import AnomvaeError, DataError
+from anomvae.formats import output_suffix
 from anomvae.model.detector import Detector
 from anomvae.pipeline.errand import FailedError, File, ReplacedError, outcome
 from anomvae.pipeline.pool import Pool

@@ -9,10 +9,11 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
+from anomvae.data.typed_reader import dialect_of, parse_columns
 from anomvae.errors import DataError
 from anomvae.model.conditions import Condition
 from anomvae.model.detector import Detector
-from anomvae.model.schema import Column, Schema, Values, infer, parse
+from anomvae.model.schema import Schema, Values, infer
 from anomvae.pipeline.gather import Gathered, gather, training_files
 from anomvae.pipeline.select import conditions
 from anomvae.settings import Dialect, FitSettings
@@ -44,7 +45,7 @@ def read_tables(
         UsageError: a column of the selection is not in a file.
     """
     about = detector.about if detector else None
-    dialect = about.dialect if about else Dialect()
+    dialect = dialect_of(detector) if detector else Dialect()
     wanted = conditions(about.settings) if about else ()
     gathered = [_gathered(real, dialect, wanted), _gathered(synthetic, dialect, ())]
     gathered += [_gathered(held_out, dialect, wanted)] if held_out else []
@@ -62,28 +63,24 @@ def _gathered(files: Sequence[str], dialect: Dialect, wanted: Sequence[Condition
 
 def _inferred(table: Gathered, dialect: Dialect) -> Schema:
     schema = Schema(columns=(), decimal=dialect.decimal, thousands=dialect.thousands)
-    columns = [infer(name, table.rows.column(j), schema.numbers) for j, name in enumerate(table.names) if name]
+    columns = [infer(name, table.column(name), schema.numbers) for name in table.names if name]
     return msgspec.structs.replace(schema, columns=tuple(columns))
 
 
 def _typed(schema: Schema, table: Gathered) -> Typed:
     """The modelled columns that the table has; cells that cannot be read count as missing, and are told."""
     present = [column for column in schema.modelled if column.name in table.names]
-    columns: dict[str, Values] = {}
-    warnings = list(table.warnings)
-    for column in present:
-        columns[column.name], told = _cells(schema, column, table)
-        warnings += told
-    return Typed(columns, {column.name: column.kind for column in present}, tuple(warnings))
+    typed = parse_columns(present, table.column, schema.numbers)
+    kinds: dict[str, str] = {column.name: column.kind for column in present}
+    columns = {name: _levels(values) if kinds[name] == "boolean" else values for name, values in typed.columns.items()}
+    warnings = [
+        f"column '{name}': {len(errors):,} cells count as missing; the first: {next(iter(errors.values())).message}"
+        for name, errors in typed.errors.items()
+        if errors
+    ]
+    return Typed(columns, kinds, (*table.warnings, *warnings))
 
 
-def _cells(schema: Schema, column: Column, table: Gathered) -> tuple[Values, list[str]]:
-    at = table.names.index(column.name)
-    values, errors = parse(column, table.rows.column(at), schema.numbers)
-    if column.kind == "boolean":  # two categories, as in a data frame
-        values = np.array([BOOLEAN.get(value, "") for value in values.tolist()], dtype=object)
-    first = next(iter(errors.values()), None)
-    told = (
-        f"column '{column.name}': {len(errors):,} cells count as missing; the first: {first.message}" if first else ""
-    )
-    return values, [told] if told else []
+def _levels(values: Values) -> Values:
+    """Booleans as two categories, as in a data frame."""
+    return np.array([BOOLEAN.get(value, "") for value in values.tolist()], dtype=object)

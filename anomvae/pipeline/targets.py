@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from anomvae.data.writer import output_suffix
 from anomvae.errors import UsageError
+from anomvae.formats import output_suffix, suffixes
 
 
 def targets(files: Sequence[str], output: str | None) -> list[str | None]:
@@ -34,7 +34,10 @@ def targets(files: Sequence[str], output: str | None) -> list[str | None]:
 
 
 def _scored_name(file: str) -> str:
-    name = "stdin.csv" if file == "-" else Path(file).name
-    stem = name.removesuffix(".gz")
-    suffix = ".parquet" if stem.endswith(".parquet") else ".csv"
-    return f"{stem.removesuffix('.parquet').removesuffix('.csv')}.scored{suffix}"
+    """The name of an input's rows in a folder: in the input's own format, or CSV."""
+    stem = "stdin" if file == "-" else Path(file).name.removesuffix(".gz")
+    known = suffixes(readable=True)
+    suffix = next((suffix for suffix in known if stem.endswith(suffix)), ".csv")
+    for end in reversed(known):  # of NAME.csv.parquet both go
+        stem = stem.removesuffix(end)
+    return f"{stem}.scored{suffix}"

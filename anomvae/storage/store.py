@@ -20,6 +20,7 @@ import msgspec
 from anomvae import disk
 from anomvae.deliveries import Manifest, Quarantined
 from anomvae.errors import UsageError
+from anomvae.formats import suffixes
 from anomvae.results import RowResult
 from anomvae.storage import rebuild
 from anomvae.storage.database import Damaged
@@ -188,7 +189,7 @@ class Store:
     def _drop(self, delivery_id: str) -> None:
         if not delivery_id:
             return
-        for suffix in (".csv", ".jsonl", ".parquet", MANIFEST):
+        for suffix in (*suffixes(), MANIFEST):
             disk.remove(self.results / (delivery_id + suffix))
         disk.remove(self.quarantine / (delivery_id + REASON))
 
