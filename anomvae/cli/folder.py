@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 import anomvae
-from anomvae.cli import options, places, show
-from anomvae.cli.exits import found
+from anomvae.cli import options, places
+from anomvae.cli.options import ScoreRequest
+from anomvae.cli.output import Printer, found, note
 from anomvae.deliveries import Counters, HealthResult, Quarantined, StoppedResult
 from anomvae.errors import UsageError, worst
 from anomvae.results import FileResult, Waits
-from anomvae.settings import Config, OutletSettings, ScoreSettings, WatchSettings, seconds
+from anomvae.settings import OutletSettings, ScoreSettings, WatchSettings, seconds
 from anomvae.storage import health
 
 if TYPE_CHECKING:
@@ -56,19 +57,20 @@ class Plan(msgspec.Struct, kw_only=True):
     timeout: float | None = None
 
 
-def planned(mode: str, name: str, output: str | None, model: str | None, chosen: Config, flags: dict[str, Any]) -> Plan:
+def planned(mode: str, name: str, request: ScoreRequest) -> Plan:
     """The plan that flags and configuration make; what is said comes later."""
-    settings = options.some(chosen.score, flags, ScoreSettings)
-    out = Path(output or chosen.out or "anomvae-out")
+    config = request.config
+    settings = options.overlaid(config.score, request.flags)
+    out = Path(request.output or config.out or "anomvae-out")
     return Plan(
         mode=mode,
         folder=Path(name),
         out=Path(settings.state or out),
         shared=out if settings.state else None,
-        model=str(model or chosen.model or "model.anomvae"),
+        model=options.model_path(request.model, config),
         settings=settings,
-        watch=options.some(chosen.watch, flags, WatchSettings),
-        outlets=chosen.outlets,
+        watch=options.overlaid(config.watch, request.flags),
+        outlets=config.outlets,
     )
 
 
@@ -260,16 +262,16 @@ def _now() -> str:
 class Plain:
     """Says one line a delivery: text, or JSON; quiet: only what somebody should look at, on stderr."""
 
-    def __init__(self, settings: ScoreSettings, *, as_json: bool, quiet: bool) -> None:
-        self.settings, self.as_json, self.quiet = settings, as_json, quiet
+    def __init__(self, settings: ScoreSettings, printer: Printer) -> None:
+        self.settings, self.printer = settings, printer
 
     def __call__(self, said: Said) -> None:
         """Say it."""
         if isinstance(said, str):
-            show.note(f"anomvae: {said}", quiet=False)
-        elif self.as_json:
+            note(f"anomvae: {said}")
+        elif self.printer.as_json:
             self.json(said)
-        elif not self.quiet:
+        elif not self.printer.quiet:
             self._print(said, stderr=False)
         elif isinstance(said, Quarantined) or found(said, self.settings.fail_on):
             self._print(said, stderr=True)
