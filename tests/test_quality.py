@@ -25,7 +25,8 @@ from anomvae.comparison import ColumnShape, QualityResult
 from anomvae.data import frames
 from anomvae.errors import DataError, UsageError
 from anomvae.model import fidelity
-from anomvae.report.page import render, short
+from anomvae.report.drawing import short
+from anomvae.report.page import render
 from anomvae.report.quality import figures, heat_class, quality_page, quality_report
 from anomvae.storage import model_file
 

@@ -74,7 +74,8 @@ def command(
     printer.result(result, fit_report)
     if report:
         from anomvae.cli.report import write_page
-        from anomvae.pipeline import card, overview
+        from anomvae.pipeline import card
+        from anomvae.report import overview
         from anomvae.storage import model_file
 
         detector = model_file.load(model, generator=False)

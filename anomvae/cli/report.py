@@ -33,13 +33,13 @@ def command(source: str | None, output: str | None, model: str | None, config: C
     SOURCE is the output folder of 'watch' or 'score FOLDER' (default anomvae-out), a file that 'score --json' has
     printed, or a model. Without -m the model that judged last is described, where it is still there.
     """
-    from anomvae.overview import ReportResult
+    from anomvae.results import ReportResult
 
     place = Path(source or config.out or "anomvae-out")
     found = _overview(place, model or config.model, printer)
     size = write_page(output or PAGE, found, Printer(quiet=True))
     files = sum(found.verdicts.values())
-    result = ReportResult(page=output or PAGE, bytes=size, files=files, rows=found.rows)
+    result = ReportResult(page=output or PAGE, bytes=size, files=files, rows=found.totals["rows"])
     printer.result(result, _told)
     return 0
 
@@ -52,7 +52,7 @@ def _told(result: Any) -> str:
 
 
 def _overview(place: Path, model: str | None, printer: Printer) -> Any:
-    from anomvae.pipeline import overview
+    from anomvae.report import overview
     from anomvae.storage import health
 
     if place.is_dir():
@@ -89,9 +89,8 @@ def _model(named: str | None, last: str | None, printer: Printer) -> tuple[Any, 
 def write_page(path: str, overview: Any, printer: Printer) -> int:
     """Write a page, whole or not at all; returns its bytes."""
     from anomvae.disk import faults, replacing
-    from anomvae.report.overview import overview_page
 
-    page = overview_page(overview).encode()
+    page = overview.page().encode()
     with faults(f"{path}: the page cannot be written"), replacing(Path(path)) as file:
         file.write(page)
     printer.aside(f"wrote {path}")

@@ -114,7 +114,7 @@ def _score_files(inputs: tuple[str, ...], request: options.ScoreRequest, printer
     if request.report:
         from anomvae.cli.report import write_page
         from anomvae.pipeline.card import card_of
-        from anomvae.pipeline.overview import of_result
+        from anomvae.report.overview import of_result
 
         write_page(request.report, of_result(result, detector, card_of(detector, path)), printer)
     if printer.silent or to_stdout:

@@ -33,7 +33,8 @@ def score_folder(name: str, request: ScoreRequest, printer: Printer, *, place: s
     printer.result(result, folder_report)
     if request.report:
         from anomvae.cli.report import write_page
-        from anomvae.pipeline import card, overview
+        from anomvae.pipeline import card
+        from anomvae.report import overview
         from anomvae.storage import model_file
 
         detector = model_file.load(plan.model, generator=False)

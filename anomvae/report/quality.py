@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from anomvae.comparison import ColumnShape, PairTrend, QualityResult
-from anomvae.report import page
+from anomvae.report import drawing, page
 from anomvae.report.cell import plain
 
 Mark = Literal["good", "fair", "poor"]
@@ -181,7 +181,7 @@ def quality_page(result: QualityResult) -> str:
         "quality.html",
         result=result,
         verdict=verdict(result),
-        figures=[(one, None if one.place is None else page.gauge(*one.place)) for one in figures(result)],
+        figures=[(one, None if one.place is None else drawing.gauge(*one.place)) for one in figures(result)],
         drawn=[_drawing(column) for column in columns[:DRAWN]],
         heat=_heat(result.pairs, [c.column for c in result.columns if c in columns[:DRAWN]]),
         bounds=HEAT,
@@ -198,14 +198,14 @@ def _drawing(column: ColumnShape) -> dict[str, Any]:
         names = [*column.levels, *([f"{column.others} others"] if column.others else [])]
         top = max((*column.real, *column.synthetic), default=1.0)
         out["bars"] = [
-            (name, real, synthetic, page.pair_of_bars(real, synthetic, top))
+            (name, real, synthetic, drawing.pair_of_bars(real, synthetic, top))
             for name, real, synthetic in zip(names, column.real, column.synthetic, strict=True)
         ]
     else:
-        out["picture"] = page.histogram(column.real, column.synthetic)
+        out["picture"] = drawing.two_histograms(column.real, column.synthetic)
         whole = column.edges[0] % 1 == 0.5 and column.edges[1] - column.edges[0] == 1  # a bar a whole number
         ends = column.edges[0] + 0.5 * whole, column.edges[-1] - 0.5 * whole
-        out["ends"] = [page.short(end, date=column.kind == "date") for end in ends]
+        out["ends"] = [drawing.short(end, date=column.kind == "date") for end in ends]
     return out
 
 
@@ -217,7 +217,7 @@ def _heat(pairs: tuple[PairTrend, ...], names: list[str]) -> Any:
         if pair.first in place and pair.second in place:
             row, column = sorted((place[pair.first], place[pair.second]), reverse=True)
             cells.append((row, column, heat_class(pair.similarity), _told(pair)))
-    return page.heat_map(names, cells, max(10, min(36, 620 // max(len(names), 1)))) if cells else None
+    return drawing.heat_map(names, cells, max(10, min(36, 620 // max(len(names), 1)))) if cells else None
 
 
 def heat_class(similarity: float) -> int:
