@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from anomvae.challenge import Challenge, Side
-from anomvae.report.challenge import challenge_lines
 from anomvae.report.overview import headline
+from anomvae.report.terminal import challenge_lines
 from tests.folders import FAST, environment, table
 from tests.test_folder_report import drawn
 

@@ -21,7 +21,7 @@ def command() -> None:
 def show_command(model: str | None, config: Config, printer: Printer) -> int:
     """The threshold, what it promises, what another alpha would mean, and what set it."""
     from anomvae.pipeline.threshold import show_threshold
-    from anomvae.report.threshold import threshold_report
+    from anomvae.report.terminal import threshold_report
 
     result = show_threshold(options.model_path(model, config))
     printer.result(result, threshold_report)
@@ -37,7 +37,7 @@ def show_command(model: str | None, config: Config, printer: Printer) -> int:
 def set_command(alpha: float | None, score: float | None, model: str | None, config: Config, printer: Printer) -> int:
     """Move the threshold: the file is replaced at once, and a running watch reloads it."""
     from anomvae.pipeline.threshold import set_threshold
-    from anomvae.report.threshold import threshold_report
+    from anomvae.report.terminal import threshold_report
 
     if (alpha is None) == (score is None):
         raise UsageError("give --alpha A or --score S, one of them.")
@@ -57,7 +57,7 @@ def recalibrate_command(files: tuple[str, ...], model: str | None, config: Confi
     Their rows take the place of the calibration rows; at least 100. The network stays, and the score of every row.
     """
     from anomvae.pipeline.recalibrate import recalibrate
-    from anomvae.report.threshold import threshold_report
+    from anomvae.report.terminal import threshold_report
 
     path = options.model_path(model, config)
     with printer.progress() as advance:

@@ -6,14 +6,14 @@
 from typing import Any, Literal
 
 import msgspec
-from rich import box
 from rich.console import Group, RenderableType
-from rich.table import Table
+from rich.table import Column
 from rich.text import Text
 
 from anomvae.comparison import ColumnShape, PairTrend, QualityResult
 from anomvae.report import drawing, page
 from anomvae.report.cell import plain
+from anomvae.report.terminal import table, text_column
 
 Mark = Literal["good", "fair", "poor"]
 STYLE = {"good": "green", "fair": "yellow", "poor": "bold red"}
@@ -158,14 +158,13 @@ def quality_report(result: QualityResult) -> RenderableType:
     head = Text.assemble((f"{result.rows_synthetic:,} synthetic rows", "bold"), f" {plain(result.synthetic, 60)}")
     head.append(f" against {result.rows_real:,} training rows")
     head.append(f" and {result.rows_held_out:,} held-out ones" if result.held_out else ", none held out")
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, expand=True)
-    for name, width in (("figure", 18), ("value", 13), ("ideal", 5), ("", 4)):
-        table.add_column(name, no_wrap=True, min_width=width)
-    table.add_column("what it says", ratio=1)
+    widths = (("figure", 18), ("value", 13), ("ideal", 5), ("", 4))
+    texts = (text_column(name, width=width) for name, width in widths)
+    rows = table(*texts, Column("what it says", ratio=1), expand=True)
     for one in figures(result):
         mark = Text(one.mark, STYLE[one.mark])
-        table.add_row(one.name, Text(one.value, "bold"), one.ideal, mark, Text(one.brief, "dim"))
-    parts: list[RenderableType] = [head, Text(verdict(result)), table]
+        rows.add_row(one.name, Text(one.value, "bold"), one.ideal, mark, Text(one.brief, "dim"))
+    parts: list[RenderableType] = [head, Text(verdict(result)), rows]
     worst = sorted(result.columns, key=lambda column: column.similarity)[:3]
     told = ", ".join(f"{plain(column.column, 30)} {column.similarity:.2f}" for column in worst)
     parts.append(Text(f"least alike columns: {told}"))
