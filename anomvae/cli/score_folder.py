@@ -27,7 +27,7 @@ def score_folder(
     plan = folder.planned("score", name, output, model, chosen, flags)
     plan.place = place
     plan.timeout = None if flags["timeout"] is None else seconds(flags["timeout"], "--timeout")
-    listed, plain = _Listed(), folder.Plain(plan.settings, as_json=False, quiet=quiet)
+    listed, plain = _Listed(), folder.LinePrinter(plan.settings, as_json=False, quiet=quiet)
 
     def say(said: folder.Said) -> None:
         listed.add(said)
@@ -74,7 +74,7 @@ class _Listed:
         return tuple(file for _, _, file in sorted(self.files, key=lambda item: -item[1]))
 
 
-def _result(plan: folder.Plan, ended: folder.Ended, listed: _Listed) -> ScoreResult:
+def _result(plan: folder.RunPlan, ended: folder.RunSummary, listed: _Listed) -> ScoreResult:
     done = ended.counters
     files = listed.in_order()
     return ScoreResult(

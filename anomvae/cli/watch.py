@@ -53,7 +53,7 @@ def command(
     if name is None:
         raise UsageError("no folder is named; give one, or set 'folder' in the configuration.")
     plan = folder.planned("watch", name, output, model, chosen, flags)
-    plan.say = plain = folder.Plain(plan.settings, as_json=as_json, quiet=quiet)
+    plan.say = plain = folder.LinePrinter(plan.settings, as_json=as_json, quiet=quiet)
     with ExitStack() as stack:
         if live(plan.watch.ui, as_json=as_json, quiet=quiet):
             from anomvae.cli.live import Screen
