@@ -27,7 +27,7 @@ from anomvae.pipeline import excerpt
 from anomvae.pipeline.context import RunContext
 from anomvae.pipeline.deliver import ChangedError, DroppedError, Job, Scored, fingerprint, work
 from anomvae.pipeline.drift import in_sequence
-from anomvae.pipeline.errand import Delivery, FailedError, ReplacedError, outcome
+from anomvae.pipeline.errand import Delivery, FailedError, ModelChangedError, outcome
 from anomvae.pipeline.isolate import DiedError, isolated
 from anomvae.pipeline.pool import Pool, Workers
 from anomvae.pipeline.worker import Ticket
@@ -196,7 +196,7 @@ class FileProcessor:
         """The scores from a worker or this process; from a child process where scorers crashed over the file before."""
         path = in_flight.arrival.path
         if in_flight.ticket and self._workers:
-            with suppress(ReplacedError):  # this process still has the model that the worker cannot load
+            with suppress(ModelChangedError):  # this process still has the model that the worker cannot load
                 return outcome(self._workers.answer(in_flight.ticket, self._tick), Scored)
         if self._store.ledger.crashes(path) < SUSPECT:
             return work(in_flight.file, in_flight.job, in_flight.detector, self._tick)
