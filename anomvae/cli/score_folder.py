@@ -18,7 +18,7 @@ def score_folder(name: str, request: ScoreRequest, printer: Printer, *, place: s
     plan.place = place
     timeout = request.flags["timeout"]
     plan.timeout = None if timeout is None else seconds(timeout, "--timeout")
-    listed, plain = _Listed(), folder.Plain(plan.settings, Printer(quiet=printer.quiet))
+    listed, plain = _Listed(), folder.LinePrinter(plan.settings, Printer(quiet=printer.quiet))
 
     def say(said: folder.Said) -> None:
         listed.add(said)
@@ -65,7 +65,7 @@ class _Listed:
         return tuple(file for _, _, file in sorted(self.files, key=lambda item: -item[1]))
 
 
-def _result(plan: folder.Plan, ended: folder.Ended, listed: _Listed) -> ScoreResult:
+def _result(plan: folder.RunPlan, ended: folder.RunSummary, listed: _Listed) -> ScoreResult:
     done = ended.counters
     files = listed.in_order()
     return ScoreResult(

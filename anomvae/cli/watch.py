@@ -47,7 +47,7 @@ def command(
         raise UsageError("no folder is named; give one, or set 'folder' in the configuration.")
     request = options.ScoreRequest(output=output, report=None, model=model, config=config, flags=flags)
     plan = folder.planned("watch", name, request)
-    plan.say = plain = folder.Plain(plan.settings, printer)
+    plan.say = plain = folder.LinePrinter(plan.settings, printer)
     with ExitStack() as stack:
         if live(plan.watch.ui, printer):
             from anomvae.cli.live import Screen
