@@ -144,7 +144,8 @@ def _option(field: msgspec.structs.FieldInfo, key: Key) -> Callable[[Body], Body
     else:
         place = PLACES.get(key.value or "")
         more |= {"type": place or {int: int, float: float}.get(kind, str), "metavar": key.value}
-        more |= {"multiple": get_origin(kind) is tuple and "," not in (key.value or "")}
+        several = get_origin(kind) is tuple
+        more |= {"multiple": several and "," not in (key.value or "")}  # else one value, with commas between
     return click.option(*declaration(field, key), **more)
 
 
