@@ -323,4 +323,13 @@ class ThresholdResult(Record, frozen=True, kw_only=True, tag_field="schema", tag
     warnings: tuple[str, ...] = ()
 
 
-RECORDS = (FitResult, ScoreResult, FileResult, RowResult, InspectResult, ThresholdResult, ErrorResult)
+class ReportResult(Record, frozen=True, kw_only=True, tag_field="schema", tag="anomvae.page/1"):
+    """A page that was written."""
+
+    page: str
+    bytes: int
+    files: int
+    rows: int
+
+
+RECORDS = (FitResult, ScoreResult, FileResult, RowResult, InspectResult, ThresholdResult, ErrorResult, ReportResult)

@@ -9,6 +9,7 @@ from pages import NOTE, code, paragraph, table
 
 from anomvae import cli, errors
 from anomvae.cli.command import variable
+from anomvae.cli.options import parameter
 from anomvae.settings import (
     FitSettings,
     GenerateSettings,
@@ -16,6 +17,7 @@ from anomvae.settings import (
     ScoreSettings,
     Settings,
     WatchSettings,
+    keys_of,
 )
 
 TABLES: dict[str, tuple[type[Settings], ...]] = {
@@ -24,7 +26,6 @@ TABLES: dict[str, tuple[type[Settings], ...]] = {
     "watch": (ScoreSettings, WatchSettings),
     "generate": (GenerateSettings,),
 }  # which tables of the configuration a command's options lie over
-KEYS = {"ids": "id", "no_generator": "generator", "no_selftest": "selftest"}  # options named otherwise than their key
 SAID = re.compile(r"\s*\[default: (.*)\]")
 HEAD = """# Commands
 
@@ -78,27 +79,26 @@ def every_command(group: click.Context) -> Iterator[click.Context]:
             yield context
 
 
+def key_of(command: str, option: click.Option) -> tuple[type[Settings], str] | None:
+    """The table and the name of the key that an option of a command sets; None where it sets none."""
+    for kind in TABLES.get(command, ()):
+        for name, (field, key) in keys_of(kind).items():
+            if parameter(field, key) == option.name:
+                return kind, name
+    return None
+
+
 def default_of(command: str, option: click.Option) -> str:
-    """The default as one writes it: that of the setting beneath, else what the help says, else that of click."""
-    value = setting_of(command, option)
-    if value is not None:
-        return value
+    """The default as one writes it: that of the key that is set, else what the help says, else that of click."""
+    if found := key_of(command, option):
+        kind, name = found
+        value = getattr(kind(), name)
+        if value is not None and not isinstance(value, bool):
+            return " ".join(value) if isinstance(value, tuple) else str(value)
     said = SAID.search(option.help or "")
     if said:
         return said[1]
     return "off" if option.is_flag else ""
-
-
-def setting_of(command: str, option: click.Option) -> str | None:
-    """The default of the setting that an option lies over; None where there is none, or it is made up later."""
-    key = KEYS.get(str(option.name), str(option.name))
-    for kind in TABLES.get(command, ()):
-        if key in kind.__struct_fields__:
-            value = getattr(kind(), key)
-            if isinstance(value, bool):
-                return None
-            return None if value is None else " ".join(value) if isinstance(value, tuple) else str(value)
-    return None
 
 
 def _exit_codes() -> str:

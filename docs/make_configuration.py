@@ -1,13 +1,12 @@
 """Write docs/configuration.md: every key of the configuration, from the settings and from the options over them."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
-from make_commands import KEYS, TABLES, every_command, meaning_of, options_of
+from make_commands import every_command, key_of, options_of
 from msgspec import inspect
 from pages import NOTE, code, paragraph, table
 
@@ -30,61 +29,6 @@ OF_ALL = {
     "folder": "`INPUT` of `score`, `FOLDER` of `watch`",
     "out": "`-o`",
 }
-DURATIONS = ("max_time", "settle", "rescan", "idle_exit", "cooldown")
-BY_HAND = {  # checked where the settings are made, by more than a bound
-    ("score", "jobs"): 'from 1, at most 64; 1 with `engine = "ray"`',
-    ("fit", "delimiter"): "one character",
-    ("watch", "ready"): "`marker:SUFFIX`, no slash in it",
-}
-MEANT = {  # of keys that no option sets, or sets to the contrary
-    ("", "version"): "Of the format of this file.",
-    ("", "model"): "Model file that is written by `fit` and read by all others.",
-    ("", "train"): "Training files, or folders of them.",
-    ("", "folder"): "The watched folder.",
-    ("", "out"): "Where `score` and `watch` write.",
-    ("schema", "redact"): "Columns whose cells no output may show (`outlets.md`).",
-    ("schema.columns.NAME", "kind"): "What the column is.",
-    ("schema.columns.NAME", "format"): "How its dates are written, in the manner of strptime.",
-    ("fit", "generator"): "Whether the model can also make synthetic rows.",
-    ("fit", "selftest"): "Whether to measure how well injected faults are found.",
-    ("outlets", "on"): "What is worth a message, as in `--fail-on`.",
-    ("outlets", "cooldown"): "Files wanting in the same way: one message in so long.",
-    ("outlets", "webhook"): "Where messages go as JSON.",
-    ("outlets", "webhook_secret"): "What signs them.",
-    ("outlets", "apprise"): "Addresses of chats and mail, for apprise.",
-    ("outlets", "ping"): "Where heartbeats go.",
-    ("outlets", "metrics"): "The file of figures for Prometheus.",
-}
-EXAMPLES = {  # of keys without a default
-    ("", "model"): "model.anomvae",
-    ("", "train"): ["normal"],
-    ("", "folder"): "incoming",
-    ("", "out"): "anomvae-out",
-    ("schema", "drop"): ["customer"],
-    ("schema", "id"): ["order_id"],
-    ("schema", "redact"): ["email"],
-    ("schema.columns.NAME", "kind"): "datetime",
-    ("schema.columns.NAME", "format"): "%d.%m.%Y",
-    ("fit", "where"): ["sex == F"],
-    ("fit", "label"): "status",
-    ("fit", "normal"): "ok",
-    ("fit", "hidden"): [64, 64],
-    ("fit", "max_time"): "10m",
-    ("score", "alpha"): 0.001,
-    ("score", "address"): "auto",
-    ("score", "state"): "/var/lib/anomvae",
-    ("generate", "where"): ["sex == F"],
-    ("generate", "balance"): "sex",
-    ("generate", "like"): "partial.csv",
-    ("generate", "kinds"): ["wild", "unit"],
-    ("watch", "ready"): "marker:.done",
-    ("watch", "idle_exit"): "30s",
-    ("outlets", "webhook"): "env:ANOMVAE_WEBHOOK",
-    ("outlets", "webhook_secret"): "file:/run/secrets/anomvae",
-    ("outlets", "apprise"): ["env:ANOMVAE_APPRISE"],
-    ("outlets", "ping"): "env:ANOMVAE_PING_URL",
-    ("outlets", "metrics"): "anomvae.prom",
-}
 HEAD = """# Configuration
 
 `-c FILE`, or `anomvae.toml` in the current folder, is TOML. An unknown key or a value of a wrong type ends with exit
@@ -93,7 +37,7 @@ code 2, with the nearest known key. Paths are relative to where the command runs
 "Set by" names the option that wins over a key and the variable between the two (`commands.md`). A duration is written
 `90`, `90s`, `10m`, `1h` or `7d`.
 """
-Key = tuple[str, str]
+SetBy = dict[tuple[type[settings.Settings], str], list[str]]
 
 
 def configuration() -> str:
@@ -113,38 +57,28 @@ def whole() -> str:
     lines = []
     for name, kind in SECTIONS.items():
         lines += [f"\n[{name.replace('NAME', 'ordered_at')}]"] if name else []
-        lines += [f"{field.name} = {json.dumps(_shown(name, field))}" for field in keys_of(kind)]
+        lines += [f"{key} = {json.dumps(_shown(*told))}" for key, told in settings.keys_of(kind).items()]
     return "```toml\n" + "\n".join(lines) + "\n```\n"
 
 
-def keys_of(kind: type[settings.Settings]) -> Iterator[msgspec.structs.FieldInfo]:
-    """The fields of a table that are keys, not tables."""
-    for field in msgspec.structs.fields(kind):
-        nested = isinstance(field.type, type) and issubclass(field.type, settings.Settings)
-        if not nested and field.name != "columns":
-            yield field
-
-
-def _shown(section: str, field: msgspec.structs.FieldInfo) -> Any:
+def _shown(field: msgspec.structs.FieldInfo, key: settings.Key) -> Any:
     default = msgspec.to_builtins(field.default) if field.default is not msgspec.NODEFAULT else None
-    return EXAMPLES[section, field.name] if default in (None, (), []) else default
+    return key.example if default in (None, (), []) else default
 
 
-def _section(name: str, kind: type[settings.Settings], over: dict[Key, tuple[str, str]]) -> str:
+def _section(name: str, kind: type[settings.Settings], over: SetBy) -> str:
     title = f"`[{name}]`" if name else "The head of the file"
     told = paragraph(kind.__doc__).removeprefix(f"`[{name}]`: ")
-    rows = []
-    for field in keys_of(kind):
-        by, meaning = over.get((name, field.name), ("", ""))
-        rows.append(
-            [
-                code(field.name),
-                " ".join(filter(None, (_kind(field), _bounds(name, field)))),
-                code(_default(field)),
-                OF_ALL.get(field.name, "") if name == "" else by,
-                MEANT.get((name, field.name)) or meaning,
-            ]
-        )
+    rows = [
+        [
+            code(field.name),
+            " ".join(filter(None, (_type_of(inspect.type_info(field.type)), _limits(field, key)))),
+            code(_default(field)),
+            OF_ALL.get(field.name, "") if name == "" else ", ".join(over.get((kind, field.name), ())),
+            key.meaning,
+        ]
+        for field, key in settings.keys_of(kind).values()
+    ]
     return f"\n## {title}\n\n{told[0].upper()}{told[1:]}\n\n" + table(
         ["key", "value", "default", "set by", "meaning"], rows
     )
@@ -155,15 +89,9 @@ def _default(field: msgspec.structs.FieldInfo) -> str:
     return "" if empty else json.dumps(msgspec.to_builtins(field.default))
 
 
-def _kind(field: msgspec.structs.FieldInfo) -> str:
-    if field.name in DURATIONS:
-        return "duration"
-    return _type_of(inspect.type_info(field.type))
-
-
 def _type_of(kind: Any) -> str:
     if isinstance(kind, inspect.Metadata):
-        return _type_of(kind.type)
+        return (kind.extra_json_schema or {}).get("title") or _type_of(kind.type)
     if isinstance(kind, inspect.UnionType):
         return " or ".join(_type_of(one) for one in kind.types if not isinstance(one, inspect.NoneType))
     if isinstance(kind, inspect.LiteralType):
@@ -174,9 +102,10 @@ def _type_of(kind: Any) -> str:
     return words[type(kind).__name__]
 
 
-def _bounds(section: str, field: msgspec.structs.FieldInfo) -> str:
-    if (section, field.name) in BY_HAND:
-        return f"({BY_HAND[section, field.name]})"
+def _limits(field: msgspec.structs.FieldInfo, key: settings.Key) -> str:
+    """What a value may be, beyond its type."""
+    if key.limits:
+        return f"({key.limits})"
     kinds = inspect.type_info(field.type)
     kinds = kinds.types if isinstance(kinds, inspect.UnionType) else [kinds]
     kinds = [kind.type if isinstance(kind, inspect.Metadata) else kind for kind in kinds]
@@ -186,21 +115,15 @@ def _bounds(section: str, field: msgspec.structs.FieldInfo) -> str:
     return f"({told})" if told else ""
 
 
-def _options() -> dict[Key, tuple[str, str]]:
-    """The option and the variables of every key that has one, and its meaning."""
-    sections = {kind: name for name, kind in SECTIONS.items()}
-    found: dict[Key, list[str]] = {}
-    meanings: dict[Key, str] = {}
+def _options() -> SetBy:
+    """The option and the variables that set each key, of keys that have one."""
+    found: SetBy = {}
     with click.Context(cli.root, info_name="anomvae", auto_envvar_prefix="ANOMVAE") as top:
         for context in every_command(top):
             for option in options_of(context):
-                key = KEYS.get(str(option.name), str(option.name))
-                for kind in TABLES.get(str(context.info_name), ()):
-                    if key in kind.__struct_fields__:
-                        at = (sections[kind], key)
-                        found.setdefault(at, [code(option.opts[0])]).append(code(variable(context, option)))
-                        meanings.setdefault(at, meaning_of(option))
-    return {at: (", ".join(names), meanings[at]) for at, names in found.items()}
+                if key := key_of(str(context.info_name), option):
+                    found.setdefault(key, [code(option.opts[0])]).append(code(variable(context, option)))
+    return found
 
 
 if __name__ == "__main__":

@@ -92,8 +92,11 @@ def _type_of(kind: Any) -> str:
 
 
 def _ledger() -> str:
-    found = [re.findall(r"CREATE TABLE (\w+)\(", migration) for migration in MIGRATIONS]
-    return table(["version", "tables"], [[str(i), ", ".join(map(code, names))] for i, names in enumerate(found, 1)])
+    rows = []
+    for version, migration in enumerate(MIGRATIONS, 1):
+        made, dropped = (re.findall(rf"{verb} TABLE (\w+)", migration) for verb in ("CREATE", "DROP"))
+        rows.append([str(version), ", ".join([*map(code, made), *(f"{code(name)} removed" for name in dropped)])])
+    return table(["version", "tables"], rows)
 
 
 def formats() -> str:

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import msgspec
 
-from anomvae import comparison, deliveries, evaluation, explained, messages, overview, results
+from anomvae import comparison, deliveries, evaluation, explained, messages, results
 
 
 def records() -> tuple[type[results.Record], ...]:
     """Every record that has a schema."""
-    rooms = (results, deliveries, messages, comparison, evaluation, explained, overview)
+    rooms = (results, deliveries, messages, comparison, evaluation, explained)
     return tuple(record for room in rooms for record in room.RECORDS)
 
 

@@ -114,12 +114,12 @@ def ledger_first() -> None:
 
     good, commit = Store.commit, Store.commit
 
-    def bad(self: Store, fact: Any, result: Path, alerts: Path | None, seen: Any) -> None:
+    def bad(self: Store, fact: Any, result: Path, alerts: Path | None, seen: Any, update: Any = None) -> None:
         real = self.ledger.commit
-        self.ledger.commit(fact, (), seen, self.log_bytes)
+        self.ledger.commit(fact, seen, self.log_bytes, update)
         self.ledger.commit = lambda *a: None  # type: ignore[method-assign]
         try:
-            commit(self, fact, result, alerts, seen)
+            commit(self, fact, result, alerts, seen, update)
         finally:
             self.ledger.commit = real  # type: ignore[method-assign]
 

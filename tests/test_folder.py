@@ -242,30 +242,30 @@ def test_a_file_that_changes_while_it_is_read_gives_no_mixture(
 ) -> None:
     from anomvae.data import reader, source
     from anomvae.pipeline import deliver
-    from anomvae.pipeline.watch import Run
+    from anomvae.pipeline.watch import FolderLoop
 
     monkeypatch.setattr(source, "CHUNK", 2048)
     monkeypatch.setattr(deliver, "CHUNK", 2048)
     monkeypatch.setattr(reader, "BATCH_ROWS", 40)
     old, new = table(300, 1), table(300, 2)
-    tick, point = Run.tick, 0
+    tick, point = FolderLoop.tick, 0
     for at in range(1, 16):
         path = folder / f"{way}{at}.csv"
         path.write_bytes(old)
         count = 0
 
-        def changing(run: Run, path: Path = path, at: int = at) -> None:
+        def changing(loop: FolderLoop, path: Path = path, at: int = at) -> None:
             nonlocal count
-            count += run.inflight == path.name
+            count += loop.context.progress.inflight == path.name
             if count == at:
                 count = 1000
                 change(path, way, new)
-            tick(run)
+            tick(loop)
 
-        monkeypatch.setattr(Run, "tick", changing)
+        monkeypatch.setattr(FolderLoop, "tick", changing)
         score(folder, out, model)
         point += count >= 1000
-        monkeypatch.setattr(Run, "tick", tick)
+        monkeypatch.setattr(FolderLoop, "tick", tick)
         score(folder, out, model)
         scored = [p for p in manifests(out) if p.file == path.name]
         final = path.read_bytes() if path.exists() else b""

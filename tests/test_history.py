@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from anomvae.cli import main
 from anomvae.deliveries import Period, StatusResult
 from anomvae.pipeline.history import past
-from anomvae.report.history import SPARKS, history_lines, spark
+from anomvae.report.folder import SPARKS, history_lines, spark
 from anomvae.storage.ledger import Ledger
 from tests.test_folder_report import drawn
 from tests.test_outlets import manifest, refused

@@ -3,14 +3,13 @@
 import os
 import socket
 import threading
-import time
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anomvae.inbox.inbox import Inbox, Rules
+from anomvae.inbox.inbox import Inbox, Rules, opened
 from anomvae.inbox.probe import Probe, file_system, on_network, probe
 from anomvae.inbox.scanner import Scan, Scanner, Stat
 from anomvae.inbox.settler import BLIND, MOST_READY, UNENDED, Settler
@@ -371,7 +370,8 @@ def test_one_pass_takes_still_files_and_leaves_growing_ones(folder: Path) -> Non
     growing = (folder / "growing.csv").open("w")
     taken: list[bytes] = []
     rules = Rules(patterns=("*.csv",), settle=0.1, rescan=1.0)
-    inbox = Inbox(folder, rules, lambda path, stat: path in taken, time.monotonic)
+    scanner = opened(folder, rules)
+    inbox = Inbox(scanner, rules, lambda path, stat: path in taken)
     for arrival in inbox.once():
         if arrival:
             taken.append(arrival.path)
@@ -383,3 +383,4 @@ def test_one_pass_takes_still_files_and_leaves_growing_ones(folder: Path) -> Non
     assert taken == [b"still.csv", b"unended.csv"]
     assert list(inbox.settler.waiting) == [b"growing.csv"]
     inbox.close()
+    scanner.close()

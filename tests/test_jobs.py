@@ -17,7 +17,7 @@ import pytest
 
 from anomvae.cli import main
 from anomvae.pipeline import pool
-from anomvae.pipeline.watch import Run
+from anomvae.pipeline.watch import FolderLoop
 from anomvae.pipeline.worker import Worker
 from anomvae.storage.store import Mark, Store
 from tests.folders import FAST, Watch, assert_same, environment, ids, lines, score, sink, table
@@ -113,12 +113,12 @@ def test_any_number_of_jobs_gives_the_same_bytes(folder: Path, out: Path, model:
 def newest_first(patch: pytest.MonkeyPatch) -> None:
     """Files are committed in another order than they were taken in."""
 
-    def bad(self: Run, most: int) -> None:
-        while len(self._taken) > most:
-            taken = next(reversed(self._taken.values()))
-            self._bearing(taken.arrival, partial(self._finish_one, taken))
+    def bad(self: FolderLoop, most: int) -> None:
+        while len(self._in_flight) > most:
+            newest = next(reversed(self._in_flight.values()))
+            self._waiting_out_faults(newest.arrival, partial(self._finish, newest))
 
-    patch.setattr(Run, "_finish", bad)
+    patch.setattr(FolderLoop, "_finish_all_but", bad)
 
 
 def sweeps_all(patch: pytest.MonkeyPatch) -> None:
@@ -166,7 +166,8 @@ def test_a_file_that_kills_its_worker_is_quarantined_and_the_run_goes_on(
     found, expected = sink(out), sink(tmp_path / "reference")
     assert found.quarantined == {**expected.quarantined, "poison.csv": "crashes_scorer"}
     assert found.results == expected.results
-    assert found.log == expected.log == found.alerts
+    assert found.log == expected.log
+    assert found.flagged == expected.flagged
 
 
 def test_a_killed_worker_loses_and_doubles_nothing(folder: Path, out: Path, model: Path, tmp_path: Path) -> None:

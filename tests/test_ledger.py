@@ -13,8 +13,9 @@ from anomvae.deliveries import Manifest, Quarantined
 from anomvae.drift import REMEMBERED, ColumnDrift, Drift
 from anomvae.errors import UsageError
 from anomvae.results import ColumnBlame
-from anomvae.storage.ledger import Alert, Entry, Ledger
-from anomvae.storage.outbox import News, Topic
+from anomvae.storage import database
+from anomvae.storage.ledger import Entry, Ledger
+from anomvae.storage.outbox import OutboxUpdate, Topic
 from tests.test_outlets import manifest, refused
 
 KEY = (1, 2, 3, 4, 5)
@@ -44,7 +45,7 @@ def bad(number: int, path: bytes = b"a.csv", **changes: Any) -> Quarantined:
 
 def put(ledger: Ledger, *facts: Manifest | Quarantined) -> None:
     for fact in facts:
-        ledger.commit(fact, (), None, 0)
+        ledger.commit(fact, None, 0)
 
 
 def ids(entries: list[Entry]) -> list[int]:
@@ -93,18 +94,18 @@ def test_deliveries_are_numbered_on_from_the_highest(ledger: Ledger) -> None:
 
 def test_a_commit_brings_all_that_belongs_to_it_or_nothing(ledger: Ledger, tmp_path: Path) -> None:
     ledger.suspect(b"a.csv")
-    news = News(at=1.0, letters=(), topics={"row": Topic(1.0, 2)})
-    ledger.commit(good(1), [Alert(3, 1.5, 20.5, True, "x"), Alert(4, 2.5, 21.5, False, "y")], KEY, 77, news)
+    update = OutboxUpdate(at=1.0, messages=(), topics={"row": Topic(1.0, 2)})
+    ledger.commit(good(1), KEY, 77, update)
     look = Ledger(tmp_path / "ledger.sqlite", read_only=True)
-    rows = look._db.rows("SELECT line, score, severity, critical, top FROM alert ORDER BY line")
-    assert [tuple(row) for row in rows] == [(3, 1.5, 20.5, 1, "x"), (4, 2.5, 21.5, 0, "y")]
+    assert look.has(f"{1:032x}")
     assert look.meta("alerts_bytes") == "77"
     assert look.crashes(b"a.csv") == 0
     assert look.seen() == {b"a.csv": hash(KEY)}
     assert look.outbox.topics()["row"] == Topic(1.0, 2)
     look.close()
-    with pytest.raises(sqlite3.IntegrityError):  # the same line twice
-        ledger.commit(good(2, b"b"), [Alert(3, 1.0, 1.0, True, "x")] * 2, KEY, 99)
+    with pytest.raises(sqlite3.IntegrityError):  # the last statement of the transaction fails
+        topics = {"row": Topic(1.0, None)}  # type: ignore[arg-type]
+        ledger.commit(good(2, b"b"), KEY, 99, OutboxUpdate(at=1.0, messages=(), topics=topics))
     assert not ledger.has(f"{2:032x}")
     assert ledger.meta("alerts_bytes") == "77"
     assert b"b" not in ledger.seen()
@@ -116,8 +117,8 @@ def test_a_judged_path_that_is_not_to_be_remembered_is_not(ledger: Ledger) -> No
 
 
 def test_retry_takes_a_quarantined_delivery_back_and_nothing_else(ledger: Ledger) -> None:
-    ledger.commit(bad(1, b"b"), (), KEY, 0)
-    ledger.commit(good(2, b"g"), (), KEY, 0)
+    ledger.commit(bad(1, b"b"), KEY, 0)
+    ledger.commit(good(2, b"g"), KEY, 0)
     ledger.suspect(b"b")
     ledger.suspect(b"g")
     ledger.retract(f"{1:032x}")
@@ -218,12 +219,10 @@ def test_the_newest_of_a_state_come_newest_first(ledger: Ledger) -> None:
 
 
 def test_a_committed_delivery_keeps_what_its_manifest_says(ledger: Ledger) -> None:
-    put(
-        ledger, good(1, b"a", parent_id="p", result_name="n", result_sha256="s", generation=3, model_id="k", alpha=0.02)
-    )
+    put(ledger, good(1, b"a", parent_id="p", result_name="n", result_sha256="s", model_id="k", alpha=0.02))
     (row,) = ledger.judged()
-    told = ("parent_id", "result_name", "result_sha256", "generation", "model_id", "alpha", "verdict", "committed_utc")
-    assert [row[name] for name in told] == ["p", "n", "s", 3, "k", 0.02, "ok", "2026-11-25T03:14:40+00:00"]
+    told = ("parent_id", "result_name", "result_sha256", "model_id", "alpha", "verdict", "committed_utc")
+    assert [row[name] for name in told] == ["p", "n", "s", "k", 0.02, "ok", "2026-11-25T03:14:40+00:00"]
 
 
 def test_a_period_begins_with_the_moment_it_is_asked_from(ledger: Ledger) -> None:
@@ -269,3 +268,22 @@ def test_looking_at_a_folder_without_a_ledger_makes_none(tmp_path: Path) -> None
     with pytest.raises(UsageError, match="holds no ledger"):
         Ledger(tmp_path / "ledger.sqlite", read_only=True)
     assert not [*tmp_path.iterdir()]
+
+
+def test_a_ledger_with_the_tables_of_before_is_migrated(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    db = sqlite3.connect(path)
+    for migration in database.MIGRATIONS[:3]:
+        db.executescript(migration)
+    row = "INSERT INTO delivery(sequence, delivery_id, path, generation, sha256, size, state, reason_code, model_id,"
+    db.execute(f"{row} committed_utc) VALUES (4, 'd', x'61', 3, 's', 1, 'quarantined', 'why', 'm', 't')")
+    db.execute("INSERT INTO alert VALUES ('d', 2, 1.0, 1.0, 0, 'x')")
+    db.execute("PRAGMA user_version = 3")
+    db.commit()
+    db.close()
+    ledger = Ledger(path)
+    assert ledger.find(b"a", "s") == Entry("d", b"a", "s", 1, "quarantined", 0, False, 0, 0)
+    put(ledger, good(5, b"b"))
+    assert ledger.ids() == {"d", f"{5:032x}"}
+    assert not ledger._db.rows("SELECT 1 FROM sqlite_master WHERE name = 'alert'")
+    ledger.close()

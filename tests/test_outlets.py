@@ -35,7 +35,7 @@ from anomvae.report.cell import HARMFUL
 from anomvae.results import FileResult, Reason, RowResult
 from anomvae.settings import Config, OutletSettings, build, read_config
 from anomvae.storage.ledger import Ledger
-from anomvae.storage.outbox import Letter, News, Topic
+from anomvae.storage.outbox import OutboxMessage, OutboxUpdate, Topic
 from tests import faults
 from tests.folders import ROOT, Watch, assert_same, environment, score, sink, table
 from tests.receivers import Receiver, receiver
@@ -372,7 +372,7 @@ class Deaf:
     def __init__(self, name: str) -> None:
         self.name, self.open, self.got = name, False, list[str]()
 
-    def send(self, letter: Letter, now: float) -> None:
+    def send(self, letter: OutboxMessage, now: float) -> None:
         if not self.open:
             raise UndeliveredError("deaf")
         self.got.append(letter.key)
@@ -380,9 +380,9 @@ class Deaf:
 
 def filled(path: Path, outlet: str, count: int, at: float) -> Ledger:
     ledger = Ledger(path)
-    letters = tuple(Letter(outlet, f"{outlet}{i}", "{}") for i in range(count))
+    letters = tuple(OutboxMessage(outlet, f"{outlet}{i}", "{}") for i in range(count))
     with ledger.outbox._db.transaction():
-        ledger.outbox.add(News(at, letters, {"t": Topic(at)}))
+        ledger.outbox.add(OutboxUpdate(at, letters, {"t": Topic(at)}))
     return ledger
 
 
@@ -456,6 +456,7 @@ def test_an_old_ledger_without_an_outbox_can_be_looked_at(tmp_path: Path, place:
     place.score(model)
     db = sqlite3.connect(place.out / "ledger.sqlite")
     db.executescript("DROP TABLE outbox; DROP TABLE topic; DROP TABLE evidence; PRAGMA user_version = 1")
+    db.executescript("ALTER TABLE delivery ADD COLUMN generation INTEGER; CREATE TABLE alert(delivery_id TEXT)")
     db.close()
     assert main(["status", str(place.out), "-q"]) == 0
     place.outlets('webhook = "env:HOOK"')
@@ -643,7 +644,7 @@ ATTACKS = [
 def test_hostile_cells_are_inert_in_messages(text: str) -> None:
     step = Step(True, {}, more=2, since=0.0)
     for message in (wording.found(manifest(text), text, step), wording.quarantined(refused(text), text, step)):
-        body = wording.letter(message)
+        body = wording.as_json(message)
         body.encode()
         assert not set(body) & set("<>&\n\r")
         told = json.loads(body)

@@ -11,9 +11,7 @@ from hypothesis import strategies as st
 
 from anomvae.cli import main
 from anomvae.deliveries import Manifest
-from anomvae.overview import Overview
-from anomvae.pipeline.overview import Summary, of_folder
-from anomvae.report.overview import overview_page
+from anomvae.report.overview import Overview, of_folder
 from anomvae.results import FileResult, Reason, RowResult, ScoreResult
 from tests.conftest import SAMPLE
 
@@ -113,10 +111,10 @@ def test_the_numbers_on_the_page_are_those_of_the_ledger(scored: Path) -> None:
         msgspec.json.decode(path.read_bytes(), type=Manifest) for path in (scored / "results").glob("*.manifest.json")
     ]
     for name in ("rows", "scored", "rejected", "flagged", "critical"):
-        assert getattr(found, name) == sum(getattr(one.result, name) for one in manifests)
-    assert sum(found.severities) == found.scored
+        assert found.totals[name] == sum(getattr(one.result, name) for one in manifests)
+    assert sum(found.severities.values()) == found.totals["scored"]
     assert sum(found.verdicts.values()) == 4
-    assert [step.files for step in found.steps] == [1, 1, 1, 1]
+    assert [bar.files for bar in found.bars()] == [1, 1, 1, 1]
     assert found.card is None
 
 
@@ -196,42 +194,41 @@ def test_hostile_cells_names_and_warnings_are_inert(file: str, column: str, cell
     why = Reason(column=column, share=1.0, value=cell, expected=cell, low=cell, high=cell, text=cell)
     row = RowResult(file=file, line=2, score=9.0, recon=1.0, kl=1.0, p=1e-9, estimated=True, severity=90.0,
                     critical=True, reasons=(why,))  # fmt: skip
-    summary = Summary(None)
-    summary.add(result(file=file, verdict="anomalous", worst=(row,), warnings=(warning,)), "2026-01-01T00:00:00+00:00")
-    summary.refuse(file, "", cell)
-    page = check(overview_page(summary.overview("files", file, None, "2026-01-01T00:00:00+00:00")))
+    overview = Overview("files", file)
+    overview.add(result(file=file, verdict="anomalous", worst=(row,), warnings=(warning,)), "2026-01-01T00:00:00+00:00")
+    overview.refuse(file, "", cell)
+    page = check(overview.page("2026-01-01T00:00:00+00:00"))
     assert not any(control in page.text for control in "\x1b\u202e")
 
 
 def test_of_rows_with_equal_scores_the_first_ones_are_shown() -> None:
     known = {"recon": 1.0, "kl": 1.0, "p": 1e-9, "estimated": True, "severity": 90.0, "critical": True, "reasons": ()}
-    summary = Summary(None)
+    overview = Overview("files", "f.csv")
     for score in (9.0, 10.0):
         rows = tuple(RowResult(file="f.csv", line=line, score=score, **known) for line in range(2, 42))
-        summary.add(result(worst=rows), "")
-    found = summary.overview("files", "f.csv", None, "2026-01-01T00:00:00+00:00")
-    assert [(one.row.score, one.row.line) for one in found.worst] == [(10.0, line) for line in range(2, 14)]
+        overview.add(result(worst=rows), "")
+    assert [(row.score, row.line) for row in overview.worst_rows()] == [(10.0, line) for line in range(2, 14)]
 
 
 def test_many_files_share_bars_and_stay_small() -> None:
-    summary = Summary(None)
+    overview = Overview("folder", "out")
     for i in range(5000):
         bad = i % 500 == 7
-        summary.add(
+        overview.add(
             result(file=f"{i}.csv", verdict="anomalous" if bad else "ok", critical=0), "2026-01-01T00:00:00+00:00"
         )
-    found: Overview = summary.overview("folder", "out", None, "2026-01-01T00:00:00+00:00")
-    assert sum(step.files for step in found.steps) == 5000
-    assert len(found.steps) <= 240
-    assert sum(step.verdict == "anomalous" for step in found.steps) == 10
-    assert [look.file for look in found.looks] == [f"{i}.csv" for i in range(4507, 0, -500)]
-    check(overview_page(found))
+    bars = overview.bars()
+    assert sum(bar.files for bar in bars) == 5000
+    assert len(bars) <= 240
+    assert sum(bar.verdict == "anomalous" for bar in bars) == 10
+    assert [item.file for item in overview.to_review()] == [f"{i}.csv" for i in range(4507, 0, -500)]
+    check(overview.page("2026-01-01T00:00:00+00:00"))
 
 
 @pytest.mark.parametrize(("verdict", "told"), [("ok", False), ("drifted", True)])
 def test_a_file_that_drifted_in_its_flags_alone_is_explained(verdict: str, told: bool) -> None:
-    summary = Summary(None)
-    summary.add(result(verdict=verdict), "2026-01-01T00:00:00+00:00")
-    text = check(overview_page(summary.overview("folder", "out", None, "2026-01-01T00:00:00+00:00"))).text
+    overview = Overview("folder", "out")
+    overview.add(result(verdict=verdict), "2026-01-01T00:00:00+00:00")
+    text = check(overview.page("2026-01-01T00:00:00+00:00")).text
     assert "No column differs from the training rows by more than chance" in text
     assert ("what drifted is the share of rows flagged" in text) is told

@@ -20,7 +20,7 @@ from anomvae.data import locations
 from anomvae.errors import EnvironmentFault
 from anomvae.pipeline.deliver import Job
 from anomvae.pipeline.engine_ray import task
-from anomvae.pipeline.errand import Answer, Delivery, Fault, Original, Refused, Replaced, Told
+from anomvae.pipeline.errand import Answer, Delivery, Done, Fault, ModelChanged, Original, Refused
 from anomvae.settings import ScoreSettings
 from tests.folders import assert_same, score, sink, table
 
@@ -174,7 +174,7 @@ def test_a_node_without_the_copy_fetches_the_object_and_gives_back_what_a_file_h
 ) -> None:
     content = table(40, 3)
     answer, files = fetched(model, tmp_path / "nowhere", "3.csv", content)
-    assert isinstance(answer, Told)
+    assert isinstance(answer, Done)
     assert answer.delivery
     assert hashlib.sha256(files[0]).hexdigest() == answer.delivery.result_sha256
     assert hashlib.sha256(files[1]).hexdigest() == answer.delivery.alerts_sha256
@@ -187,8 +187,8 @@ def test_a_node_without_the_copy_fetches_the_object_and_gives_back_what_a_file_h
 
 def test_a_node_answers_for_no_content_but_the_ledgers(store: Any, model: Path, tmp_path: Path) -> None:
     nowhere = tmp_path / "nowhere"
-    assert fetched(model, nowhere, "3.csv", table(40, 4)) == (Replaced(), [])
-    assert fetched(model, nowhere, "9.csv", table(40, 9)) == (Replaced(), [])
+    assert fetched(model, nowhere, "3.csv", table(40, 4)) == (ModelChanged(), [])
+    assert fetched(model, nowhere, "9.csv", table(40, 9)) == (ModelChanged(), [])
     refused, files = fetched(model, nowhere, "bad.csv", b"%PDF-1.7\n")
     assert isinstance(refused, Refused)
     assert files == []

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import click
 import msgspec
@@ -20,12 +19,14 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 import anomvae
-from anomvae.cli.judge import check, judge, judged
+from anomvae.cli.output import Printer
+from anomvae.cli.quality_options import Comparison, check, compare, compared
 from anomvae.comparison import ColumnShape, QualityResult
 from anomvae.data import frames
 from anomvae.errors import DataError, UsageError
 from anomvae.model import fidelity
-from anomvae.report.page import render, short
+from anomvae.report.drawing import short
+from anomvae.report.page import render
 from anomvae.report.quality import figures, heat_class, quality_page, quality_report
 from anomvae.storage import model_file
 
@@ -239,14 +240,15 @@ def printed(result: QualityResult) -> str:
 
 @click.command()
 @click.option("-o", "--output")
-@judged
-def writing(output: str | None, **asked: Any) -> None:
+@compared
+def writing(output: str | None, comparison: Comparison) -> int:
     """A command that has just written rows."""
-    check(output, **asked)
-    judge(None, str(output), **asked, seed=0, silent=False)
+    check(comparison, output)
+    compare(comparison, None, str(output), 0, Printer())
+    return 0
 
 
-def test_a_command_judges_what_it_wrote(tmp_path: Path) -> None:
+def test_a_command_compares_what_it_wrote(tmp_path: Path) -> None:
     names = {"real": TRAIN, "synthetic": FRESH, "held": HELD}
     for name, table in names.items():
         table.to_csv(tmp_path / f"{name}.csv", index=False)

@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 import anomvae
 from anomvae.cli import main
 from anomvae.data import reader
-from anomvae.pipeline.errand import Answer, Delivery, Fault, Refused, Told
+from anomvae.pipeline.errand import Answer, Delivery, Done, Fault, Refused
 from anomvae.pipeline.tally import Severities
 from anomvae.settings import ScoreSettings
 from tests import bad_inputs
@@ -196,7 +196,7 @@ def test_an_engine_goes_with_a_folder(folder: Path, model: Path, capsys: pytest.
     assert "--engine goes with a folder" in capsys.readouterr().err
 
 
-def errand(path: Path, place: Path, model: Path) -> bytes:
+def delivery(path: Path, place: Path, model: Path) -> bytes:
     from anomvae.disk import sha256
 
     digest = sha256(model)
@@ -214,7 +214,7 @@ def errand(path: Path, place: Path, model: Path) -> bytes:
 
 
 def carried_out(path: Path, place: Path, model: Path, version: str = anomvae.__version__) -> Answer:
-    message, files = task(errand(path, place, model), version, model.read_bytes())
+    message, files = task(delivery(path, place, model), version, model.read_bytes())
     assert files == ()
     answer: Answer = msgspec.msgpack.decode(message, type=Answer)
     return answer
@@ -226,7 +226,7 @@ def test_a_second_attempt_gives_the_same_files_and_a_refused_one_none(
     found = []
     for _ in range(2):
         answer = carried_out(folder / "000.csv", tmp_path, model)
-        assert isinstance(answer, Told)
+        assert isinstance(answer, Done)
         found.append({path.name: path.read_bytes() for path in tmp_path.iterdir()})
     assert sorted(found[0]) == ["1.alerts", "1.csv"]
     assert found[1] == found[0]

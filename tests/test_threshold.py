@@ -11,7 +11,7 @@ import pytest
 
 from anomvae import disk
 from anomvae.cli import main
-from anomvae.pipeline.model import Reloading
+from anomvae.pipeline.model import ReloadingModel
 from anomvae.results import ThresholdResult
 from anomvae.storage import model_file
 from anomvae.storage.restate import restate
@@ -145,7 +145,7 @@ def test_a_full_disk_leaves_the_old_model(model: Path, monkeypatch: pytest.Monke
 
 def test_a_running_watch_loads_the_moved_threshold(model: Path) -> None:
     told: list[str] = []
-    current = Reloading(str(model), model_file.load, told.append)
+    current = ReloadingModel(str(model), model_file.load, told.append)
     assert current.current().calibration.alpha == 0.01
     assert main(["threshold", "set", "--alpha", "0.2", "-m", str(model), "-q"]) == 0
     assert current.current().calibration.alpha == 0.2

@@ -130,7 +130,7 @@ def _forgiving_streams() -> None:
 
 
 def _fail(arguments: list[str], code: str, message: str, exit_code: int, error: BaseException | None = None) -> int:
-    from anomvae.cli.show import fail
+    from anomvae.cli.output import fail
 
     if error is not None and "--debug" in arguments:
         import traceback

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import click
 
-from anomvae.cli import options, show
+from anomvae.cli import options
 from anomvae.cli.command import Command
+from anomvae.cli.output import Printer
 from anomvae.errors import EnvironmentFault
 
 STORIES = {
@@ -46,20 +47,20 @@ STORIES = {
 )
 @click.argument("story", default="orders", type=click.Choice(list(STORIES)))
 @options.everywhere
-def command(story: str, as_json: bool, quiet: bool, debug: bool) -> int:
+def command(story: str, printer: Printer) -> int:
     """Run a story on the sample data: orders (mixed columns), digits (images of a 1) or employees."""
     from anomvae.cli import root
 
     with tempfile.TemporaryDirectory(prefix="anomvae-demo-") as folder, contextlib.chdir(folder):
         shutil.copytree(sample_data(), "sample_data")
-        if story == "digits" and not (as_json or quiet):
+        if story == "digits" and not printer.silent:
             _draw_typical(Path("sample_data/digits.csv"))
         for line in STORIES[story]:
-            show.note(f"$ anomvae {line}", quiet=quiet)
-            words = shlex.split(line) + ["--json"] * as_json + ["--quiet"] * quiet
+            printer.note(f"$ anomvae {line}")
+            words = shlex.split(line) + ["--json"] * printer.as_json + ["--quiet"] * printer.quiet
             root.main(args=words, prog_name="anomvae", standalone_mode=False)
             sys.stdout.flush()
-            show.note("", quiet=quiet)
+            printer.note("")
     return 0
 
 

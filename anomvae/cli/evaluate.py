@@ -2,8 +2,10 @@
 
 import click
 
-from anomvae.cli import options, show
+from anomvae.cli import options
 from anomvae.cli.command import Command
+from anomvae.cli.output import Printer
+from anomvae.settings import Config
 
 
 @click.command(
@@ -24,10 +26,8 @@ def command(
     normal: tuple[str, ...],
     alpha: float | None,
     model: str | None,
-    config: str | None,
-    as_json: bool,
-    quiet: bool,
-    debug: bool,
+    config: Config,
+    printer: Printer,
 ) -> int:
     """Compare scores with known labels in INPUT (files, folders of them, or -). Needs no torch.
 
@@ -38,18 +38,18 @@ def command(
     from anomvae.pipeline.evaluate import evaluate
     from anomvae.report.evaluate import evaluate_report
 
-    chosen = options.load_config(config)
-    settings = options.given(chosen.score, {"alpha": alpha})
-    detector = options.open_model(model, chosen, quiet)
-    with show.progress(quiet=quiet or as_json) as advance:
+    settings = options.overlaid(config.score, {"alpha": alpha})
+    path = options.model_path(model, config)
+    detector = options.open_model(path, printer)
+    with printer.progress() as advance:
         result = evaluate(
             inputs,
             detector,
             label,
             normal,
             settings.alpha,
-            model=str(model or chosen.model or "model.anomvae"),
+            model=path,
             progress=lambda file, rows: advance(file, rows, 0),
         )
-    show.result(result, evaluate_report, as_json=as_json, quiet=quiet)
+    printer.result(result, evaluate_report)
     return 0

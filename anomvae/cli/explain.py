@@ -2,9 +2,11 @@
 
 import click
 
-from anomvae.cli import options, show
+from anomvae.cli import options
 from anomvae.cli.command import Command
+from anomvae.cli.output import Printer
 from anomvae.errors import UsageError
+from anomvae.settings import Config
 
 
 @click.command(
@@ -16,9 +18,7 @@ from anomvae.errors import UsageError
 @options.modelled
 @options.configured
 @options.everywhere
-def command(
-    places: tuple[str, ...], model: str | None, config: str | None, as_json: bool, quiet: bool, debug: bool
-) -> int:
+def command(places: tuple[str, ...], model: str | None, config: Config, printer: Printer) -> int:
     """Show one row in depth: every column beside what is expected there, and the change that would mend the row.
 
     LINE is the line that the row starts on (the header is 1), as in the _av_line of a result.
@@ -28,8 +28,7 @@ def command(
 
     if not places:
         raise UsageError("no row is named; give FILE:LINE, for example orders.csv:17.")
-    chosen = options.load_config(config)
-    detector = options.open_model(model, chosen, quiet)
-    result = explain(places, detector, model=str(model or chosen.model or "model.anomvae"))
-    show.result(result, explain_report, as_json=as_json, quiet=quiet)
+    path = options.model_path(model, config)
+    result = explain(places, options.open_model(path, printer), model=path)
+    printer.result(result, explain_report)
     return 0

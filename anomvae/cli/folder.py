@@ -1,11 +1,11 @@
-"""A run over a folder, for `watch` and `score FOLDER`: locks, signals, and what is told while it goes on."""
+"""One run over a folder, for `watch` and `score FOLDER`: its plan, the order of its steps, and what it prints."""
 
 import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -14,30 +14,42 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 import anomvae
-from anomvae.cli import options, places, show
-from anomvae.cli.exits import found
+from anomvae.cli import options, places
+from anomvae.cli.options import ScoreRequest
+from anomvae.cli.output import Printer, found, note
 from anomvae.deliveries import Counters, HealthResult, Quarantined, StoppedResult
 from anomvae.errors import UsageError, worst
 from anomvae.results import FileResult, Waits
-from anomvae.settings import Config, OutletSettings, ScoreSettings, WatchSettings, seconds
+from anomvae.settings import OutletSettings, ScoreSettings, WatchSettings, seconds
 from anomvae.storage import health
 
 if TYPE_CHECKING:
-    from anomvae.inbox.inbox import Inbox
-    from anomvae.pipeline.model import Reloading
+    from anomvae.pipeline.beat import HealthReporter
+    from anomvae.pipeline.context import RunContext
+    from anomvae.pipeline.model import ReloadingModel
     from anomvae.pipeline.pool import Workers
-    from anomvae.pipeline.watch import Run
     from anomvae.storage.store import Store
 
-GRACE = 8.0  # seconds that a file in work gets to finish after SIGTERM
 DELIVERY = {"score": 5.0, "watch": 2.0}  # seconds that messages get at the end of a run
 Said = FileResult | Quarantined | str
 
 
-class Plan(msgspec.Struct, kw_only=True):
+class RunPlan(msgspec.Struct, kw_only=True):
     """What one run over a folder was asked for.
 
-    With --state, `out` is that folder, and `shared` has the results. `place`: what the folder's files are copies of.
+    Attributes:
+        mode: `watch` or `score`.
+        folder: the input folder.
+        place: the object store that the folder's files were copied from; None where they were not.
+        out: the output folder, with the ledger; with --state, that folder.
+        shared: with --state, the folder of the results; else None.
+        model: the model file.
+        settings, watch, outlets: the settings of the configuration and the options.
+        say: called with every processed file and every note for the user.
+        show: called with health records for a live screen; None where there is none.
+        publish: called with the last health record.
+        ready: called when the run is about to process its first file.
+        timeout: seconds that the run may take; None for no limit.
     """
 
     mode: str
@@ -51,29 +63,40 @@ class Plan(msgspec.Struct, kw_only=True):
     outlets: OutletSettings = OutletSettings()
     say: Callable[[Said], None] = lambda said: None
     show: Callable[[HealthResult], None] | None = None
-    publish: Callable[[HealthResult], None] = lambda told: None
+    publish: Callable[[HealthResult], None] = lambda health: None
     ready: Callable[[], None] = lambda: None
     timeout: float | None = None
 
 
-def planned(mode: str, name: str, output: str | None, model: str | None, chosen: Config, flags: dict[str, Any]) -> Plan:
+def planned(mode: str, name: str, request: ScoreRequest) -> RunPlan:
     """The plan that flags and configuration make; what is said comes later."""
-    settings = options.some(chosen.score, flags, ScoreSettings)
-    out = Path(output or chosen.out or "anomvae-out")
-    return Plan(
+    config = request.config
+    settings = options.overlaid(config.score, request.flags)
+    out = Path(request.output or config.out or "anomvae-out")
+    return RunPlan(
         mode=mode,
         folder=Path(name),
         out=Path(settings.state or out),
         shared=out if settings.state else None,
-        model=str(model or chosen.model or "model.anomvae"),
+        model=options.model_path(request.model, config),
         settings=settings,
-        watch=options.some(chosen.watch, flags, WatchSettings),
-        outlets=chosen.outlets,
+        watch=options.overlaid(config.watch, request.flags),
+        outlets=config.outlets,
     )
 
 
-class Ended(msgspec.Struct):
-    """How a run ended: what it did, rows critical over all of it, the exit code, why it ended, and what it left."""
+class RunSummary(msgspec.Struct):
+    """How a run ended.
+
+    Attributes:
+        counters: what it did.
+        critical: flagged rows that are critical over all files of the run together.
+        code: the exit code.
+        why: why it ended, for people.
+        left: files that were not processed.
+        seconds: how long it took.
+        model_id, alpha: the model that was in use at the end.
+    """
 
     counters: Counters
     critical: int
@@ -85,76 +108,110 @@ class Ended(msgspec.Struct):
     alpha: float
 
 
-def run_folder(plan: Plan) -> Ended:
-    """Carry out one run, from the locks to the last sign of life.
+def run_folder(plan: RunPlan) -> RunSummary:
+    """Carry out one run, from the locks to the last health record.
 
     Raises:
-        HeldError: another instance works on the folder.
+        HeldError: another process works on one of the folders.
         AnomvaeError: the run could not begin, or could not go on.
     """
     os.umask(0o077)
     places.check(plan.folder, plan.out, plan.shared)
     workers = _workers(plan)
     idle = seconds(plan.watch.idle_exit, "--idle-exit") if plan.watch.idle_exit else None
-    from anomvae.outlets.desk import Desk
+    from anomvae.outlets import desk
 
-    desk = Desk(plan.outlets, str(plan.folder), found, plan.say)
+    outlets, rules = desk.checked(plan.outlets), places.rules(plan.watch)
     with ExitStack() as stack:
-        inbox = stack.enter_context(places.opened(plan.folder, plan.watch))
-        stack.enter_context(places.held(inbox, plan.folder, [plan.shared, plan.out]))
-        pulse = stack.enter_context(desk.pulse)
-        from anomvae.pipeline.beat import Beat
-        from anomvae.pipeline.watch import Run
+        scanner = stack.enter_context(places.opened(plan.folder, rules))
+
+        def lock_input() -> None:
+            health.hold(scanner.descriptor, str(plan.folder))
+
+        lock_input()
+        stack.enter_context(places.locked_outputs([plan.shared, plan.out]))
+        ping = stack.enter_context(outlets.ping)
+        from anomvae.inbox.inbox import Inbox
+        from anomvae.pipeline.beat import HealthReporter, waiting_files
+        from anomvae.pipeline.context import Progress, RunContext, SeenStates
+        from anomvae.pipeline.stop import StopConditions
+        from anomvae.pipeline.watch import FolderLoop
 
         model, store = _model(plan), _store(plan)
         stack.callback(store.close)
         places.claim(store, plan.folder)
-        desk.open(store)
-        stack.callback(desk.close, 0.0)
-        ends = _Ends(plan, idle)
-        beat = Beat(
-            plan.folder, plan.out, plan.mode, model, datetime.now(UTC),
-            show=plan.show, check=ends.check, told=desk.beat,
+        notifier = desk.Notifier(outlets, store, str(plan.folder), found, plan.say)
+        stack.callback(notifier.close, 0.0)
+        seen, codes = SeenStates(store.ledger), {0}
+        inbox = Inbox(scanner, rules, seen.known, lock_input)
+        stack.callback(inbox.close)
+
+        def say(said: Said) -> None:
+            codes.add(_exit_code_of(said, plan.settings.fail_on))
+            plan.say(said)
+
+        context = RunContext(
+            mode=plan.mode, inbox=inbox, store=store, model=model, settings=plan.settings, watch=plan.watch, seen=seen,
+            progress=Progress(time.monotonic(), datetime.now(UTC)), messages_for=notifier.messages_for, say=say,
         )  # fmt: skip
-        run = Run(
-            inbox, store, model, plan.settings, plan.watch, patient=plan.mode == "watch", workers=workers,
-            tell=ends.tell, beat=beat,
-        )  # fmt: skip
-        inbox.settler.known = run.known
-        stack.enter_context(ends.signals(run))
+        reporter = HealthReporter(context, notifier.publish, plan.show)
+        stop = StopConditions(context, plan.timeout, idle)
+        loop = FolderLoop(context, reporter, stop, workers)
+        stack.enter_context(stop.signals())
         number = store.ledger.begin_run(plan.mode, _now(), os.getpid(), anomvae.__version__, model.detector.model_id)
-        _skip_existing(store, run, plan)
-        if plan.mode == "watch":
-            inbox.listen()
-        beat(run)
-        plan.ready()
-        health.notify("READY=1")
+        _skip_existing(context, plan)
+        _announce(plan, context, reporter)
         try:
-            run.go(inbox.forever() if plan.mode == "watch" else inbox.once())
+            loop.run(inbox.forever() if plan.mode == "watch" else inbox.once())
         finally:
             health.notify("STOPPING=1")
-            ends.delivered(desk.close(DELIVERY[plan.mode]))
-            plan.publish(beat.publish(run, "stopped"))
+            if not notifier.close(DELIVERY[plan.mode]) and plan.mode == "score":
+                codes.add(5)
+            plan.publish(reporter.publish("stopped"))
         store.ledger.end_run(number, _now())
-        desk.succeeded(time.time())
-        pulse.code = ends.code()
-        return Ended(
-            run.counters, run.critical(), ends.code(), ends.why, run.waiting(1000), round(run.clock() - run.started, 2),
-            model.detector.model_id, run.alpha(),
+        notifier.succeeded(time.time())
+        ping.code = _exit_code(plan.mode, stop.signal, codes)
+        progress, now = context.progress, context.clock()
+        return RunSummary(
+            progress.counters, progress.severities.critical, ping.code, stop.why, waiting_files(inbox, now, 1000),
+            round(now - progress.started, 2), model.detector.model_id, context.alpha(),
         )  # fmt: skip
 
 
-def _model(plan: Plan) -> "Reloading":
-    from anomvae.pipeline.model import Reloading
+def _announce(plan: RunPlan, context: "RunContext", reporter: "HealthReporter") -> None:
+    """Tell the user, systemd and the health file that the run is about to process files."""
+    if plan.mode == "watch":
+        context.inbox.listen()
+    reporter.beat()
+    plan.ready()
+    health.notify("READY=1")
+
+
+def _exit_code_of(said: Said, fail_on: str) -> int:
+    """The exit code that one processed file gives the run."""
+    if isinstance(said, Quarantined):
+        return 3
+    return int(isinstance(said, FileResult) and found(said, fail_on))
+
+
+def _exit_code(mode: str, signal_number: int, codes: set[int]) -> int:
+    """The exit code of a run that was ended by a signal (0 for none), and whose files gave it these codes."""
+    if signal_number:
+        return 130 if signal_number == signal.SIGINT or mode == "score" else 0
+    return worst([*codes])
+
+
+def _model(plan: RunPlan) -> "ReloadingModel":
+    from anomvae.pipeline.model import ReloadingModel
     from anomvae.storage import model_file
 
-    model = Reloading(plan.model, partial(model_file.load, generator=False), plan.say)
+    model = ReloadingModel(plan.model, partial(model_file.load, generator=False), plan.say)
     if plan.mode == "watch" and model_file.writable_by_others(Path(plan.model)):
         plan.say(f"warning: {plan.model} or its folder can be written by other users, who could replace the model")
     return model
 
 
-def _store(plan: Plan) -> "Store":
+def _store(plan: RunPlan) -> "Store":
     from anomvae.pipeline.moves import check
     from anomvae.storage.store import Store
 
@@ -166,7 +223,7 @@ def _store(plan: Plan) -> "Store":
     return store
 
 
-def _workers(plan: Plan) -> "Workers | None":
+def _workers(plan: RunPlan) -> "Workers | None":
     """Who scores, where it is not this machine."""
     if plan.settings.engine == "local":
         return None
@@ -177,101 +234,39 @@ def _workers(plan: Plan) -> "Workers | None":
     return RayPool(plan.settings.address, plan.folder, plan.place)
 
 
-def stopped(ended: Ended) -> StoppedResult:
-    """The last line of a run."""
+def stopped(ended: RunSummary) -> StoppedResult:
+    """The record that `watch` prints last."""
     return StoppedResult(why=ended.why, seconds=ended.seconds, left=len(ended.left), counters=ended.counters)
 
 
-class _Ends:
-    """What may end a run, and which exit code it has earned."""
-
-    def __init__(self, plan: Plan, idle: float | None) -> None:
-        self.plan, self.idle = plan, idle
-        self.why = "nothing more to do"
-        self.codes = [0]
-        self._signal = 0
-
-    def tell(self, said: Said) -> None:
-        if isinstance(said, Quarantined):
-            self.codes.append(3)
-        elif isinstance(said, FileResult) and found(said, self.plan.settings.fail_on):
-            self.codes.append(1)
-        self.plan.say(said)
-
-    def delivered(self, all_of_it: bool) -> None:
-        if self.plan.mode == "score" and not all_of_it:
-            self.codes.append(5)
-
-    def check(self, run: "Run") -> None:
-        if self._signal and run.drop_at is None:
-            run.drop_at = run.clock() + GRACE
-        if self.plan.timeout is not None and run.clock() - run.started >= self.plan.timeout and run.drop_at is None:
-            self.why, run.drop_at, run.inbox.stop = "--timeout", run.clock(), True
-        if self.idle is not None and run.clock() - run.last_work >= self.idle and not _pending(run.inbox):
-            self.why, run.inbox.stop = "--idle-exit", True
-
-    def code(self) -> int:
-        if self._signal:
-            return 130 if self._signal == signal.SIGINT or self.plan.mode == "score" else 0
-        return worst(self.codes)
-
-    @contextmanager
-    def signals(self, run: "Run") -> Iterator[None]:
-        """SIGTERM, SIGINT and SIGHUP end the run, a second one at once; SIGUSR1 looks into the folder now."""
-
-        def end(number: int, frame: Any) -> None:
-            if self._signal:
-                os._exit(130)
-            self._signal, self.why = number, signal.Signals(number).name
-            run.inbox.stop = True
-
-        def look(number: int, frame: Any) -> None:
-            run.inbox.rescan = True
-
-        wanted = {signal.SIGTERM: end, signal.SIGINT: end, signal.SIGHUP: end, signal.SIGUSR1: look}
-        before = {}
-        with suppress(ValueError):  # not the main thread: then nobody signals it
-            for number, handler in wanted.items():
-                if signal.getsignal(number) is not signal.SIG_IGN:
-                    before[number] = signal.signal(number, handler)
-        try:
-            yield
-        finally:
-            for number, old in before.items():
-                signal.signal(number, old)
-
-
-def _pending(inbox: "Inbox") -> bool:
-    from anomvae.inbox.settler import UNREADABLE
-
-    return any(waiting.reason != UNREADABLE for waiting in inbox.settler.waiting.values())
-
-
-def _skip_existing(store: Any, run: "Run", plan: Plan) -> None:
-    """`--existing skip` holds for a new output folder only: later, what arrived while nobody looked must be scored."""
-    if store.ledger.meta("existing") is None:
-        if plan.watch.existing == "skip" and not store.ledger.ids():
-            plan.say(f"{run.skip_existing():,} files that are there already are left alone (--existing skip)")
-        store.ledger.set_meta("existing", plan.watch.existing)
+def _skip_existing(context: "RunContext", plan: RunPlan) -> None:
+    """`--existing skip` holds for a new output folder only: later, files that came while nothing ran must be scored."""
+    ledger = context.store.ledger
+    if ledger.meta("existing") is None:
+        if plan.watch.existing == "skip" and not ledger.ids():
+            present = context.inbox.scanner.scan().files
+            context.seen.add_all(present)
+            plan.say(f"{len(present):,} files that are there already are left alone (--existing skip)")
+        ledger.set_meta("existing", plan.watch.existing)
 
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-class Plain:
-    """Says one line a delivery: text, or JSON; quiet: only what somebody should look at, on stderr."""
+class LinePrinter:
+    """Prints one line for each processed file, as text or JSON; when quiet, only what needs attention, on stderr."""
 
-    def __init__(self, settings: ScoreSettings, *, as_json: bool, quiet: bool) -> None:
-        self.settings, self.as_json, self.quiet = settings, as_json, quiet
+    def __init__(self, settings: ScoreSettings, printer: Printer) -> None:
+        self.settings, self.printer = settings, printer
 
     def __call__(self, said: Said) -> None:
-        """Say it."""
+        """Print a processed file or a note."""
         if isinstance(said, str):
-            show.note(f"anomvae: {said}", quiet=False)
-        elif self.as_json:
+            note(f"anomvae: {said}")
+        elif self.printer.as_json:
             self.json(said)
-        elif not self.quiet:
+        elif not self.printer.quiet:
             self._print(said, stderr=False)
         elif isinstance(said, Quarantined) or found(said, self.settings.fail_on):
             self._print(said, stderr=True)

@@ -6,10 +6,13 @@ from typing import Any
 import click
 import msgspec
 
-from anomvae.cli import judge, options, show
+from anomvae.cli import options, quality_options
 from anomvae.cli.command import Command
+from anomvae.cli.output import Printer
+from anomvae.cli.quality_options import Comparison
 from anomvae.errors import UsageError
 from anomvae.formats import listed
+from anomvae.settings import Config, GenerateSettings
 
 
 @click.command(
@@ -23,68 +26,51 @@ from anomvae.formats import listed
 )
 @click.option("-n", "--rows", type=int, help="How many rows. [default: 10]")
 @click.option("-o", "--output", type=options.FILE, help=f"A {listed()} file, or - for CSV on stdout. [default: -]")
-@click.option("--where", multiple=True, metavar="'COL OP VALUE'", help="Rows that meet this; repeat for AND.")
-@click.option("--balance", metavar="COL", help="Make what the rarer classes of a column lack.")
-@click.option("--to", metavar="majority|N", help="Rows that every class should reach. [default: majority]")
-@click.option(
-    "--like", type=options.FILE, metavar="FILE", help="Complete each row of FILE: keep what is filled, make the rest."
-)
-@click.option("--temperature", type=float, help="Below 1 more usual rows, above 1 more varied. [default: 1]")
-@click.option("--gate/--no-gate", default=None, help="Replace rows unlike training and copies. [default: gate]")
-@click.option("--anomalies", type=float, metavar="SHARE", help="Spoil this share of the rows.")
-@click.option("--kinds", metavar="wild,swap,...", help="Faults: wild, swap, unit, dependency, category. [default: all]")
-@click.option("--truth", is_flag=True, default=None, help="Columns _av_kind and _av_column say what was spoilt.")
+@options.keys(GenerateSettings, "where", "balance", "to", "like", "temperature", "gate", "anomalies", "kinds", "truth")
 @click.option("--show", "draw", is_flag=True, help="Draw image-like rows beside a typical one (rows only with -o).")
-@click.option("--seed", type=int, help="Same model and seed: the same rows. [default: 0]")
-@judge.judged
+@options.keys(GenerateSettings, "seed")
+@quality_options.compared
 @options.modelled
 @options.configured
 @options.everywhere
 def command(
     rows: int | None,
     output: str | None,
-    kinds: str | None,
     draw: bool,
-    report: str | None,
-    against: tuple[str, ...],
-    holdout: tuple[str, ...],
-    label: str | None,
+    comparison: Comparison,
     model: str | None,
-    config: str | None,
-    as_json: bool,
-    quiet: bool,
-    debug: bool,
+    config: Config,
+    printer: Printer,
     **flags: Any,
 ) -> int:
     """Make synthetic rows from a model: never a copy of a training row. Needs no torch."""
     from anomvae.pipeline.generate import generate
     from anomvae.report.generate import generate_report
 
-    chosen = options.load_config(config)
-    words = None if kinds is None else tuple(word.strip() for word in kinds.split(",") if word.strip())
-    settings = options.given(chosen.generate, {**flags, "kinds": words})
+    if flags["kinds"] is not None:
+        flags["kinds"] = tuple(word.strip() for word in flags["kinds"].split(",") if word.strip())
+    settings = options.overlaid(config.generate, flags)
     target = output if draw else output or "-"
-    if target == "-" and (as_json or draw):
-        raise UsageError("stdout takes the rows or this report; name a file for the rows with -o.")
-    judge.check(target, report, against, holdout, label)
-    options.check_targets(target, report)
-    detector = options.open_model(model, chosen, quiet, generator=True)
     to_stdout = target == "-"
-    with show.progress(quiet=quiet or as_json) as advance:
+    if to_stdout and (printer.as_json or draw):
+        raise UsageError("stdout takes the rows or this report; name a file for the rows with -o.")
+    quality_options.check(comparison, target)
+    options.check_targets(target, comparison.report)
+    path = options.model_path(model, config)
+    detector = options.open_model(path, printer, generator=True)
+    with printer.progress() as advance:
         result = generate(
             detector,
             rows,
             settings,
             target,
-            model=str(model or chosen.model or "model.anomvae"),
+            model=path,
             stdout=sys.stdout.buffer if to_stdout else None,
             show=draw,
             progress=advance,
         )
-    if against:
-        silent = quiet or as_json
-        seed = settings.seed
-        compared = judge.judge(detector, str(target), report, against, holdout, label, seed=seed, silent=silent)
-        result = msgspec.structs.replace(result, quality=compared)
-    show.result(result, generate_report, as_json=as_json, quiet=quiet, stderr=to_stdout)
+    if comparison.against:
+        quality = quality_options.compare(comparison, detector, str(target), settings.seed, printer)
+        result = msgspec.structs.replace(result, quality=quality)
+    printer.result(result, generate_report, stderr=to_stdout)
     return 0

@@ -2,8 +2,9 @@
 
 import click
 
-from anomvae.cli import options, show
+from anomvae.cli import options
 from anomvae.cli.command import Command
+from anomvae.cli.output import Printer
 
 
 @click.command(
@@ -16,12 +17,11 @@ from anomvae.cli.command import Command
 )
 @click.argument("model", type=options.FILE, default="model.anomvae")
 @options.everywhere
-def command(model: str, as_json: bool, quiet: bool, debug: bool) -> int:
+def command(model: str, printer: Printer) -> int:
     """Show what is in MODEL: columns, network, threshold, lineage. Needs no torch."""
     from anomvae.pipeline.card import card_of
     from anomvae.report.terminal import inspect_report
     from anomvae.storage import model_file
 
-    result = card_of(model_file.load(model), model)
-    show.result(result, inspect_report, as_json=as_json, quiet=quiet)
+    printer.result(card_of(model_file.load(model), model), inspect_report)
     return 0

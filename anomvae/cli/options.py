@@ -1,20 +1,27 @@
-"""Options that commands share, and the precedence: flags > ANOMVAE_* > configuration file > defaults."""
+"""The options of the command line, and the precedence: flags > ANOMVAE_* > configuration file > defaults.
+
+An option that sets a key of the configuration is made from that key (`settings.Key`): its type, its default and its
+help stand in `settings.py` alone. The options that every command has are put together here, too.
+"""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from types import NoneType
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import click
+import msgspec
 from click.shell_completion import CompletionItem
 
 from anomvae.cli.command import setting
+from anomvae.cli.output import Printer
 from anomvae.errors import EnvironmentFault
-from anomvae.formats import FORMATS
-from anomvae.settings import Config, Settings, changed, read_config
+from anomvae.settings import Config, Key, ScoreSettings, Settings, WatchSettings, changed, keys_of, read_config
 
-F = TypeVar("F", bound=Callable[..., Any])
 S = TypeVar("S", bound=Settings)
+Body = Callable[..., int]  # of a command: takes its parameters by name, returns the exit code
 
 
 class Place(click.types.StringParamType):
@@ -31,127 +38,143 @@ class Place(click.types.StringParamType):
 
 
 FILE, FOLDER = Place(), Place("dir")
+PLACES = {"FILE": FILE, "DIR": FOLDER}  # values with these names are completed as paths
 
 
-def everywhere(command: F) -> F:
-    """Options of every command."""
+def everywhere(command: Body) -> Body:
+    """Options of every command, which gets them as its `printer`."""
+
+    @wraps(command)
+    def with_printer(*, as_json: bool, quiet: bool, debug: bool, **values: Any) -> int:
+        return command(printer=Printer(as_json=as_json, quiet=quiet), **values)  # `main` itself looks for --debug
+
     for option in (
         click.option("--debug", is_flag=True, help="Show the traceback of an error."),
         click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors (and --json)."),
         click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout."),
     ):
-        command = option(command)
-    return command
+        with_printer = option(with_printer)
+    return with_printer
 
 
-def configured(command: F) -> F:
-    """The configuration file option."""
+def configured(command: Body) -> Body:
+    """The configuration file option; the command gets the configuration itself, as its `config`."""
+
+    @wraps(command)
+    def with_config(*, config: str | None, **values: Any) -> int:
+        return command(config=load_config(config), **values)
+
     return click.option(
         "-c", "--config", type=FILE, help="Configuration file. [default: anomvae.toml, where there is one]"
-    )(command)
+    )(with_config)
 
 
-def modelled(command: F) -> F:
-    """The model option."""
+def modelled(command: Body) -> Body:
+    """The model option; see `model_path`."""
     return click.option("-m", "--model", type=FILE, help="Model file. [default: model.anomvae]")(command)
 
 
-def reported(command: F) -> F:
+def reported(command: Body) -> Body:
     """The page option."""
     return click.option("--report", type=FILE, metavar="PAGE", help="Also write one offline HTML page.")(command)
 
 
-def scoring(command: F) -> F:
+def keys(kind: type[Settings], *names: str) -> Callable[[Body], Body]:
+    """Options that set keys of one table of the configuration, in this order.
+
+    Args:
+        kind: the table.
+        names: of its keys.
+    """
+
+    def decorate(command: Body) -> Body:
+        known = keys_of(kind)
+        for name in reversed(names):
+            command = _option(*known[name])(command)
+        return command
+
+    return decorate
+
+
+def scoring(command: Body) -> Body:
     """Options of `score` and `watch`: what is written and told, and what makes the exit code 1."""
-    for option in reversed(
-        (
-            click.option("-o", "--output", type=FILE, help="Where results go (see above)."),
-            click.option("--emit", type=click.Choice(["all", "flagged"]), help="Which rows to write. [default: all]"),
-            click.option("--top", type=int, help="Worst rows to show a file. [default: 10]"),
-            click.option("--alpha", type=float, help="False-alarm rate of this run. [default: the model's]"),
-            click.option(
-                "--fail-on",
-                type=click.Choice(["never", "any", "critical", "file"]),
-                help="What makes the exit code 1: a flagged row, a critical row or an anomalous file, or the file "
-                "alone. [default: critical]",
-            ),
-            click.option(
-                "--on-schema",
-                type=click.Choice(["strict", "warn"]),
-                help="Extra columns: refuse or warn. [default: warn]",
-            ),
-            click.option(
-                "--bad-rows",
-                type=click.Choice(["reject", "quarantine"]),
-                help="Unreadable rows: leave out, or refuse the file. [default: reject]",
-            ),
-            click.option(
-                "--threads", metavar="N|auto", help="Threads that score a long file. [default: auto, at most 4]"
-            ),
-            click.option(
-                "--spreadsheet-safe", is_flag=True, default=None, help="Guard text cells that a spreadsheet would run."
-            ),
-            click.option("--jobs", type=int, help="Processes that score several files at a time. [default: 1]"),
-        )
-    ):
-        command = option(command)
-    return command
+    names = "emit", "top", "alpha", "fail_on", "on_schema", "bad_rows", "threads", "spreadsheet_safe", "jobs"
+    output = click.option("-o", "--output", type=FILE, help="Where results go (see above).")
+    return output(keys(ScoreSettings, *names)(command))
 
 
-def engines(command: F) -> F:
+class ScoreRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What a scoring run was asked for, beside what it scores.
+
+    Args:
+        output: of -o: where results go.
+        report: the HTML page to write.
+        model: of -m; see `model_path`.
+        config: the configuration.
+        flags: the options that lie over its tables, by the names of their parameters; see `overlaid`.
+    """
+
+    output: str | None
+    report: str | None
+    model: str | None
+    config: Config
+    flags: dict[str, Any]
+
+
+def engines(command: Body) -> Body:
     """Options of `score FOLDER`: who scores, and where the ledger is."""
-    for option in reversed(
-        (
-            click.option(
-                "--engine",
-                type=click.Choice(["local", "ray"]),
-                help="Who scores: this machine, or a Ray cluster. [default: local]",
-            ),
-            click.option(
-                "--address",
-                metavar="auto|HOST:PORT",
-                help="The Ray cluster. [default: RAY_ADDRESS, or one of this machine alone]",
-            ),
-            click.option(
-                "--state",
-                type=FOLDER,
-                metavar="DIR",
-                help="A folder of this machine for ledger, log and quarantine, where -o is on a network file system.",
-            ),
-        )
-    ):
-        command = option(command)
-    return command
+    return keys(ScoreSettings, "engine", "address", "state")(command)
 
 
-def folders(command: F) -> F:
+def folders(command: Body) -> Body:
     """Options of `watch` and of `score FOLDER`: what counts as a delivery, and when it is complete."""
-    for option in reversed(
-        (
-            click.option(
-                "--pattern", multiple=True, metavar="GLOB", help="Names that count. [default: *.csv *.csv.gz *.parquet]"
-            ),
-            click.option("--recursive", is_flag=True, default=None, help="Look into folders inside, too."),
-            click.option("--settle", metavar="2s", help="A file is complete when still for so long. [default: 2s]"),
-            click.option("--rescan", metavar="10s", help="Look into the folder at least so often. [default: 10s]"),
-            click.option(
-                "--existing",
-                type=click.Choice(["score", "skip"]),
-                help="Files that are there at the first start with this output folder. [default: score]",
-            ),
-            click.option(
-                "--after",
-                type=click.Choice(["keep", "move"]),
-                help="Leave judged files where they are, or move them to the output folder. [default: keep]",
-            ),
-            click.option(
-                "--ready", metavar="marker:.done", help="A file is complete when NAME.done is there, and only then."
-            ),
-            click.option("--format", type=click.Choice(list(FORMATS)), help="Format of results. [default: csv]"),
-        )
-    ):
-        command = option(command)
-    return command
+    names = "pattern", "recursive", "settle", "rescan", "existing", "after", "ready", "format"
+    return keys(WatchSettings, *names)(command)
+
+
+def _option(field: msgspec.structs.FieldInfo, key: Key) -> Callable[[Body], Body]:
+    """The option that sets a key."""
+    kind = _type_of(field.type)
+    told = _default_of(field, key)
+    more: dict[str, Any] = {"help": (key.help or key.meaning) + (f" [default: {told}]" if told else "")}
+    if kind is bool:
+        more |= {"is_flag": True, "default": None}
+    elif get_origin(kind) is Literal and key.value is None:
+        more |= {"type": click.Choice(get_args(kind))}
+    else:
+        place = PLACES.get(key.value or "")
+        more |= {"type": place or {int: int, float: float}.get(kind, str), "metavar": key.value}
+        several = get_origin(kind) is tuple
+        more |= {"multiple": several and "," not in (key.value or "")}  # else one value, with commas between
+    return click.option(*declaration(field, key), **more)
+
+
+def declaration(field: msgspec.structs.FieldInfo, key: Key) -> tuple[str, ...]:
+    """How the option of a key is declared to click."""
+    return key.option or (f"--{field.name.replace('_', '-')}",)
+
+
+def parameter(field: msgspec.structs.FieldInfo, key: Key) -> str:
+    """The parameter of the option that sets a key; its variable is named by it as well."""
+    return str(click.Option(declaration(field, key)).name)
+
+
+def _type_of(hint: Any) -> Any:
+    """A type without its annotations and without None."""
+    if get_origin(hint) is Annotated:
+        return _type_of(get_args(hint)[0])
+    kinds = [one for one in get_args(hint) if one is not NoneType]
+    return _type_of(kinds[0]) if NoneType in get_args(hint) and len(kinds) == 1 else hint
+
+
+def _default_of(field: msgspec.structs.FieldInfo, key: Key) -> str:
+    """The default as the help tells it, empty where it does not."""
+    value = field.default
+    if key.default is not None or value is None or isinstance(value, bool):
+        return key.default or ""
+    if isinstance(value, tuple):
+        return " ".join(map(str, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def load_config(path: str | None) -> Config:
@@ -161,15 +184,31 @@ def load_config(path: str | None) -> Config:
     return read_config(Path("anomvae.toml")) if Path("anomvae.toml").is_file() else Config()
 
 
-def given(settings: S, values: dict[str, Any]) -> S:
-    """Settings with the flags that were really given (not None, not empty) laid over them."""
-    flags = {name: value for name, value in values.items() if value is not None and value != ()}
-    return changed(settings, flags, setting)
+def overlaid(settings: S, flags: Mapping[str, Any]) -> S:
+    """Settings with the flags of their keys laid over them.
+
+    Args:
+        settings: one table of the configuration.
+        flags: the parameters of the command by name; those of other tables, and those not given (None, or nothing
+            of what can be repeated), are left alone.
+
+    Raises:
+        UsageError: a value is not allowed.
+    """
+    values = {}
+    for name, (field, key) in keys_of(type(settings)).items():
+        flag = parameter(field, key)
+        value = flags.get(flag)
+        if flag == f"no_{name}":
+            value = False if value else None
+        if value is not None and value != ():
+            values[name] = value
+    return changed(settings, values, setting)
 
 
-def some(settings: S, values: dict[str, Any], kind: type[S]) -> S:
-    """As `given`, of flags for several tables, those of one."""
-    return given(settings, {name: value for name, value in values.items() if name in kind.__struct_fields__})
+def model_path(model: str | None, config: Config) -> str:
+    """The model file of a command: the one of -m, else of the configuration, else model.anomvae."""
+    return model or config.model or "model.anomvae"
 
 
 def check_targets(*paths: str | None) -> None:
@@ -188,13 +227,12 @@ def check_targets(*paths: str | None) -> None:
             raise EnvironmentFault(f"{path}: cannot be written: {folder} may not be written by this user.")
 
 
-def open_model(name: str | None, config: Config, quiet: bool, *, generator: bool = False) -> Any:
+def open_model(path: str, printer: Printer, *, generator: bool = False) -> Any:
     """Load the model of a command, and warn where others could have replaced it; its generator only where needed."""
-    from anomvae.cli.show import note
     from anomvae.storage import model_file
 
-    path = Path(name or config.model or "model.anomvae")
-    detector = model_file.load(path, generator=generator)
-    if model_file.writable_by_others(path):
-        note(f"warning: {path} or its folder can be written by other users, who could replace the model", quiet=quiet)
+    file = Path(path)
+    detector = model_file.load(file, generator=generator)
+    if model_file.writable_by_others(file):
+        printer.note(f"warning: {file} or its folder can be written by other users, who could replace the model")
     return detector

@@ -1,9 +1,8 @@
-"""The two folders of a run: whether they may be used together, who holds them, whose results are where."""
+"""The folders of a run: whether they may be used together, their locks, and which input folder an output belongs to."""
 
 import os
-import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,12 +13,19 @@ from anomvae.settings import WatchSettings, seconds
 from anomvae.storage import health
 
 if TYPE_CHECKING:
-    from anomvae.inbox.inbox import Inbox
+    from anomvae.inbox.inbox import Rules
+    from anomvae.inbox.scanner import Scanner
     from anomvae.storage.store import Store
 
 
 def check(folder: Path, out: Path, shared: Path | None = None) -> None:
-    """Refuse folders that would feed on each other, and an output on a network file system.
+    """Refuse folders that lie in each other, and an output folder on a network file system.
+
+    Args:
+        folder: the input folder.
+        out: the output folder.
+        shared: where the results go instead, with --state; it may be on a network file system.
+
 
     Raises:
         UsageError: as above, or the input is no folder.
@@ -45,52 +51,49 @@ def check(folder: Path, out: Path, shared: Path | None = None) -> None:
         )
 
 
-@contextmanager
-def opened(folder: Path, watch: WatchSettings) -> Iterator["Inbox"]:
-    """The input folder, to look into.
+def rules(watch: WatchSettings) -> "Rules":
+    """What counts as a file of the input folder, by the settings."""
+    from anomvae.inbox.inbox import Rules
 
-    Raises:
-        UsageError: it cannot be opened.
-    """
-    from anomvae.inbox.inbox import Inbox, Rules
-
-    native = {"auto": None, "native": True, "poll": False}[watch.observer]
-    rules = Rules(
+    return Rules(
         patterns=watch.pattern,
         settle=seconds(watch.settle, "--settle"),
         rescan=seconds(watch.rescan, "--rescan"),
         recursive=watch.recursive,
         marker=watch.marker(),
-        native=native,
+        native={"auto": None, "native": True, "poll": False}[watch.observer],
     )
-    try:
-        inbox = Inbox(folder, rules, lambda path, stat: False, time.monotonic)
-    except OSError as error:
-        raise UsageError(f"{folder}: this folder cannot be opened ({error.strerror}).") from error
-    try:
-        yield inbox
-    finally:
-        inbox.close()
 
 
 @contextmanager
-def held(inbox: "Inbox", folder: Path, outs: Sequence[Path | None]) -> Iterator[None]:
-    """Locks: nobody else reads this input folder, nobody else writes these output folders.
+def opened(folder: Path, rules: "Rules") -> Iterator["Scanner"]:
+    """The input folder, open to be scanned.
 
     Raises:
-        HeldError: somebody does.
+        UsageError: it cannot be opened.
     """
+    from anomvae.inbox import inbox
 
-    def hold_input() -> None:
-        health.hold(inbox.scanner.descriptor, str(folder))
+    try:
+        scanner = inbox.opened(folder, rules)
+    except OSError as error:
+        raise UsageError(f"{folder}: this folder cannot be opened ({error.strerror}).") from error
+    with closing(scanner):
+        yield scanner
 
-    hold_input()
-    inbox.replaced = hold_input
+
+@contextmanager
+def locked_outputs(folders: Sequence[Path | None]) -> Iterator[None]:
+    """Hold the locks of the output folders, so that no other process writes them.
+
+    Raises:
+        HeldError: another process holds one.
+    """
     with ExitStack() as stack:
-        for place in outs:
-            if place is not None:
+        for folder in folders:
+            if folder is not None:
                 began = datetime.now(UTC).isoformat(timespec="seconds")
-                stack.callback(os.close, health.hold_output(place, began))
+                stack.callback(os.close, health.hold_output(folder, began))
         yield
 
 

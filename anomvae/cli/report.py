@@ -5,8 +5,9 @@ from typing import Any
 
 import click
 
-from anomvae.cli import options, show
+from anomvae.cli import options
 from anomvae.cli.command import Command
+from anomvae.cli.output import Printer
 from anomvae.errors import ModelError, UsageError
 from anomvae.settings import Config
 
@@ -26,29 +27,20 @@ PAGE = "report.html"
 @options.modelled
 @options.configured
 @options.everywhere
-def command(
-    source: str | None,
-    output: str | None,
-    model: str | None,
-    config: str | None,
-    as_json: bool,
-    quiet: bool,
-    debug: bool,
-) -> int:
+def command(source: str | None, output: str | None, model: str | None, config: Config, printer: Printer) -> int:
     """Write one HTML page about SOURCE, to read offline and to print.
 
     SOURCE is the output folder of 'watch' or 'score FOLDER' (default anomvae-out), a file that 'score --json' has
     printed, or a model. Without -m the model that judged last is described, where it is still there.
     """
-    from anomvae.overview import ReportResult
+    from anomvae.results import ReportResult
 
-    chosen = options.load_config(config)
-    place = Path(source or chosen.out or "anomvae-out")
-    found = _overview(place, model, chosen, quiet=quiet or as_json)
-    size = write_page(output or PAGE, found, quiet=True)
+    place = Path(source or config.out or "anomvae-out")
+    found = _overview(place, model or config.model, printer)
+    size = write_page(output or PAGE, found, Printer(quiet=True))
     files = sum(found.verdicts.values())
-    result = ReportResult(page=output or PAGE, bytes=size, files=files, rows=found.rows)
-    show.result(result, _told, as_json=as_json, quiet=quiet)
+    result = ReportResult(page=output or PAGE, bytes=size, files=files, rows=found.totals["rows"])
+    printer.result(result, _told)
     return 0
 
 
@@ -59,25 +51,25 @@ def _told(result: Any) -> str:
     return f"wrote {plain(result.page, 120)}: {about}, {result.bytes / 1024:,.0f} KiB"
 
 
-def _overview(place: Path, model: str | None, chosen: Config, *, quiet: bool) -> Any:
-    from anomvae.pipeline import overview
+def _overview(place: Path, model: str | None, printer: Printer) -> Any:
+    from anomvae.report import overview
     from anomvae.storage import health
 
     if place.is_dir():
         told = health.read(place)
-        detector, card = _model(model or chosen.model, told.model if told else None, quiet=quiet)
+        detector, card = _model(model, told.model if told else None, printer)
         return overview.of_folder(place, detector, card)
     if place.suffix == ".json":
         result = overview.read_result(place)
-        detector, card = _model(model or chosen.model, result.model, quiet=quiet)
+        detector, card = _model(model, result.model, printer)
         return overview.of_result(result, detector, card)
     if not place.exists():
         raise UsageError(f"{place}: no such folder, result or model; name the output folder of 'score' or 'watch'.")
-    detector, card = _model(str(place), None, quiet=quiet)
+    detector, card = _model(str(place), None, printer)
     return overview.of_model(detector, card)
 
 
-def _model(named: str | None, last: str | None, *, quiet: bool) -> tuple[Any, Any]:
+def _model(named: str | None, last: str | None, printer: Printer) -> tuple[Any, Any]:
     """The model that is named, or the last one used; without either the page describes none."""
     from anomvae.pipeline.card import card_of
     from anomvae.storage import model_file
@@ -89,18 +81,17 @@ def _model(named: str | None, last: str | None, *, quiet: bool) -> tuple[Any, An
     except ModelError as error:
         if named is not None:
             raise
-        show.note(f"anomvae: the model is left out of the page: {error}", quiet=quiet)
+        printer.aside(f"anomvae: the model is left out of the page: {error}")
         return None, None
     return detector, card_of(detector, named or str(last))
 
 
-def write_page(path: str, overview: Any, *, quiet: bool) -> int:
+def write_page(path: str, overview: Any, printer: Printer) -> int:
     """Write a page, whole or not at all; returns its bytes."""
     from anomvae.disk import faults, replacing
-    from anomvae.report.overview import overview_page
 
-    page = overview_page(overview).encode()
+    page = overview.page().encode()
     with faults(f"{path}: the page cannot be written"), replacing(Path(path)) as file:
         file.write(page)
-    show.note(f"wrote {path}", quiet=quiet)
+    printer.aside(f"wrote {path}")
     return len(page)

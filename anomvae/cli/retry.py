@@ -4,8 +4,9 @@ from pathlib import Path
 
 import click
 
-from anomvae.cli import options, show
+from anomvae.cli import options
 from anomvae.cli.command import Command
+from anomvae.cli.output import Printer
 from anomvae.deliveries import RetryResult
 
 
@@ -17,7 +18,7 @@ from anomvae.deliveries import RetryResult
 @click.argument("out", type=options.FOLDER)
 @click.argument("ids", nargs=-1, required=True, metavar="ID...")
 @options.everywhere
-def command(out: str, ids: tuple[str, ...], as_json: bool, quiet: bool, debug: bool) -> int:
+def command(out: str, ids: tuple[str, ...], printer: Printer) -> int:
     """Have quarantined deliveries judged again, by a `watch` that is running or by the next run.
 
     OUT is the output folder, ID a delivery's id or its first characters; `anomvae status OUT` lists them.
@@ -26,5 +27,5 @@ def command(out: str, ids: tuple[str, ...], as_json: bool, quiet: bool, debug: b
     from anomvae.report.folder import retry_report
 
     result = RetryResult(out=out, retried=tuple(retry(Path(out), ids)))
-    show.result(result, retry_report, as_json=as_json, quiet=quiet)
+    printer.result(result, retry_report)
     return 0

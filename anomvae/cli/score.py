@@ -7,12 +7,12 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from anomvae.cli import options, show
+from anomvae.cli import options
 from anomvae.cli.command import Command
-from anomvae.cli.exits import found
+from anomvae.cli.output import Printer, found, note
 from anomvae.errors import UsageError, worst
 from anomvae.results import ScoreResult
-from anomvae.settings import Config, ScoreSettings
+from anomvae.settings import Config
 
 FOLDER_ONLY = (
     *("pattern", "recursive", "settle", "rescan", "existing", "after", "ready", "format"),
@@ -43,10 +43,8 @@ def command(
     output: str | None,
     report: str | None,
     model: str | None,
-    config: str | None,
-    as_json: bool,
-    quiet: bool,
-    debug: bool,
+    config: Config,
+    printer: Printer,
     **flags: Any,
 ) -> int:
     """Score files (CSV, .csv.gz, Parquet), standard input (-), or what is new in a folder.
@@ -55,54 +53,44 @@ def command(
     report is made. A FOLDER: made for cron. Only deliveries that are not in the ledger of the output folder
     (-o, default anomvae-out) are scored, each exactly once, whatever was interrupted before.
     """
-    chosen = options.load_config(config)
     options.check_targets(report)
-    names = inputs or ((chosen.folder,) if chosen.folder else ())
+    names = inputs or ((config.folder,) if config.folder else ())
     if not names:
         raise UsageError("nothing to score is named; give files, a folder or -.")
-    if any("://" in place for place in (*names, output or chosen.out or "")):
+    request = options.ScoreRequest(output=output, report=report, model=model, config=config, flags=flags)
+    if any("://" in place for place in (*names, output or config.out or "")):
         if len(names) > 1 or names == ("-",) or not ("://" in names[0] or Path(names[0]).is_dir()):
             raise UsageError(
                 "a place such as s3://bucket/folder is scored alone, and takes the results of a folder only."
             )
         from anomvae.cli.score_place import score_place
 
-        return score_place(names[0], output, report, model, chosen, flags, as_json=as_json, quiet=quiet)
+        return score_place(names[0], request, printer)
     if len(names) == 1 and Path(names[0]).is_dir():
         from anomvae.cli.score_folder import score_folder
 
-        return score_folder(names[0], output, report, model, chosen, flags, as_json=as_json, quiet=quiet)
+        return score_folder(names[0], request, printer)
     source = click.get_current_context().get_parameter_source
     told = [name for name in FOLDER_ONLY if source(name) is ParameterSource.COMMANDLINE]  # a variable may be for all
     if told:
         raise UsageError(f"--{told[0].replace('_', '-')} goes with a folder, not with files.")
-    return _score_files(names, output, report, model, chosen, flags, as_json=as_json, quiet=quiet)
+    return _score_files(names, request, printer)
 
 
-def _score_files(
-    inputs: tuple[str, ...],
-    output: str | None,
-    report: str | None,
-    model: str | None,
-    chosen: Config,
-    flags: dict[str, Any],
-    *,
-    as_json: bool,
-    quiet: bool,
-) -> int:
+def _score_files(inputs: tuple[str, ...], request: options.ScoreRequest, printer: Printer) -> int:
     from anomvae.pipeline.score import score
     from anomvae.report.terminal import score_report
 
-    settings = options.some(chosen.score, flags, ScoreSettings)
+    config, to_stdout = request.config, request.output == "-"
+    settings = options.overlaid(config.score, request.flags)
     if settings.engine != "local":
         raise UsageError("engine ray is for a folder; name it, or score these files here.")
-    _check(inputs, output)
-    if chosen.outlets.any():
-        show.note("anomvae: [outlets] tell of a folder; of single files nobody is told", quiet=quiet)
-    detector = options.open_model(model, chosen, quiet)
-    name, to_stdout = str(model or chosen.model or "model.anomvae"), output == "-"
-    stdout = sys.stdout.buffer if to_stdout else None
-    with show.progress(quiet=quiet or as_json) as advance:
+    _check(inputs, request.output)
+    if config.outlets.any():
+        printer.note("anomvae: [outlets] tell of a folder; of single files nobody is told")
+    path = options.model_path(request.model, config)
+    detector = options.open_model(path, printer)
+    with printer.progress() as advance:
 
         def progress(file: str, rows: int) -> None:
             advance(file, rows, 0)
@@ -111,17 +99,25 @@ def _score_files(
         if settings.jobs > 1 and len(inputs) > 1:
             from anomvae.pipeline.several import Several
 
-            scorer = Several(name, detector, settings, progress)
-        target = output or chosen.out
-        result = score(inputs, detector, settings, target, model=name, stdout=stdout, progress=progress, scorer=scorer)
-    show.result(result, score_report, as_json=as_json, quiet=quiet, stderr=to_stdout)
-    if report:
+            scorer = Several(path, detector, settings, progress)
+        result = score(
+            inputs,
+            detector,
+            settings,
+            request.output or config.out,
+            model=path,
+            stdout=sys.stdout.buffer if to_stdout else None,
+            progress=progress,
+            scorer=scorer,
+        )
+    printer.result(result, score_report, stderr=to_stdout)
+    if request.report:
         from anomvae.cli.report import write_page
         from anomvae.pipeline.card import card_of
-        from anomvae.pipeline.overview import of_result
+        from anomvae.report.overview import of_result
 
-        write_page(report, of_result(result, detector, card_of(detector, name)), quiet=quiet or as_json)
-    if quiet or as_json or to_stdout:
+        write_page(request.report, of_result(result, detector, card_of(detector, path)), printer)
+    if printer.silent or to_stdout:
         _tell_refused(result)
     return exit_code(result, settings.fail_on)
 
@@ -129,7 +125,7 @@ def _score_files(
 def _tell_refused(result: ScoreResult) -> None:
     for one in result.refused:
         place = f"{one.file}:{one.line}" if one.line else one.file
-        show.note(f"anomvae: {place}: {one.message} [{one.code}]", quiet=False)
+        note(f"anomvae: {place}: {one.message} [{one.code}]")
 
 
 def _check(inputs: tuple[str, ...], output: str | None) -> None:

@@ -1,37 +1,28 @@
 """anomvae score FOLDER: one pass over a folder, for cron."""
 
 import heapq
-from typing import Any
 
-from anomvae.cli import folder, show
+from anomvae.cli import folder
+from anomvae.cli.options import ScoreRequest
+from anomvae.cli.output import Printer, note
 from anomvae.deliveries import Quarantined
 from anomvae.results import ErrorResult, FileResult, ScoreResult
-from anomvae.settings import Config, seconds
+from anomvae.settings import seconds
 
 LISTED = 200  # files that are kept for the report, those most worth a look
 
 
-def score_folder(
-    name: str,
-    output: str | None,
-    report: str | None,
-    model: str | None,
-    chosen: Config,
-    flags: dict[str, Any],
-    *,
-    place: str | None = None,
-    as_json: bool,
-    quiet: bool,
-) -> int:
+def score_folder(name: str, request: ScoreRequest, printer: Printer, *, place: str | None = None) -> int:
     """Score what is new in a folder, whose files were copied from a place or not; returns the exit code."""
-    plan = folder.planned("score", name, output, model, chosen, flags)
+    plan = folder.planned("score", name, request)
     plan.place = place
-    plan.timeout = None if flags["timeout"] is None else seconds(flags["timeout"], "--timeout")
-    listed, plain = _Listed(), folder.Plain(plan.settings, as_json=False, quiet=quiet)
+    timeout = request.flags["timeout"]
+    plan.timeout = None if timeout is None else seconds(timeout, "--timeout")
+    listed, plain = _Listed(), folder.LinePrinter(plan.settings, Printer(quiet=printer.quiet))
 
     def say(said: folder.Said) -> None:
         listed.add(said)
-        if not as_json or isinstance(said, str):
+        if not printer.as_json or isinstance(said, str):
             plain(said)
 
     plan.say = say
@@ -39,18 +30,18 @@ def score_folder(
     result = _result(plan, ended, listed)
     from anomvae.report.folder import folder_report
 
-    show.result(result, folder_report, as_json=as_json, quiet=quiet)
-    if report:
+    printer.result(result, folder_report)
+    if request.report:
         from anomvae.cli.report import write_page
-        from anomvae.pipeline import card, overview
+        from anomvae.pipeline import card
+        from anomvae.report import overview
         from anomvae.storage import model_file
 
         detector = model_file.load(plan.model, generator=False)
-        write_page(
-            report, overview.of_folder(plan.out, detector, card.card_of(detector, plan.model)), quiet=quiet or as_json
-        )
+        page = overview.of_folder(plan.out, detector, card.card_of(detector, plan.model))
+        write_page(request.report, page, printer)
     if ended.why == "--timeout":
-        show.note(f"anomvae: ended by --timeout; {len(ended.left):,} files are left for the next run", quiet=False)
+        note(f"anomvae: ended by --timeout; {len(ended.left):,} files are left for the next run")
     return ended.code
 
 
@@ -74,7 +65,7 @@ class _Listed:
         return tuple(file for _, _, file in sorted(self.files, key=lambda item: -item[1]))
 
 
-def _result(plan: folder.Plan, ended: folder.Ended, listed: _Listed) -> ScoreResult:
+def _result(plan: folder.RunPlan, ended: folder.RunSummary, listed: _Listed) -> ScoreResult:
     done = ended.counters
     files = listed.in_order()
     return ScoreResult(

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import click
 
-from anomvae.cli import options, show
+from anomvae.cli import options
 from anomvae.cli.command import Command
-from anomvae.settings import seconds
+from anomvae.cli.output import Printer
+from anomvae.settings import Config, seconds
 
 
 @click.command(
@@ -21,12 +22,12 @@ from anomvae.settings import seconds
 @click.option("--since", metavar="7d", help="Also the history of so long, by day; by hour up to two days.")
 @options.configured
 @options.everywhere
-def command(out: str | None, since: str | None, config: str | None, as_json: bool, quiet: bool, debug: bool) -> int:
+def command(out: str | None, since: str | None, config: Config, printer: Printer) -> int:
     """Health and history of the output folder OUT; exit code 0 when it is healthy, 1 when not."""
     from anomvae.pipeline.status import status
     from anomvae.report.folder import status_report
 
     past = None if since is None else seconds(since, "--since")
-    result = status(Path(out or options.load_config(config).out or "anomvae-out"), past)
-    show.result(result, status_report, as_json=as_json, quiet=quiet)
+    result = status(Path(out or config.out or "anomvae-out"), past)
+    printer.result(result, status_report)
     return 0 if result.healthy else 1

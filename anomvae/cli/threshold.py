@@ -2,9 +2,11 @@
 
 import click
 
-from anomvae.cli import options, show
+from anomvae.cli import options
 from anomvae.cli.command import Command
+from anomvae.cli.output import Printer
 from anomvae.errors import UsageError
+from anomvae.settings import Config
 
 
 @click.group("threshold")
@@ -16,13 +18,13 @@ def command() -> None:
 @options.modelled
 @options.configured
 @options.everywhere
-def show_command(model: str | None, config: str | None, as_json: bool, quiet: bool, debug: bool) -> int:
+def show_command(model: str | None, config: Config, printer: Printer) -> int:
     """The threshold, what it promises, what another alpha would mean, and what set it."""
     from anomvae.pipeline.threshold import show_threshold
-    from anomvae.report.threshold import threshold_report
+    from anomvae.report.terminal import threshold_report
 
-    result = show_threshold(model or options.load_config(config).model or "model.anomvae")
-    show.result(result, threshold_report, as_json=as_json, quiet=quiet)
+    result = show_threshold(options.model_path(model, config))
+    printer.result(result, threshold_report)
     return 0
 
 
@@ -32,23 +34,15 @@ def show_command(model: str | None, config: str | None, as_json: bool, quiet: bo
 @options.modelled
 @options.configured
 @options.everywhere
-def set_command(
-    alpha: float | None,
-    score: float | None,
-    model: str | None,
-    config: str | None,
-    as_json: bool,
-    quiet: bool,
-    debug: bool,
-) -> int:
+def set_command(alpha: float | None, score: float | None, model: str | None, config: Config, printer: Printer) -> int:
     """Move the threshold: the file is replaced at once, and a running watch reloads it."""
     from anomvae.pipeline.threshold import set_threshold
-    from anomvae.report.threshold import threshold_report
+    from anomvae.report.terminal import threshold_report
 
     if (alpha is None) == (score is None):
         raise UsageError("give --alpha A or --score S, one of them.")
-    result = set_threshold(model or options.load_config(config).model or "model.anomvae", alpha, score)
-    show.result(result, threshold_report, as_json=as_json, quiet=quiet)
+    result = set_threshold(options.model_path(model, config), alpha, score)
+    printer.result(result, threshold_report)
     return 0
 
 
@@ -57,18 +51,16 @@ def set_command(
 @options.modelled
 @options.configured
 @options.everywhere
-def recalibrate_command(
-    files: tuple[str, ...], model: str | None, config: str | None, as_json: bool, quiet: bool, debug: bool
-) -> int:
+def recalibrate_command(files: tuple[str, ...], model: str | None, config: Config, printer: Printer) -> int:
     """Set the threshold, and what is compared for drift, from FILES whose rows are normal; alpha stays.
 
     Their rows take the place of the calibration rows; at least 100. The network stays, and the score of every row.
     """
     from anomvae.pipeline.recalibrate import recalibrate
-    from anomvae.report.threshold import threshold_report
+    from anomvae.report.terminal import threshold_report
 
-    name = model or options.load_config(config).model or "model.anomvae"
-    with show.progress(quiet=quiet or as_json) as advance:
-        result = recalibrate(files, name, lambda file, rows: advance(file, rows, 0))
-    show.result(result, threshold_report, as_json=as_json, quiet=quiet)
+    path = options.model_path(model, config)
+    with printer.progress() as advance:
+        result = recalibrate(files, path, lambda file, rows: advance(file, rows, 0))
+    printer.result(result, threshold_report)
     return 0

@@ -23,7 +23,16 @@ LEFT = (WRITTEN, UNREADABLE, CHANGED)  # codes of files that one pass over a fol
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
-    """What counts as a file, and when it is complete; durations in seconds."""
+    """What counts as a file of the folder, and when it is complete.
+
+    Attributes:
+        patterns: globs on a file's name, of which one must match.
+        settle: seconds for which a file must be unchanged.
+        rescan: seconds between two scans where the file system's events wake the inbox.
+        recursive: whether files in folders inside count.
+        marker: the suffix of a marker file that says that a file is complete; None where there are none.
+        native: whether to use the file system's events; None: wherever they work.
+    """
 
     patterns: tuple[str, ...]
     settle: float
@@ -33,29 +42,46 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     native: bool | None = None
 
 
+def opened(folder: Path, rules: Rules) -> Scanner:
+    """Open a folder to scan it by these rules.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    return Scanner(folder, rules.patterns, recursive=rules.recursive, marker=rules.marker)
+
+
 class Inbox:
     """A folder's files, as they settle.
 
     Args:
-        folder: the folder.
-        rules: what counts.
-        known: whether this state of a path was judged already.
-        clock: the monotonic clock.
+        scanner: the opened folder; see `opened`.
+        rules: what counts as a file, and when it is complete.
+        known: whether this state of a path was processed before.
+        replaced: called when the folder itself was replaced by another one of the same name.
+        clock: the monotonic clock, in seconds.
 
-    Raises:
-        OSError: the folder cannot be opened.
+    Attributes:
+        stop: set it to end the iteration.
+        rescan: set it to look into the folder at once.
     """
 
     def __init__(
-        self, folder: Path, rules: Rules, known: Callable[[bytes, Stat], bool], clock: Callable[[], float]
+        self,
+        scanner: Scanner,
+        rules: Rules,
+        known: Callable[[bytes, Stat], bool],
+        replaced: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        folder = scanner.folder
         network = on_network(folder)
         native = not network if rules.native is None else rules.native
         settle = max(rules.settle, NETWORK_SETTLE) if network else rules.settle
         self.folder, self.clock, self.rules = folder, clock, rules
         self.wake = threading.Event()
         self.stop = self.rescan = False  # set by signal handlers, which must not touch a lock
-        self.scanner = Scanner(folder, rules.patterns, recursive=rules.recursive, marker=rules.marker)
+        self.scanner = scanner
         self.settler = Settler(settle, known, self._probe, trusted=rules.marker is not None)
         self.events = Events(folder, self.wake, recursive=rules.recursive, native=native)
         self.ready: deque[Arrival] = deque()
@@ -63,14 +89,13 @@ class Inbox:
         self.present: frozenset[bytes] = frozenset()
         self.last_scan = clock()
         self.reachable = True
-        self.replaced: Callable[[], None] = lambda: None
+        self._replaced = replaced
         self._missed = 0
         self._scan_seconds = 0.0
 
     def close(self) -> None:
-        """Let go of the folder and its events."""
+        """Stop listening to the file system's events. The scanner is closed by whoever opened it."""
         self.events.stop()
-        self.scanner.close()
 
     def listen(self) -> None:
         """Have the file system's events wake the next look."""
@@ -151,7 +176,7 @@ class Inbox:
         scan = self.scanner.scan()
         if scan.replaced:
             self.events.stop()
-            self.replaced()
+            self._replaced()
         self.ready = deque(self.settler.look(started, scan))
         self.skipped, self.reachable, self.present = dict(scan.skipped), scan.complete, frozenset(scan.files)
         # a timed look that finds new files while events run and told nothing: twice, and they are not trusted

@@ -9,7 +9,7 @@ from anomvae.errors import UsageError
 from anomvae.messages import Message
 from anomvae.outlets.secret import Secret
 from anomvae.outlets.web import UndeliveredError
-from anomvae.storage.outbox import Letter
+from anomvae.storage.outbox import OutboxMessage
 
 
 class Chat:
@@ -34,15 +34,15 @@ class Chat:
         if not self._service.add(to.reveal()):
             raise UsageError(f"{to.name}: {to.reference} is no address that apprise knows.")
 
-    def send(self, letter: Letter, now: float) -> None:
-        """Send a letter's words.
+    def send(self, message: OutboxMessage, now: float) -> None:
+        """Send a message's words.
 
         Raises:
             UndeliveredError: a service did not take it.
         """
-        message = msgspec.json.decode(letter.body, type=Message)
+        content = msgspec.json.decode(message.body, type=Message)
         try:
-            taken = self._service.notify(title=message.title, body=message.text, body_format=self._text)
+            taken = self._service.notify(title=content.title, body=content.text, body_format=self._text)
         except Exception as error:  # of one of its many services; its text may hold the address
             raise UndeliveredError(type(error).__name__) from None
         if not taken:

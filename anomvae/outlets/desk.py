@@ -1,9 +1,15 @@
-"""The desk: all outlets of one run over a folder, checked before it begins."""
+"""The notifier: everything by which one run over a folder tells people and programs what it found and how it is doing.
+
+The outlets are made before the run begins, so that a missing secret is found at once; the notifier itself needs the
+output folder, whose ledger holds the outbox.
+"""
 
 import hashlib
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+
+import msgspec
 
 from anomvae.deliveries import Counters, HealthResult, Manifest, Quarantined
 from anomvae.errors import EnvironmentFault
@@ -14,66 +20,76 @@ from anomvae.outlets.secret import Secret, address
 from anomvae.outlets.sender import Outlet, Sender
 from anomvae.results import FileResult
 from anomvae.settings import OutletSettings, seconds
-from anomvae.storage.outbox import Letter, News
+from anomvae.storage.outbox import OutboxMessage, OutboxUpdate
 from anomvae.storage.store import Store
 
 
-class Desk:
-    """Tells of deliveries, and of how the run is doing.
-
-    Args:
-        settings: the outlets.
-        folder: the input folder, as the user named it.
-        found: whether a file has what `on` names.
-        say: called with what somebody at the terminal should know.
+class Outlets(msgspec.Struct, frozen=True):
+    """What the outlet settings name, checked and ready to be used.
 
     Attributes:
-        pulse: the heartbeat, to be entered around the run.
+        on: which files people hear of, as in `--fail-on`.
+        cooldown: seconds in which files of the same trouble cause one message only.
+        receivers: where messages are sent.
+        ping: the heartbeat for a monitor, to be entered around the run.
+        metrics: the file for Prometheus; None where there is none.
+    """
+
+    on: str
+    cooldown: float
+    receivers: tuple[Outlet, ...]
+    ping: Pulse
+    metrics: Path | None
+
+
+def checked(settings: OutletSettings) -> Outlets:
+    """Make the outlets that the settings name.
 
     Raises:
-        UsageError: a secret is not there, an outlet cannot be used.
+        UsageError: a secret is not there, or an outlet cannot be used.
+    """
+    cooldown, receivers = seconds(settings.cooldown, "[outlets] cooldown"), _outlets(settings)
+    ping = Pulse(address(settings.ping, "ping") if settings.ping else None)
+    if settings.metrics:
+        textfile.check(Path(settings.metrics))
+    return Outlets(settings.on, cooldown, receivers, ping, Path(settings.metrics) if settings.metrics else None)
+
+
+class Notifier:
+    """Tells people and programs of processed files, and of how the run is doing. It starts to send at once.
+
+    Args:
+        outlets: where to.
+        store: the output folder, whose outbox may hold messages of earlier runs.
+        folder: the input folder, as the user named it.
+        found: whether a file has what a `--fail-on` value names.
+        say: called with notes for the user.
     """
 
     def __init__(
         self,
-        settings: OutletSettings,
+        outlets: Outlets,
+        store: Store,
         folder: str,
         found: Callable[[FileResult, str], bool],
         say: Callable[[str], None],
     ) -> None:
-        self._settings, self._folder, self._found, self._say = settings, folder, found, say
-        self._cooldown = seconds(settings.cooldown, "[outlets] cooldown")
-        self._outlets = _outlets(settings)
-        self.pulse = Pulse(address(settings.ping, "ping") if settings.ping else None)
-        if settings.metrics:
-            textfile.check(Path(settings.metrics))
+        self._outlets, self._store, self._folder, self._found = outlets, store, folder, found
         self._sender: Sender | None = None
-        self._figures: textfile.Textfile | None = None
-
-    def open(self, store: Store) -> None:
-        """Begin to send what is in the outbox of an output folder, and what will be."""
-        self._store = store
-        if self._outlets:
-            store.announce = self.announce
-        if self._outlets or store.ledger.outbox.messages().waiting:  # those to nobody are given up
-            self._sender = Sender(store.out / "ledger.sqlite", self._outlets, self._say)
+        if outlets.receivers or store.ledger.outbox.messages().waiting:  # messages to nobody are given up
+            self._sender = Sender(store.out / "ledger.sqlite", outlets.receivers, say)
             self._sender.start()
-        if self._settings.metrics:
-            totals = store.ledger.totals()
-            before = Counters(**{name: totals["total" if name == "rows" else name] for name in textfile.TOTALS})
-            ended = store.ledger.last_end()
-            success = datetime.fromisoformat(ended).timestamp() if ended else 0.0
-            self._figures = textfile.Textfile(Path(self._settings.metrics), before, success, self._say)
+        self._metrics = textfile_of(outlets.metrics, store, say) if outlets.metrics else None
 
-    def beat(self, health: HealthResult) -> None:
-        """A sign of life; of a `watch` the monitor hears as well, a `score` tells it when it has ended."""
+    def publish(self, health: HealthResult) -> None:
+        """Tell how the run is doing: the monitor, in the case of a `watch`, and the metrics file."""
         if health.mode == "watch":
-            self.pulse.beat()
-        if self._figures is not None:
-            self._figures.write(health)
+            self._outlets.ping.beat()
+        if self._metrics is not None:
+            self._metrics.write(health)
 
     def close(self, patience: float) -> bool:
-        """Try once more what waits, for at most `patience` seconds; whether all messages of this run were taken."""
+        """Stop sending, after one more try of at most `patience` seconds; returns whether no message is left unsent."""
         if self._sender is None:
             return True
         self._sender.finish(patience)
@@ -83,25 +99,28 @@ class Desk:
             return False
 
     def succeeded(self, now: float) -> None:
-        """The run has done its work."""
-        if self._figures is not None:
-            self._figures.succeeded(now)
+        """Note in the metrics that the run has done its work, at a time in Unix seconds."""
+        if self._metrics is not None:
+            self._metrics.succeeded(now)
 
-    def announce(self, fact: Manifest | Quarantined) -> News | None:
-        """What one delivery changes in the outbox."""
+    def messages_for(self, fact: Manifest | Quarantined) -> OutboxUpdate | None:
+        """The messages that one processed file causes, and what is remembered of them; None where it causes none."""
+        if not self._outlets.receivers:
+            return None
         topics, now = self._store.ledger.outbox.topics(), datetime.fromisoformat(fact.committed_utc).timestamp()
         name = self._topic(fact)
-        step = policy.trouble(topics, name, now, self._cooldown) if name else policy.good(topics, now, self._cooldown)
+        cooldown = self._outlets.cooldown
+        step = policy.trouble(topics, name, now, cooldown) if name else policy.good(topics, now, cooldown)
         if step is None:
             return None
-        letters = self._letters(self._message(fact, step, trouble=bool(name))) if step.tell else ()
-        return News(now, letters, step.topics)
+        messages = self._addressed(self._message(fact, step, trouble=bool(name))) if step.tell else ()
+        return OutboxUpdate(now, messages, step.topics)
 
     def _topic(self, fact: Manifest | Quarantined) -> str:
-        """In which way a file is wanting: the model, and the column or the reason code; empty for a good one."""
+        """What kind of trouble a file is, by model and column or reason code; empty for a good file."""
         if isinstance(fact, Quarantined):
             return f"{fact.model_id} refused {fact.reason_code}"
-        if not self._found(fact.result, self._settings.on):
+        if not self._found(fact.result, self._outlets.on):
             return ""
         return f"{fact.model_id} column {fact.result.blame[0].column if fact.result.blame else ''}"
 
@@ -110,9 +129,18 @@ class Desk:
             return wording.quarantined(fact, self._folder, step)
         return (wording.found if trouble else wording.recovered)(fact, self._folder, step)
 
-    def _letters(self, message: Message) -> tuple[Letter, ...]:
-        body = wording.letter(message)
-        return tuple(Letter(one.name, _key(message, one.name), body) for one in self._outlets)
+    def _addressed(self, message: Message) -> tuple[OutboxMessage, ...]:
+        body = wording.as_json(message)
+        return tuple(OutboxMessage(one.name, _key(message, one.name), body) for one in self._outlets.receivers)
+
+
+def textfile_of(path: Path, store: Store, say: Callable[[str], None]) -> textfile.Textfile:
+    """The metrics file of an output folder, with the counts of earlier runs from its ledger."""
+    totals = store.ledger.totals()
+    before = Counters(**{name: totals["total" if name == "rows" else name] for name in textfile.TOTALS})
+    ended = store.ledger.last_end()
+    success = datetime.fromisoformat(ended).timestamp() if ended else 0.0
+    return textfile.Textfile(path, before, success, say)
 
 
 def _key(message: Message, outlet: str) -> str:

@@ -14,23 +14,23 @@ from typing import Protocol
 from anomvae.errors import AnomvaeError
 from anomvae.outlets.web import UndeliveredError
 from anomvae.storage.ledger import Ledger
-from anomvae.storage.outbox import Letter, Outbox
+from anomvae.storage.outbox import Outbox, OutboxMessage
 
 POLL = 0.5  # seconds between two looks into the outbox
 LONGEST = 300.0  # seconds between two tries
 AGE = 3 * 86400.0  # seconds after which a message is given up
 KEPT = 7 * 86400.0  # seconds for which a message that was given up is told
-TURN = 50  # letters of one turn, after which the next outlet has its own; what a kill sends twice at most
+TURN = 50  # messages of one turn, after which the next outlet has its own; what a kill sends twice at most
 EVER = float("inf")
 
 
 class Outlet(Protocol):
-    """Something that takes letters."""
+    """Something that takes messages."""
 
     name: str
 
-    def send(self, letter: Letter, now: float) -> None:
-        """Send a letter; raises UndeliveredError."""
+    def send(self, message: OutboxMessage, now: float) -> None:
+        """Send a message; raises UndeliveredError."""
         ...
 
 
@@ -39,7 +39,7 @@ class Sender:
 
     Args:
         ledger: the database file.
-        outlets: who takes letters.
+        outlets: who takes messages.
         say: called with what somebody should know, from the thread.
         clock: Unix seconds.
 
@@ -102,46 +102,46 @@ class Sender:
             ledger.close()
 
     def _serve(self, outbox: Outbox, outlet: Outlet, *, last: bool) -> None:
-        """Send what is due, a turn of it; of the last letters all, as long as they are taken."""
+        """Send what is due, a turn of it; of the last messages all, as long as they are taken."""
         while not self._cut.is_set():
             now = self._clock()
-            letters = outbox.due(outlet.name, EVER if last else now, TURN)
-            if not letters or (now < self._until[outlet.name] and not last):
+            messages = outbox.due(outlet.name, EVER if last else now, TURN)
+            if not messages or (now < self._until[outlet.name] and not last):
                 return
-            taken: list[Letter] = []
+            taken: list[OutboxMessage] = []
             try:
-                fine = all(self._send(outbox, outlet, letter, taken) for letter in letters)
+                fine = all(self._send(outbox, outlet, message, taken) for message in messages)
             finally:
                 outbox.sent(taken)  # together: each commit waits for the disk
             if not fine or not last:
                 return
 
-    def _send(self, outbox: Outbox, outlet: Outlet, letter: Letter, taken: list[Letter]) -> bool:
-        """Send one letter and note what became of it; false where the outlet has trouble, or no time is left."""
+    def _send(self, outbox: Outbox, outlet: Outlet, message: OutboxMessage, taken: list[OutboxMessage]) -> bool:
+        """Send one message and note what became of it; false where the outlet has trouble, or no time is left."""
         name, failures = outlet.name, self._failures[outlet.name]
         if self._cut.is_set():
             return False
         try:
-            outlet.send(letter, self._clock())
+            outlet.send(message, self._clock())
         except UndeliveredError as error:
-            return self._not_taken(outbox, letter, error)
-        taken.append(letter)
+            return self._not_taken(outbox, message, error)
+        taken.append(message)
         if failures:
             self._say(f"{name}: takes messages again")
             self._failures[name] = 0
         return True
 
-    def _not_taken(self, outbox: Outbox, letter: Letter, error: UndeliveredError) -> bool:
-        """Give a letter up, or let it and its outlet wait; whether the next one may be tried."""
-        name, now, told = letter.outlet, self._clock(), f"{letter.outlet}: {error}"
+    def _not_taken(self, outbox: Outbox, message: OutboxMessage, error: UndeliveredError) -> bool:
+        """Give a message up, or let it and its outlet wait; whether the next one may be tried."""
+        name, now, told = message.outlet, self._clock(), f"{message.outlet}: {error}"
         if error.final:
-            outbox.give_up(letter, told, now)
+            outbox.give_up(message, told, now)
             self._given_up(1, told)
             return True
         failures = self._failures[name]
         wait = min(2.0**failures, LONGEST) * random.uniform(0.5, 1.5)  # noqa: S311 (no secret)
         self._failures[name], self._until[name] = min(failures + 1, 10), now + wait
-        outbox.failed(letter, told, now + wait)
+        outbox.failed(message, told, now + wait)
         if not failures:
             self._say(f"warning: {told}; its messages wait and are sent later")
         return False

@@ -5,7 +5,7 @@ import hmac
 
 from anomvae.outlets.secret import Secret
 from anomvae.outlets.web import post
-from anomvae.storage.outbox import Letter
+from anomvae.storage.outbox import OutboxMessage
 
 
 class Webhook:
@@ -21,14 +21,14 @@ class Webhook:
     def __init__(self, to: Secret, key: Secret | None) -> None:
         self._to, self._key = to, key
 
-    def send(self, letter: Letter, now: float) -> None:
-        """Send a letter, at a time in Unix seconds.
+    def send(self, message: OutboxMessage, now: float) -> None:
+        """Send a message, at a time in Unix seconds.
 
         Raises:
             UndeliveredError: it was not taken.
         """
-        body, stamp = letter.body.encode(), str(int(now))
-        headers = {"Content-Type": "application/json", "Idempotency-Key": letter.key, "X-Anomvae-Timestamp": stamp}
+        body, stamp = message.body.encode(), str(int(now))
+        headers = {"Content-Type": "application/json", "Idempotency-Key": message.key, "X-Anomvae-Timestamp": stamp}
         if self._key is not None:
             headers["X-Anomvae-Signature"] = f"sha256={signature(self._key.reveal(), stamp, body)}"
         post(self._to, body, headers)

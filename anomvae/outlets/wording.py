@@ -41,7 +41,7 @@ def recovered(fact: Manifest, folder: str, step: Step) -> Message:
     return _scored(fact, _message(fact, folder, step, "recovered", told=told, lines=[]))
 
 
-def letter(message: Message) -> str:
+def as_json(message: Message) -> str:
     """A message as JSON that stays inert inside HTML, too."""
     text = msgspec.json.encode(message).decode()
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

@@ -1,126 +1,115 @@
-"""The heartbeat of a run over a folder: what `health.json`, the live screen and `--json` health lines say."""
+"""The health of a run over a folder, as `health.json`, the live screen and the health lines of `--json` show it."""
 
+import heapq
 import os
 import socket
 import time
 from collections.abc import Callable
-from datetime import datetime
 from pathlib import Path
 
 import msgspec
 
 from anomvae.deliveries import HealthResult, Messages
 from anomvae.errors import EnvironmentFault
+from anomvae.inbox.inbox import Inbox
 from anomvae.inbox.settler import UNREADABLE
-from anomvae.pipeline.model import Reloading
-from anomvae.pipeline.watch import Run
+from anomvae.pipeline.context import RunContext
+from anomvae.results import Waits
 from anomvae.storage import health
+from anomvae.storage.store import Store, shown
 
-STUCK = 600.0  # seconds after which a file that does not settle is worth a word
-LITTLE = 64 << 20  # bytes of free disk that are worth a word
+STUCK = 600.0  # seconds after which a file that does not settle is reported
+LITTLE = 64 << 20  # bytes of free disk below which that is reported
+REDRAW = 0.25  # seconds between two pictures of a live screen
+LISTED = 50  # waiting files that a health record names
 BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
-class Beat:
-    """Publishes health every five seconds, and hands it to a screen more often.
+class HealthReporter:
+    """Publishes the health of a run every five seconds, and hands it to a live screen more often.
 
     Args:
-        folder, out: the input and output folder.
-        mode: `watch` or `score`.
-        model: where the detector comes from.
-        started: when the run began, in UTC.
-        show: called with the newest health; None where there is no screen.
-        every: seconds between two calls of `show`.
-        check: called at every beat; it may end the run.
-        told: called with every health that was written.
+        context: the run.
+        published: called with every health record that was written.
+        show: called with the newest health record, for a live screen; None where there is none.
     """
 
     def __init__(
         self,
-        folder: Path,
-        out: Path,
-        mode: str,
-        model: Reloading,
-        started: datetime,
-        *,
+        context: RunContext,
+        published: Callable[[HealthResult], None],
         show: Callable[[HealthResult], None] | None = None,
-        every: float = 0.25,
-        check: Callable[[Run], None] = lambda run: None,
-        told: Callable[[HealthResult], None] = lambda health: None,
     ) -> None:
-        self.folder, self.out, self.mode, self.model = folder, out, mode, model
-        self.started, self.show, self.every, self.check = started, show, every, check
-        self._told = told
-        self._published = self._shown = float("-inf")
+        self._context, self._report, self._show = context, published, show
+        self._published_at = self._shown_at = float("-inf")
 
-    def __call__(self, run: Run) -> None:
-        """One step of the work is done."""
-        self.check(run)
-        now = run.clock()
-        if now - self._published >= health.BEAT:
-            self._published = now
-            self.publish(run, "paused" if run.paused else "running")
-            health.notify(f"WATCHDOG=1\nSTATUS={run.counters.files:,} files, {run.counters.flagged:,} rows flagged")
-        if self.show and now - self._shown >= self.every:
-            self._shown = now
-            self.show(self.health(run, "paused" if run.paused else "running"))
+    def beat(self) -> None:
+        """Publish and show health where it is time to; called between any two steps of the work."""
+        progress, now = self._context.progress, self._context.clock()
+        state = "paused" if progress.paused else "running"
+        if now - self._published_at >= health.BEAT:
+            self._published_at = now
+            self.publish(state)
+            counters = progress.counters
+            health.notify(f"WATCHDOG=1\nSTATUS={counters.files:,} files, {counters.flagged:,} rows flagged")
+        if self._show and now - self._shown_at >= REDRAW:
+            self._shown_at = now
+            self._show(self.health(state))
 
-    def publish(self, run: Run, state: str) -> HealthResult:
-        """Write the health file."""
-        told = self.health(run, state)
-        health.publish(self.out, told)
-        self._told(told)
-        return told
+    def publish(self, state: str) -> HealthResult:
+        """Write the health file; `state` is `running`, `paused` or `stopped`."""
+        record = self.health(state)
+        health.publish(self._context.store.out, record)
+        self._report(record)
+        return record
 
-    def health(self, run: Run, state: str) -> HealthResult:
-        """How the run is doing."""
-        inbox = run.inbox
-        waiting = run.waiting()
-        detector = self.model.detector
-        counters = msgspec.structs.replace(run.counters, vanished=inbox.settler.vanished)
-        messages = _messages(run)
+    def health(self, state: str) -> HealthResult:
+        """How the run is doing; `state` is `running`, `paused` or `stopped`."""
+        context, inbox, progress = self._context, self._context.inbox, self._context.progress
+        waiting = waiting_files(inbox, context.clock(), LISTED)
+        messages = _messages(context.store)
         return HealthResult(
-            folder=str(self.folder),
-            out=str(self.out),
-            mode=self.mode,
+            folder=str(inbox.folder),
+            out=str(context.store.out),
+            mode=context.mode,
             state=state,
             pid=os.getpid(),
             host=socket.gethostname(),
             boot=boot_id(),
             clock=time.monotonic(),
-            started_utc=self.started.isoformat(timespec="seconds"),
-            at_utc=run.now().isoformat(timespec="seconds"),
-            model=self.model.name,
-            model_id=detector.model_id,
-            alpha=run.alpha(),
-            watcher="off" if self.mode == "score" else inbox.events.mode,
+            started_utc=progress.started_utc.isoformat(timespec="seconds"),
+            at_utc=context.now().isoformat(timespec="seconds"),
+            model=context.model.name,
+            model_id=context.model.detector.model_id,
+            alpha=context.alpha(),
+            watcher="off" if context.mode == "score" else inbox.events.mode,
             restarts=max(inbox.events.restarts, 0),
-            last_scan_seconds=round(run.clock() - inbox.last_scan, 1),
+            last_scan_seconds=round(context.clock() - inbox.last_scan, 1),
             backlog=len(inbox.ready),
             oldest_wait_seconds=waiting[0].seconds if waiting else 0.0,
-            inflight=run.inflight,
-            paused=run.paused,
-            problems=self._problems(run, messages),
-            counters=counters,
+            inflight=progress.inflight,
+            paused=progress.paused,
+            problems=self._problems(messages),
+            counters=msgspec.structs.replace(progress.counters, vanished=inbox.settler.vanished),
             waiting=waiting,
             skipped=inbox.skipped,
-            recent=tuple(run.recent),
-            rates=tuple(round(rate, 5) for rate in run.rates),
+            recent=tuple(progress.recent),
+            rates=tuple(round(rate, 5) for rate in progress.rates),
             messages=messages,
         )
 
-    def _problems(self, run: Run, messages: Messages) -> tuple[str, ...]:
-        inbox, now = run.inbox, run.clock()
+    def _problems(self, messages: Messages) -> tuple[str, ...]:
+        context, inbox, now = self._context, self._context.inbox, self._context.clock()
         waiting = inbox.settler.waiting.values()
         unreadable = sum(w.reason == UNREADABLE for w in waiting)
         stuck = sum(now - w.seen > STUCK for w in waiting)
-        free = health.free_bytes(self.out)
+        free = health.free_bytes(context.store.out)
         found = {
-            f"paused: {run.paused}": bool(run.paused),
+            f"paused: {context.progress.paused}": bool(context.progress.paused),
             "the folder cannot be looked into": not inbox.reachable,
-            "no events come from the file system; the folder is looked at every two seconds": self.mode == "watch"
+            "no events come from the file system; the folder is looked at every two seconds": context.mode == "watch"
             and inbox.events.mode == "degraded",
-            self.model.problem: bool(self.model.problem),
+            context.model.problem: bool(context.model.problem),
             f"{unreadable} files may not be read": unreadable > 0,
             f"{stuck} files have not settled for ten minutes": stuck > 0,
             f"{free >> 20} MiB are left on the disk": free < LITTLE,
@@ -129,16 +118,28 @@ class Beat:
         return tuple(text for text, so in found.items() if so)
 
 
-def _messages(run: Run) -> Messages:
-    """What waits in the outbox; a beat must not fail where the ledger does."""
+def waiting_files(inbox: Inbox, now: float, most: int) -> tuple[Waits, ...]:
+    """Files that are not processed yet, those first that have waited longest.
+
+    Args:
+        inbox: the input folder.
+        now: monotonic seconds.
+        most: how many files at most.
+    """
+    items = heapq.nsmallest(most, inbox.settler.waiting.items(), key=lambda item: item[1].seen)
+    return tuple(Waits(file=shown(p), reason=w.sentence(), seconds=round(now - w.seen, 1)) for p, w in items)
+
+
+def _messages(store: Store) -> Messages:
+    """What waits in the outbox; health must be told even where the ledger cannot be read."""
     try:
-        return run.store.ledger.outbox.messages()
+        return store.ledger.outbox.messages()
     except EnvironmentFault:
         return Messages()
 
 
 def boot_id() -> str:
-    """Names this start of the machine, so that monotonic times can be compared; empty where unknown."""
+    """Identifies this start of the machine, since monotonic times can be compared within one only; empty if unknown."""
     try:
         return BOOT.read_text(encoding="ascii").strip()
     except OSError:

@@ -11,7 +11,7 @@ from anomvae.data.typed_reader import TypedColumns, parse_columns
 from anomvae.errors import DataError
 from anomvae.model.detector import Detector, Scores
 from anomvae.model.metrics import wilson
-from anomvae.model.schema import Column, Schema
+from anomvae.model.schema import Schema
 from anomvae.pipeline.gather import Gathered
 from anomvae.pipeline.threshold import about_of
 from anomvae.settings import ColumnSettings, Dialect, FitSettings, SchemaSettings

@@ -1,8 +1,8 @@
-"""Ray's side of `--engine ray`: errands as tasks of a cluster, answers as plain data. The only door to ray.
+"""Ray's side of `--engine ray`: tasks as tasks of a cluster, answers as plain data. The only door to ray.
 
 A task is what a worker of this machine does: it opens a file, by its path on a file system that all nodes share, scores
 it as everywhere, and commits nothing. Ray tries a task again when its process or its node is lost. So every attempt
-writes under names of its own, and only the finished one takes the names that the errand has: an attempt that was taken
+writes under names of its own, and only the finished one takes the names that the task has: an attempt that was taken
 for dead and is not can spoil nothing. Models go to the cluster as bytes, once.
 
 A long Parquet file's task reads and writes, and gives stretches of rows to tasks of their own, which judge. A node that
@@ -34,12 +34,12 @@ from anomvae.pipeline.errand import (
     Answer,
     Changed,
     Delivery,
-    Errand,
+    Done,
     Failed,
     Fault,
+    ModelChanged,
     Original,
-    Replaced,
-    Told,
+    Task,
     outcome,
 )
 from anomvae.pipeline.fetched import Bytes, fetched
@@ -60,11 +60,11 @@ INSTALL = "--engine ray needs the extra 'scale': pip install 'anomvae[scale]'."
 
 
 class RayPool:
-    """The CPUs of a Ray cluster as workers; see `pool.Workers`. It connects when the first errand is given.
+    """The CPUs of a Ray cluster as workers; see `pool.Workers`. It connects when the first task is given.
 
     Args:
         address: `auto`, or HOST:PORT of the cluster's head; None: what RAY_ADDRESS says, or else this machine alone.
-        folder: the folder of the errands' files.
+        folder: the folder of the tasks' files.
         place: what these files are copies of, if they are.
 
     Raises:
@@ -84,7 +84,7 @@ class RayPool:
 
     @property
     def ahead(self) -> int:
-        """Errands that may be given away before the oldest is asked for: nodes come and go, so it is asked again."""
+        """Tasks that may be given away before the oldest is asked for: nodes come and go, so it is asked again."""
         if self._ray is not None and time.monotonic() >= self._asked:
             cpus = int(self._ray.cluster_resources().get("CPU", 0))
             files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
@@ -92,26 +92,26 @@ class RayPool:
             self._most, self._asked = max(1, min(DEEP * cpus, most)), time.monotonic() + AGAIN
         return self._most
 
-    def submit(self, errand: Errand, *descriptors: int) -> Ticket:
-        """Give an errand to the cluster, which opens its file by path.
+    def submit(self, task: Task, *descriptors: int) -> Ticket:
+        """Give a task to the cluster, which opens its file by path.
 
         Raises:
             EnvironmentFault: no cluster answers.
         """
         if self._ray is None:
             self._connect()
-        ticket = Ticket(errand, descriptors)
-        if model := self._model(errand):
-            self._refs[ticket] = self._task.remote(self._message(errand), anomvae.__version__, model)
+        ticket = Ticket(task, descriptors)
+        if model := self._model(task):
+            self._refs[ticket] = self._task.remote(self._message(task), anomvae.__version__, model)
         else:
-            ticket.answer = Replaced()
+            ticket.answer = ModelChanged()
         return ticket
 
     def answer(self, ticket: Ticket, tick: Callable[[], None]) -> Answer:
-        """Wait for the answer to an errand.
+        """Wait for the answer to a task.
 
         Args:
-            ticket: the errand.
+            ticket: the task.
             tick: called while waiting; it may raise to give up.
         """
         while ticket.answer is None:
@@ -154,35 +154,35 @@ class RayPool:
             with _faults(self.address):
                 socket.create_connection((host.strip("[]"), int(port)), CONNECT).close()
 
-    def _message(self, errand: Errand) -> bytes:
-        if isinstance(errand, Delivery):
-            settings = msgspec.structs.replace(errand.job.settings, threads=1)
-            job, original = msgspec.structs.replace(errand.job, settings=settings), None
+    def _message(self, task: Task) -> bytes:
+        if isinstance(task, Delivery):
+            settings = msgspec.structs.replace(task.job.settings, threads=1)
+            job, original = msgspec.structs.replace(task.job, settings=settings), None
             if self._place:
-                name = Path(os.fsdecode(errand.path)).relative_to(self._folder).as_posix()
+                name = Path(os.fsdecode(task.path)).relative_to(self._folder).as_posix()
                 original = Original(self._place, name)
-            errand = msgspec.structs.replace(errand, job=job, original=original)
-        return msgspec.msgpack.encode(errand)
+            task = msgspec.structs.replace(task, job=job, original=original)
+        return msgspec.msgpack.encode(task)
 
-    def _model(self, errand: Errand) -> Any:
-        """The errand's model in the cluster's memory; None where its file holds another one by now."""
-        if errand.model_id not in self._models:
+    def _model(self, task: Task) -> Any:
+        """The task's model in the cluster's memory; None where its file holds another one by now."""
+        if task.model_id not in self._models:
             data = b""
             with suppress(OSError):
-                data = Path(errand.model).read_bytes()
-            if hashlib.sha256(data).hexdigest() != errand.model_id:
+                data = Path(task.model).read_bytes()
+            if hashlib.sha256(data).hexdigest() != task.model_id:
                 return None
-            self._models = {errand.model_id: self._ray.put(data)}
-        return self._models[errand.model_id]
+            self._models = {task.model_id: self._ray.put(data)}
+        return self._models[task.model_id]
 
     def _said(self, ticket: Ticket) -> Answer:
-        errand = ticket.errand
+        task = ticket.task
         answer, files = _reply(self._ray, self._refs.pop(ticket))
-        if files and isinstance(errand, Delivery):
-            with disk.faults(f"{errand.job.result}: cannot be written"):
-                for path, data in zip((errand.job.result, errand.job.alerts), files, strict=False):
+        if files and isinstance(task, Delivery):
+            with disk.faults(f"{task.job.result}: cannot be written"):
+                for path, data in zip((task.job.result, task.job.alerts), files, strict=False):
                     disk.create_all(Path(path), data.data)
-        gone = isinstance(errand, Delivery) and not Path(os.fsdecode(errand.path)).exists()
+        gone = isinstance(task, Delivery) and not Path(os.fsdecode(task.path)).exists()
         if isinstance(answer, Fault) and answer.code == UNSHARED and gone:
             return Changed()
         return answer
@@ -214,21 +214,21 @@ def _reply(ray: Any, ref: Any) -> tuple[Answer, tuple[Bytes, ...]]:
 
 
 def task(message: bytes, version: str, model: bytes) -> Reply:
-    """Carry out one errand, or judge a stretch, in a process of the cluster: MessagePack in, MessagePack out."""
+    """Carry out one task, or judge a stretch, in a process of the cluster: MessagePack in, MessagePack out."""
     files: tuple[Bytes, ...] = ()
     answer: Answer
     if version != anomvae.__version__:
         told = f"{socket.gethostname()} has anomvae {anomvae.__version__}, this is {version}: all nodes need the same."
         return msgspec.msgpack.encode(Fault("versions", told, unsynced=False)), files
-    errand: Delivery | Stretch = msgspec.msgpack.decode(message, type=Delivery | Stretch)
+    asked: Delivery | Stretch = msgspec.msgpack.decode(message, type=Delivery | Stretch)
     try:
         detector = _detector(model)
-        if isinstance(errand, Delivery):
-            answer, files = _attempt(errand, detector, partial(_side_by_side, model))
+        if isinstance(asked, Delivery):
+            answer, files = _attempt(asked, detector, partial(_side_by_side, model))
         else:
-            stretch = errand
-            answer = answer_of(lambda: Told(part=judged(stretch, detector)))
-    except Exception as error:  # told, not raised: who gave the errand decides
+            stretch = asked
+            answer = answer_of(lambda: Done(part=judged(stretch, detector)))
+    except Exception as error:  # told, not raised: who gave the task decides
         answer = Failed(f"{type(error).__name__}: {error}")
     return msgspec.msgpack.encode(answer), files
 
@@ -274,30 +274,30 @@ def _detector(model: bytes) -> Detector:
     return model_file.opened(model, generator=False)
 
 
-def _attempt(errand: Delivery, detector: Detector, helpers: Helpers) -> tuple[Answer, tuple[Bytes, ...]]:
-    """Score a file under names that no other attempt has; only what is finished gets the errand's."""
+def _attempt(delivery: Delivery, detector: Detector, helpers: Helpers) -> tuple[Answer, tuple[Bytes, ...]]:
+    """Score a file under names that no other attempt has; only what is finished gets the task's."""
     try:
-        file = _opened(errand.path)
+        file = _opened(delivery.path)
     except OSError as error:
-        if errand.original:
-            return fetched(errand, errand.original, detector, helpers)
-        told = f"{socket.gethostname()} cannot open {os.fsdecode(errand.path)!r} ({error.strerror})"
+        if delivery.original:
+            return fetched(delivery, delivery.original, detector, helpers)
+        told = f"{socket.gethostname()} cannot open {os.fsdecode(delivery.path)!r} ({error.strerror})"
         told += "; the folders and OUT must be on a file system that all nodes share."
         return Fault(UNSHARED, told, unsynced=False), ()
     mine = secrets.token_hex(6)
     job = msgspec.structs.replace(
-        errand.job, result=f"{errand.job.result}.{mine}", alerts=f"{errand.job.alerts}.{mine}"
+        delivery.job, result=f"{delivery.job.result}.{mine}", alerts=f"{delivery.job.alerts}.{mine}"
     )
     with file:
-        answer = answered(msgspec.structs.replace(errand, job=job), file, detector, helpers)
-    if not isinstance(answer, Told):
+        answer = answered(msgspec.structs.replace(delivery, job=job), file, detector, helpers)
+    if not isinstance(answer, Done):
         return answer, ()
     try:
-        disk.rename(Path(job.result), Path(errand.job.result))
+        disk.rename(Path(job.result), Path(delivery.job.result))
         if answer.delivery and answer.delivery.alerts_sha256:
-            disk.rename(Path(job.alerts), Path(errand.job.alerts))
+            disk.rename(Path(job.alerts), Path(delivery.job.alerts))
     except OSError as error:
-        fault = EnvironmentFault.of(error, f"{errand.job.result}: cannot be written")
+        fault = EnvironmentFault.of(error, f"{delivery.job.result}: cannot be written")
         return Fault(fault.code, str(fault), unsynced=False), ()
     return answer, ()
 

@@ -39,7 +39,7 @@ class File(msgspec.Struct, frozen=True, tag=True):
     model_id: str
 
 
-class Told(msgspec.Struct, frozen=True, tag=True):
+class Done(msgspec.Struct, frozen=True, tag=True):
     """The file was scored: what became of a delivery, of a file by its name, or of a stretch."""
 
     delivery: Scored | None = None
@@ -61,8 +61,8 @@ class Changed(msgspec.Struct, frozen=True, tag=True):
     """The file is no longer the one of the job."""
 
 
-class Replaced(msgspec.Struct, frozen=True, tag=True):
-    """The model's file does not hold the model of the errand any more, or the place its object."""
+class ModelChanged(msgspec.Struct, frozen=True, tag=True):
+    """The model's file does not hold the model of the task any more, or the place its object."""
 
 
 class Fault(msgspec.Struct, frozen=True, tag=True):
@@ -74,19 +74,19 @@ class Fault(msgspec.Struct, frozen=True, tag=True):
 
 
 class Failed(msgspec.Struct, frozen=True, tag=True):
-    """A bug, or no memory; or, said by the parent, that the worker died over the errand."""
+    """A bug, or no memory; or, said by the parent, that the worker died over the task."""
 
     message: str
 
 
-Errand = Delivery | File
-Answer = Told | Refused | Changed | Replaced | Fault | Failed
+Task = Delivery | File
+Answer = Done | Refused | Changed | ModelChanged | Fault | Failed
 
 T = TypeVar("T")
 
 
-class ReplacedError(Exception):
-    """The errand's model or object is not to be had any more; who has it can score the file."""
+class ModelChangedError(Exception):
+    """The task's model or object is not to be had any more; who has it can score the file."""
 
 
 class FailedError(Exception):
@@ -94,19 +94,19 @@ class FailedError(Exception):
 
 
 def outcome(answer: Answer, kind: type[T]) -> T:
-    """What an answer brings, to an errand with outcomes of this kind.
+    """What an answer brings, to a task with outcomes of this kind.
 
     Raises:
         DataError: the file is refused.
         ChangedError: it is no longer the one of the job.
-        ReplacedError: the model is no longer the one of the errand.
+        ModelChangedError: the model is no longer the one of the task.
         FailedError: a bug, no memory, or the worker's death.
         EnvironmentFault: the machine failed.
     """
     match answer:
-        case Told(delivery, file, part):
+        case Done(delivery, file, part):
             found = delivery or file or part
-            assert isinstance(found, kind)  # noqa: S101 (the worker answers each errand in its own kind)
+            assert isinstance(found, kind)  # noqa: S101 (the worker answers each task in its own kind)
             return found
         case Refused(code, message, line, column, offset):
             raise DataError(code, message, line=line, column=column, offset=offset)
@@ -116,7 +116,7 @@ def outcome(answer: Answer, kind: type[T]) -> T:
             raise fault
         case Changed():
             raise ChangedError
-        case Replaced():
-            raise ReplacedError
+        case ModelChanged():
+            raise ModelChangedError
         case Failed(message):
             raise FailedError(message)

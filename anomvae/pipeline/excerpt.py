@@ -1,4 +1,4 @@
-"""The bytes around a fault, for people: a few, as text, escaped by whoever prints them."""
+"""The text around an error in a file, to be shown in a quarantine reason. Whoever prints it has to escape it."""
 
 from typing import BinaryIO
 

@@ -1,4 +1,4 @@
-"""A delivery's errand on a machine that has not the copy of the object: fetched, scored, and what was written as bytes.
+"""A delivery's task on a machine that has not the copy of the object: fetched, scored, and what was written as bytes.
 
 Nothing of it is seen by anybody before it is whole: it is written in a folder of this attempt alone, and the driver
 gives what it is sent its names.
@@ -16,7 +16,7 @@ from anomvae import disk
 from anomvae.data.locations import MissingError, Place
 from anomvae.errors import EnvironmentFault, UsageError
 from anomvae.model.detector import Detector
-from anomvae.pipeline.errand import Answer, Delivery, Fault, Original, Replaced, Told
+from anomvae.pipeline.errand import Answer, Delivery, Done, Fault, ModelChanged, Original
 from anomvae.pipeline.piece import Helpers
 from anomvae.pipeline.worker import answered
 
@@ -24,26 +24,26 @@ Bytes = NDArray[np.uint8]  # of a file; an array goes through Ray's memory witho
 
 
 def fetched(
-    errand: Delivery, original: Original, detector: Detector, helpers: Helpers
+    task: Delivery, original: Original, detector: Detector, helpers: Helpers
 ) -> tuple[Answer, tuple[Bytes, ...]]:
-    """Carry out an errand from the object itself.
+    """Carry out a task from the object itself.
 
     Returns:
         The answer, and the bytes of the result, and of the alerts where there are any. An object that has gone, or has
-        another content by now, is answered with `Replaced`: who gave the errand has the copy.
+        another content by now, is answered with `ModelChanged`: who gave the task has the copy.
     """
     with tempfile.TemporaryDirectory(prefix="anomvae-") as name:
         copy, result, alerts = (Path(name) / part for part in ("input", "result", "alerts"))
         try:
             Place(original.place).fetch(original.name, copy)
-            if disk.sha256(copy) != errand.job.sha256:
-                return Replaced(), ()
+            if disk.sha256(copy) != task.job.sha256:
+                return ModelChanged(), ()
         except MissingError:
-            return Replaced(), ()
+            return ModelChanged(), ()
         except (EnvironmentFault, UsageError) as error:
             return Fault(error.code, f"{socket.gethostname()}: {error}", unsynced=False), ()
-        job = msgspec.structs.replace(errand.job, result=str(result), alerts=str(alerts))
+        job = msgspec.structs.replace(task.job, result=str(result), alerts=str(alerts))
         with copy.open("rb") as file:
-            answer = answered(msgspec.structs.replace(errand, job=job), file, detector, helpers)
-        written = (result, alerts) if isinstance(answer, Told) and answer.delivery else ()
+            answer = answered(msgspec.structs.replace(task, job=job), file, detector, helpers)
+        written = (result, alerts) if isinstance(answer, Done) and answer.delivery else ()
         return answer, tuple(np.fromfile(path, np.uint8) for path in written if path.exists())

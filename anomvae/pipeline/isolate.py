@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import BinaryIO
 
 from anomvae.pipeline.deliver import ChangedError, Scored
-from anomvae.pipeline.errand import Delivery, FailedError, ReplacedError, outcome
+from anomvae.pipeline.errand import Delivery, FailedError, ModelChangedError, outcome
 from anomvae.pipeline.pool import Pool
 
 SECONDS = 120.0  # to which a second for every megabyte is added
@@ -19,12 +19,12 @@ class DiedError(Exception):
     """The worker died over the file; the message says how."""
 
 
-def isolated(file: BinaryIO, errand: Delivery, tick: Callable[[], None]) -> Scored:
+def isolated(file: BinaryIO, task: Delivery, tick: Callable[[], None]) -> Scored:
     """Score an open file in a worker of its own.
 
     Raises:
         DataError: the file is refused.
-        ChangedError: the file, or the model, is no longer the one of the errand.
+        ChangedError: the file, or the model, is no longer the one of the task.
         DiedError: the worker died, or ran out of memory or time.
         EnvironmentFault: the worker could not be started, or met a fault of the machine.
     """
@@ -37,8 +37,8 @@ def isolated(file: BinaryIO, errand: Delivery, tick: Callable[[], None]) -> Scor
 
     pool = Pool(1, limited=True)
     try:
-        return outcome(pool.answer(pool.submit(errand, file.fileno()), watched), Scored)
-    except ReplacedError as replaced:
+        return outcome(pool.answer(pool.submit(task, file.fileno()), watched), Scored)
+    except ModelChangedError as replaced:
         raise ChangedError from replaced
     except FailedError as failed:
         raise DiedError(str(failed)) from failed

@@ -1,4 +1,4 @@
-"""The detector of the moment: a model file that is read again when it changes, while a watch goes on."""
+"""A model file that is loaded again when it changes, while a `watch` goes on."""
 
 import os
 from collections.abc import Callable
@@ -7,17 +7,21 @@ from anomvae.errors import ModelError
 from anomvae.model.detector import Detector
 
 
-class Reloading:
-    """A model file that is read again when it changes; a bad new one is told, and the old one stays.
+class ReloadingModel:
+    """A model file that is loaded again when it changes. Where the new one cannot be used, the old one stays in use.
 
     Args:
         name: the file.
-        load: reads it.
-        tell: called with what happened.
+        load: loads it.
+        say: called with notes for the user.
+
+    Attributes:
+        detector: the detector that was loaded last.
+        problem: why the file as it is now cannot be used; empty where it can.
     """
 
-    def __init__(self, name: str, load: Callable[[str], Detector], tell: Callable[[str], None]) -> None:
-        self.name, self._load, self._tell = name, load, tell
+    def __init__(self, name: str, load: Callable[[str], Detector], say: Callable[[str], None]) -> None:
+        self.name, self._load, self._say = name, load, say
         self._state = self._ask()
         self.detector = load(name)
         self.problem = ""
@@ -29,10 +33,10 @@ class Reloading:
             self._state = state
             try:
                 self.detector, self.problem = self._load(self.name), ""
-                self._tell(f"model {self.name} was reloaded: {self.detector.model_id[:12]}")
+                self._say(f"model {self.name} was reloaded: {self.detector.model_id[:12]}")
             except ModelError as error:
                 self.problem = f"the new model cannot be used: {error}"
-                self._tell(f"{self.problem} The one before stays in use.")
+                self._say(f"{self.problem} The one before stays in use.")
         return self.detector
 
     def _ask(self) -> tuple[int, int, int] | None:

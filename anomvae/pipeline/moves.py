@@ -1,7 +1,7 @@
-"""`--after move`: judged files leave the input folder, after their commit, and never over or into another file.
+"""`--after move`: processed files leave the input folder after their commit, and never replace another file.
 
-A rename takes whatever has the name at that moment. Where that is not the file that was judged any more, it is put
-back; where its name is taken by then, it stays beside the moved ones, and nothing is lost.
+A rename takes whatever file has the name at that moment. Where that is no longer the file that was processed, it is put
+back; where its name is taken by then, it stays beside the moved files, so that nothing is lost.
 """
 
 import errno
@@ -16,25 +16,32 @@ from anomvae.inbox.scanner import Scanner
 from anomvae.storage.store import Store
 
 
-class Moves:
-    """Moves judged files to `done/` or `quarantine/` of the output folder.
+class Archive:
+    """Moves processed files to `done/` or `quarantine/` of the output folder.
 
     Args:
         scanner: the input folder.
         store: the output folder, on the same file system.
-        note: called with what somebody should know.
+        say: called with notes for the user.
     """
 
-    def __init__(self, scanner: Scanner, store: Store, note: Callable[[str], None]) -> None:
-        self.scanner, self.store, self._note = scanner, store, note
+    def __init__(self, scanner: Scanner, store: Store, say: Callable[[str], None]) -> None:
+        self.scanner, self.store, self._say = scanner, store, say
 
-    def all(self) -> None:
+    def finish_pending(self) -> None:
         """Finish the moves that an earlier run has left."""
         for entry in self.store.ledger.pending_moves():
-            self.one(entry.path, entry.delivery_id, entry.sha256, quarantined=entry.state == "quarantined")
+            self.move(entry.path, entry.delivery_id, entry.sha256, quarantined=entry.state == "quarantined")
 
-    def one(self, path: bytes, delivery_id: str, sha256: str, *, quarantined: bool) -> None:
-        """Move one file out of the input folder and note how that ended."""
+    def move(self, path: bytes, delivery_id: str, sha256: str, *, quarantined: bool) -> None:
+        """Move one file out of the input folder, and store in the ledger how that ended.
+
+        Args:
+            path: the file, below the input folder.
+            delivery_id: its delivery, which names the folder that it goes to.
+            sha256: the content that was processed; a file with another content is put back.
+            quarantined: whether it goes to `quarantine/` instead of `done/`.
+        """
         folder = self.store.quarantine if quarantined else self.store.out / "done"
         target = folder / delivery_id / safe(path)
         with disk.faults(f"{target}: the file could not be moved here"):
@@ -50,7 +57,7 @@ class Moves:
         if disk.sha256(target) == sha256:
             return "moved"
         if not disk.put_back(target, self.scanner.descriptor, path):
-            self._note(f"{target}: newer than what was judged, and its name is taken by now; put it back by hand")
+            self._say(f"{target}: newer than what was judged, and its name is taken by now; put it back by hand")
         return "gone"
 
 

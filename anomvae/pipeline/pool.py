@@ -1,7 +1,7 @@
-"""Several workers, and errands that wait for one. Answers come in any order; who asks decides in which they count.
+"""Several workers, and tasks that wait for one. Answers come in any order; who asks decides in which they count.
 
-A worker is started when an errand finds all others busy. It has a second errand beside the one in work, so that it
-never waits for its parent. When it dies, the errand in work fails, and the other goes to somebody else.
+A worker is started when a task finds all others busy. It has a second task beside the one in work, so that it
+never waits for its parent. When it dies, the task in work fails, and the other goes to somebody else.
 """
 
 import selectors
@@ -10,24 +10,24 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from anomvae.pipeline.errand import Answer, Errand, Failed
+from anomvae.pipeline.errand import Answer, Failed, Task
 from anomvae.pipeline.worker import Ticket, Worker
 
-AHEAD = 4  # errands a worker that may be given away before the oldest is asked for
-DEPTH = 2  # errands that a worker has at a time
+AHEAD = 4  # tasks a worker that may be given away before the oldest is asked for
+DEPTH = 2  # tasks that a worker has at a time
 POLL = 0.05  # seconds between two signs of life
 
 
 class Workers(Protocol):
-    """Somebody who carries out errands."""
+    """Somebody who carries out tasks."""
 
     @property
     def ahead(self) -> int:
-        """Errands that may be given away before the oldest is asked for."""
+        """Tasks that may be given away before the oldest is asked for."""
         ...
 
-    def submit(self, errand: Errand, *descriptors: int) -> Ticket:
-        """Give an errand away; its open files must stay open until it is answered."""
+    def submit(self, task: Task, *descriptors: int) -> Ticket:
+        """Give a task away; its open files must stay open until it is answered."""
         ...
 
     def answer(self, ticket: Ticket, tick: Callable[[], None]) -> Answer:
@@ -40,7 +40,7 @@ class Workers(Protocol):
 
 
 class Pool:
-    """At most `jobs` workers, each `limited` in its memory or not; none before the first errand."""
+    """At most `jobs` workers, each `limited` in its memory or not; none before the first task."""
 
     def __init__(self, jobs: int, *, limited: bool = False) -> None:
         self.jobs, self.limited, self.ahead = jobs, limited, AHEAD * jobs
@@ -48,23 +48,23 @@ class Pool:
         self._waiting: deque[Ticket] = deque()
         self._selector = selectors.DefaultSelector()
 
-    def submit(self, errand: Errand, *descriptors: int) -> Ticket:
-        """Give an errand away; its open files must stay open until it is answered.
+    def submit(self, task: Task, *descriptors: int) -> Ticket:
+        """Give a task away; its open files must stay open until it is answered.
 
         Raises:
             EnvironmentFault: no worker could be started.
         """
-        ticket = Ticket(errand, descriptors)
+        ticket = Ticket(task, descriptors)
         self._waiting.append(ticket)
         with self._given_up(ticket):
             self._assign()
         return ticket
 
     def answer(self, ticket: Ticket, tick: Callable[[], None]) -> Answer:
-        """Wait for the answer to an errand.
+        """Wait for the answer to a task.
 
         Args:
-            ticket: the errand.
+            ticket: the task.
             tick: called while waiting; it may raise to give up.
 
         Raises:
@@ -86,7 +86,7 @@ class Pool:
 
     @contextmanager
     def _given_up(self, ticket: Ticket) -> Iterator[None]:
-        """After an error nobody may hand out the errand, whose files are closed then."""
+        """After an error nobody may hand out the task, whose files are closed then."""
         try:
             yield
         except BaseException:
@@ -109,7 +109,7 @@ class Pool:
         self._waiting.extendleft(reversed(worker.tickets))
 
     def _assign(self) -> None:
-        """Hand out errands, to whom has the fewest; a new worker where all have one."""
+        """Hand out tasks, to whom has the fewest; a new worker where all have one."""
         while self._waiting:
             if self._waiting[0].answer:
                 self._waiting.popleft()

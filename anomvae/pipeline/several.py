@@ -15,7 +15,7 @@ from anomvae import disk
 from anomvae.errors import AnomvaeError, DataError
 from anomvae.formats import output_suffix
 from anomvae.model.detector import Detector
-from anomvae.pipeline.errand import FailedError, File, ReplacedError, outcome
+from anomvae.pipeline.errand import FailedError, File, ModelChangedError, outcome
 from anomvae.pipeline.pool import Pool
 from anomvae.pipeline.score import Progress, Scoring, shown
 from anomvae.pipeline.worker import Ticket
@@ -62,10 +62,10 @@ class Several:
         with ExitStack() as stack:
             out = stack.enter_context(disk.replacing(Path(target))) if target else None
             suffix = output_suffix(target) if target else ""
-            errand = File(file, target or "", suffix, self.settings, self.model, self.detector.model_id)
+            task = File(file, target or "", suffix, self.settings, self.model, self.detector.model_id)
             here = file == "-" or os.fsencode(file) != file.encode("utf-8", "replace")
-            ticket = None if here else pool.submit(errand, *((out.fileno(),) if out else ()))
-            return _UnderWay(stack.pop_all(), errand, out, ticket)
+            ticket = None if here else pool.submit(task, *((out.fileno(),) if out else ()))
+            return _UnderWay(stack.pop_all(), task, out, ticket)
 
     def _ended(self, pool: Pool, one: "_UnderWay") -> FileResult | DataError:
         """The result of a file, whose output has its name now; or why it is refused."""
@@ -75,12 +75,12 @@ class Several:
         except DataError as error:
             return error
         except FailedError as failed:
-            raise AnomvaeError(f"{shown(one.errand.name)}: {failed}; nothing of it was written.") from failed
+            raise AnomvaeError(f"{shown(one.task.name)}: {failed}; nothing of it was written.") from failed
 
     def _result(self, pool: Pool, one: "_UnderWay") -> FileResult:
-        file, target, suffix = one.errand.name, one.errand.target, one.errand.suffix
+        file, target, suffix = one.task.name, one.task.target, one.task.suffix
         if one.ticket:
-            with suppress(ReplacedError):  # this process still has the model that the worker cannot load
+            with suppress(ModelChangedError):  # this process still has the model that the worker cannot load
                 result = outcome(pool.answer(one.ticket, lambda: None), FileResult)
                 self.progress(file, result.rows)
                 return result
@@ -95,6 +95,6 @@ class _UnderWay(NamedTuple):
     """A file that a worker has; leaving `stack` gives its output the name, or removes it after an error."""
 
     stack: ExitStack
-    errand: File
+    task: File
     out: IO[bytes] | None
     ticket: Ticket | None

@@ -1,304 +1,193 @@
-"""watch and score FOLDER: settled files in, commits out; one loop for both.
+"""The loop of `watch` and `score FOLDER`: settled files come in, each is processed, committed and reported.
 
-It is handed an inbox (paths and time), a store (what lasts) and callbacks (what is said). One thread does the work,
-and `tick` runs between any two steps of it, so that a heartbeat tells the truth about the work itself. With several
-jobs it leaves the scoring to workers, but takes files up and commits them alone, and in one order. When the machine
-fails, `watch` waits and tries again, `score` ends; no file is blamed.
+    for arrival in inbox: health.beat(); stop.check(); process the file; commit; report; archive
+
+One thread does all of this. Health and the stop conditions are looked at between any two steps, so that the health
+file tells the truth about the work itself. With several jobs, workers score files side by side, but this thread alone
+takes files up and commits them, in the order in which they were taken. When the machine fails, for example because the
+disk is full, `watch` waits and tries again, `score` ends, and no file is blamed.
 """
 
-import heapq
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
 from functools import partial
 
-import msgspec
-
-from anomvae.deliveries import Counters, Line, Manifest, Quarantined
+from anomvae.deliveries import Manifest, Quarantined
 from anomvae.errors import EnvironmentFault, UnsyncedError
-from anomvae.inbox.inbox import Inbox
-from anomvae.inbox.scanner import Stat
 from anomvae.inbox.settler import CHANGED, Arrival
+from anomvae.pipeline.beat import HealthReporter
+from anomvae.pipeline.context import Fact, RunContext
 from anomvae.pipeline.deliver import ChangedError, DroppedError
-from anomvae.pipeline.judge import Judge, Known, Later, Model, Outcome, Taken
-from anomvae.pipeline.moves import Moves
-from anomvae.pipeline.piece import alpha_of
+from anomvae.pipeline.judge import Duplicate, FileProcessor, InFlight, Outcome, Retry
+from anomvae.pipeline.moves import Archive
 from anomvae.pipeline.pool import Workers
-from anomvae.results import FileResult, Verdict, Waits
-from anomvae.settings import ScoreSettings, WatchSettings
-from anomvae.storage.store import Store, shown
+from anomvae.pipeline.stop import StopConditions
+from anomvae.storage.store import shown
 
 LONGEST_PAUSE = 60.0  # seconds between two attempts when the machine fails
-BATCH = 200  # states of known files remembered in one transaction
-RATES, RECENT = 120, 12
-COUNTED = ("rows", "scored", "rejected", "flagged", "critical")
 
 
-class Run:
-    """A run over a folder.
+class FolderLoop:
+    """Processes the files of a folder.
 
     Args:
-        inbox: the folder.
-        store: the output folder.
-        model: the detector of the moment.
-        settings, watch: what to write, and what to do afterwards.
-        patient: wait when the machine fails (`watch`), or raise (`score`).
-        workers: who scores, where it is not this process or `settings.jobs` of its own.
-        tell: called with every finished delivery and every note.
-        beat: called between any two steps.
-        clock, now: monotonic seconds, and the time of day in UTC.
+        context: the parts of the run.
+        health: publishes how the run is doing.
+        stop: decides when it ends.
+        workers: who scores, where it is neither this process nor `settings.jobs` processes of this machine.
     """
 
     def __init__(
-        self,
-        inbox: Inbox,
-        store: Store,
-        model: Model,
-        settings: ScoreSettings,
-        watch: WatchSettings,
-        *,
-        patient: bool,
-        workers: Workers | None = None,
-        tell: Callable[[FileResult | Quarantined | str], None],
-        beat: Callable[["Run"], None] = lambda run: None,
-        clock: Callable[[], float] = time.monotonic,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        self, context: RunContext, health: HealthReporter, stop: StopConditions, workers: Workers | None = None
     ) -> None:
-        self.inbox, self.store, self.model, self.settings = inbox, store, model, settings
-        self.patient, self.tell, self.beat, self.clock, self.now = patient, tell, beat, clock, now
-        self.started = self.last_work = clock()
-        self.counters = Counters()
-        self.recent: deque[Line] = deque(maxlen=RECENT)
-        self.rates: deque[float] = deque(maxlen=RATES)
-        self.inflight, self.paused = "", ""
-        self.drop_at: float | None = None
-        self._known = store.ledger.seen()
-        self._version = store.ledger.version()
+        self.context, self.health, self.stop = context, health, stop
+        self._inbox, self._store, self._progress = context.inbox, context.store, context.progress
+        self._archive = Archive(context.inbox.scanner, context.store, context.say)
+        self._processor = FileProcessor(context, workers, self.tick)
+        self._in_flight: dict[bytes, InFlight] = {}  # files under way by their paths, in the order of their commits
         self._pause = 1.0
-        self._later: list[tuple[bytes, Stat]] = []
-        self._taken: dict[bytes, Taken] = {}  # files under way, in the order of their commits
-        self._moves = Moves(inbox.scanner, store, tell)
-        self._judge = Judge(
-            store,
-            model,
-            settings,
-            watch,
-            settle=inbox.settler.settle,
-            patient=patient,
-            trusted=inbox.settler.trusted,
-            folder=inbox.folder,
-            open_file=inbox.open,
-            workers=workers,
-            tick=self.tick,
-            note=tell,
-            now=now,
-        )
 
-    def known(self, path: bytes, stat: Stat) -> bool:
-        """Whether this state of a path was judged already."""
-        return self._known.get(path) == hash(tuple(stat))
+    def run(self, arrivals: Iterator[Arrival | None]) -> None:
+        """Process files as they arrive, until there are no more, or the run has to end.
 
-    def go(self, arrivals: Iterator[Arrival | None]) -> None:
-        """Judge files as they come.
+        Args:
+            arrivals: settled files; None where there is none at the moment.
 
         Raises:
-            EnvironmentFault: the machine failed, and this run is not patient; or an fsync failed.
+            EnvironmentFault: the machine failed, and this run does not wait; or an fsync failed.
         """
-        self._moves.all()
+        self._archive.finish_pending()
         try:
             for arrival in arrivals:
                 self.tick()
-                self._one(arrival)
-            self._finish(0)
-            self._renew()
+                if arrival is None:
+                    self._finish_all_but(0)
+                    self._waiting_out_faults(None, self._housekeeping)
+                elif arrival.path not in self._in_flight:
+                    self._waiting_out_faults(arrival, partial(self._start, arrival))
+                    self._finish_all_but(self._processor.ahead)
+            self._finish_all_but(0)
+            self._remove_leftovers()
         except DroppedError:
-            self._judge.close()
-            self.store.renew()
+            self._processor.close()
+            self._store.renew()
         finally:
-            self._judge.close()
-            for taken in self._taken.values():
-                self._judge.give_up(taken)
-        self._remember()
-
-    def skip_existing(self) -> int:
-        """Take all that is in the folder now as judged; returns how many files that are."""
-        present = self.inbox.scanner.scan().files
-        self.store.ledger.see(present.items())
-        self._known = self.store.ledger.seen()
-        return len(present)
+            self._processor.close()
+            for in_flight in self._in_flight.values():
+                self._processor.give_up(in_flight)
+        self.context.seen.write()
 
     def tick(self) -> None:
-        """A sign of life; gives up the file in work when the run must end now."""
-        self.beat(self)
-        if self.drop_at is not None and self.clock() >= self.drop_at:
-            self.inbox.stop = True
-            raise DroppedError
+        """Publish health and look whether the run has to end; called between any two steps of the work.
 
-    def waiting(self, most: int = 50) -> tuple[Waits, ...]:
-        """Files that are not judged yet, those that wait longest first."""
-        now = self.clock()
-        items = heapq.nsmallest(most, self.inbox.settler.waiting.items(), key=lambda item: item[1].seen)
-        return tuple(Waits(file=shown(p), reason=w.sentence(), seconds=round(now - w.seen, 1)) for p, w in items)
+        Raises:
+            DroppedError: the files under way must be given up now.
+        """
+        self.health.beat()
+        self.stop.check()
 
-    def alpha(self) -> float:
-        """The false-alarm rate of this run."""
-        return alpha_of(self.model.current(), self.settings)
-
-    def critical(self) -> int:
-        """Flagged rows that survive Benjamini-Hochberg over the whole run."""
-        return self._judge.severities.critical
-
-    def _one(self, arrival: Arrival | None) -> None:
-        """Take a file up, or look after the house while none is there; of one path, never two are under way."""
-        if arrival is None:
-            self._finish(0)
-            self._bearing(None, self._idle)
-        elif arrival.path not in self._taken:
-            self._bearing(arrival, partial(self._take, arrival))
-            self._finish(self._judge.workers.ahead if self._judge.workers else 0)
-
-    def _take(self, arrival: Arrival) -> None:
-        with self._working(arrival):
-            found = self._judge.take(arrival)
-            if isinstance(found, Taken):
-                self._taken[arrival.path] = found
+    def _start(self, arrival: Arrival) -> None:
+        with self._working_on(arrival):
+            started = self._processor.start(arrival)
+            if isinstance(started, InFlight):
+                self._in_flight[arrival.path] = started
             else:
-                self._note(arrival, found)
-                self._recovered()
+                self._record(arrival, started)
+                self._machine_works()
 
-    def _finish(self, most: int) -> None:
-        """Finish files in the order in which they were taken, until at most so many are under way."""
-        while len(self._taken) > most:
-            taken = next(iter(self._taken.values()))
-            self._bearing(taken.arrival, partial(self._finish_one, taken))
+    def _finish_all_but(self, most: int) -> None:
+        """Finish files in the order in which they were started, until at most `most` are under way."""
+        while len(self._in_flight) > most:
+            in_flight = next(iter(self._in_flight.values()))
+            self._waiting_out_faults(in_flight.arrival, partial(self._finish, in_flight))
 
-    def _finish_one(self, taken: Taken) -> None:
-        with self._working(taken.arrival):
+    def _finish(self, in_flight: InFlight) -> None:
+        with self._working_on(in_flight.arrival):
             try:
-                outcome = self._judge.finish(taken)
+                outcome = self._processor.finish(in_flight)
             finally:
-                del self._taken[taken.arrival.path]
-            self._note(taken.arrival, outcome)
-            self._recovered()
+                del self._in_flight[in_flight.arrival.path]
+            self._record(in_flight.arrival, outcome)
+            self._machine_works()
 
     @contextmanager
-    def _working(self, arrival: Arrival) -> Iterator[None]:
-        """Tell which file is in work; one that changes meanwhile is put off."""
-        self.inflight = shown(arrival.path)
+    def _working_on(self, arrival: Arrival) -> Iterator[None]:
+        """Show which file is being worked on; one that changes meanwhile is looked at again later."""
+        self._progress.inflight = shown(arrival.path)
         try:
             yield
         except ChangedError:
-            self._put_off(arrival, Later(CHANGED, self.inbox.settler.settle))
+            self._put_off(arrival, Retry(CHANGED, self._inbox.settler.settle))
         finally:
-            self.inflight = ""
-            self.last_work = self.clock()
+            self._progress.inflight = ""
+            self._progress.last_work = self.context.clock()
 
-    def _bearing(self, arrival: Arrival | None, step: Callable[[], None]) -> None:
-        """Take a step; where the machine fails, wait, or end the run."""
+    def _record(self, arrival: Arrival, outcome: Outcome) -> None:
+        """Count, report and archive what became of a file."""
+        if isinstance(outcome, Retry):
+            self._put_off(arrival, outcome)
+            return
+        self._inbox.done(arrival.path)
+        if isinstance(outcome, Manifest | Quarantined):
+            self._record_committed(arrival, outcome)
+        elif isinstance(outcome, Duplicate):
+            self._progress.count_duplicate()
+            self.context.seen.add_duplicate(arrival.path, arrival.stat)
+
+    def _record_committed(self, arrival: Arrival, fact: Fact) -> None:
+        refused = isinstance(fact, Quarantined)
+        self.context.seen.add_committed(arrival.path, arrival.stat)
+        if refused:
+            self._remove_leftovers()
+        self._progress.count(fact)
+        self.context.say(fact.result if isinstance(fact, Manifest) else fact)
+        if fact.move:
+            self._archive.move(arrival.path, fact.delivery_id, fact.sha256, quarantined=refused)
+
+    def _put_off(self, arrival: Arrival, retry: Retry) -> None:
+        self._remove_leftovers()
+        self._inbox.hold(arrival.path, retry.reason, retry.seconds)
+
+    def _waiting_out_faults(self, arrival: Arrival | None, step: Callable[[], None]) -> None:
+        """Take a step; where the machine fails, wait a while before the next one, or end the run."""
         try:
             step()
         except UnsyncedError:
             raise
         except EnvironmentFault as fault:
-            self._suffer(arrival, fault)
+            self._pause_after(fault, arrival)
 
-    def _note(self, arrival: Arrival, outcome: Outcome) -> None:
-        """Keep count of what a file became."""
-        if isinstance(outcome, Later):
-            self._put_off(arrival, outcome)
-            return
-        self.inbox.done(arrival.path)
-        if isinstance(outcome, Manifest | Quarantined):
-            self._finished(arrival, outcome)
-        elif isinstance(outcome, Known):
-            self.counters = msgspec.structs.replace(self.counters, duplicates=self.counters.duplicates + 1)
-            self._known[arrival.path] = hash(tuple(arrival.stat))
-            self._later.append((arrival.path, arrival.stat))
-            if len(self._later) >= BATCH:
-                self._remember()
-
-    def _put_off(self, arrival: Arrival, later: Later) -> None:
-        self._renew()
-        self.inbox.hold(arrival.path, later.reason, later.seconds)
-
-    def _finished(self, arrival: Arrival, fact: Manifest | Quarantined) -> None:
-        self._known[arrival.path] = hash(tuple(arrival.stat))
-        done = self.counters
-        if isinstance(fact, Manifest):
-            result = fact.result
-            sums = {name: getattr(done, name) + getattr(result, name) for name in COUNTED}
-            self.counters = msgspec.structs.replace(done, files=done.files + 1, **sums)
-            if result.scored:
-                self.rates.append(result.flagged / result.scored)
-            self.recent.append(_line(fact, result.verdict, _first_reason(result), result))
-        else:
-            self._renew()
-            self.counters = msgspec.structs.replace(done, quarantined=done.quarantined + 1)
-            self.recent.append(_line(fact, "failed", f"{fact.message} [{fact.reason_code}]"))
-        self.tell(fact.result if isinstance(fact, Manifest) else fact)
-        if fact.move:
-            self._moves.one(arrival.path, fact.delivery_id, fact.sha256, quarantined=isinstance(fact, Quarantined))
-
-    def _suffer(self, arrival: Arrival | None, fault: EnvironmentFault) -> None:
-        """Our own fault: nothing is blamed on the file. Wait, and try it again."""
-        if not self.patient:
+    def _pause_after(self, fault: EnvironmentFault, arrival: Arrival | None) -> None:
+        if not self.context.patient:
             raise fault
         with suppress(EnvironmentFault):
-            self._renew()
-        if self.paused != fault.code:
-            self.tell(f"paused: {fault} Nothing is lost; trying again.")
-        self.paused = fault.code
-        until = self.clock() + self._pause
+            self._remove_leftovers()
+        if self._progress.paused != fault.code:
+            self.context.say(f"paused: {fault} Nothing is lost; trying again.")
+        self._progress.paused = fault.code
+        until = self.context.clock() + self._pause
         self._pause = min(2 * self._pause, LONGEST_PAUSE)
         if arrival is not None:
-            self.inbox.hold(arrival.path, fault.code, 0.0)
-        while self.clock() < until and not self.inbox.stop:
+            self._inbox.hold(arrival.path, fault.code, 0.0)
+        while self.context.clock() < until and not self._inbox.stop:
             self.tick()
             time.sleep(0.2)
 
-    def _recovered(self) -> None:
-        """The machine works: after a pause what the faults have left can be removed."""
-        if self.paused:
-            self._renew()
-        self._pause, self.paused = 1.0, ""
+    def _machine_works(self) -> None:
+        """A step went well: after a pause, what the faults have left behind can be removed."""
+        if self._progress.paused:
+            self._remove_leftovers()
+        self._pause, self._progress.paused = 1.0, ""
 
-    def _renew(self) -> None:
-        self.store.renew({name for taken in self._taken.values() for name in taken.job.temporary()})
+    def _remove_leftovers(self) -> None:
+        """Remove temporary files, except those of the files under way."""
+        self._store.renew({name for one in self._in_flight.values() for name in one.job.temporary()})
 
-    def _idle(self) -> None:
-        self._remember()
-        if (version := self.store.ledger.version()) != self._version:  # `retry` took something back
-            self._known, self._version = self.store.ledger.seen(), version
-        present = self.inbox.present
-        if self.inbox.reachable and len(self._known) > 2 * len(present) + 1000:
-            gone = [path for path in self._known if path not in present]
-            self.store.ledger.forget(gone)
-            for path in gone:
-                del self._known[path]
-
-    def _remember(self) -> None:
-        if self._later:
-            self.store.ledger.see(self._later)
-            self._later = []
-
-
-def _first_reason(result: FileResult) -> str:
-    if result.drift and result.drift.told:
-        return f"drift: {result.drift.told[0]}"
-    reasons = result.worst[0].reasons if result.worst else ()
-    return reasons[0].text if reasons else ""
-
-
-def _line(fact: Manifest | Quarantined, verdict: Verdict, told: str, result: FileResult | None = None) -> Line:
-    return Line(
-        delivery_id=fact.delivery_id,
-        at=fact.committed_utc,
-        file=fact.file,
-        verdict=verdict,
-        rows=result.rows if result else 0,
-        flagged=result.flagged if result else 0,
-        critical=result.critical if result else 0,
-        told=told,
-    )
+    def _housekeeping(self) -> None:
+        """What is done while no file is there to be processed."""
+        seen = self.context.seen
+        seen.write()
+        seen.reload_if_changed()
+        if self._inbox.reachable:
+            seen.forget_absent(self._inbox.present)

@@ -1,6 +1,6 @@
-"""A worker: another process that scores open files, one errand after the other, and commits nothing.
+"""A worker: another process that scores open files, one task after the other, and commits nothing.
 
-Errands go over a socket, open files with them, and answers come back: plain data both ways. The worker is a fresh
+Tasks go over a socket, open files with them, and answers come back: plain data both ways. The worker is a fresh
 interpreter and not a fork, since a fork would share the ledger, the locks and the observer's threads. It ends when its
 socket does, so it cannot outlive its parent. Signals are for the parent, whom they tell to finish or to drop.
 """
@@ -29,14 +29,14 @@ from anomvae.pipeline.errand import (
     Answer,
     Changed,
     Delivery,
-    Errand,
+    Done,
     Failed,
     FailedError,
     Fault,
     File,
+    ModelChanged,
     Refused,
-    Replaced,
-    Told,
+    Task,
 )
 from anomvae.pipeline.piece import Helpers
 from anomvae.pipeline.score import Scoring
@@ -49,9 +49,9 @@ FOR_THE_PARENT = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1}
 
 
 class Ticket(msgspec.Struct, eq=False):
-    """An errand that was given away, the open files it needs, and the answer, once it is there."""
+    """A task that was given away, the open files it needs, and the answer, once it is there."""
 
-    errand: Errand
+    task: Task
     descriptors: tuple[int, ...]
     answer: Answer | None = None
 
@@ -80,9 +80,9 @@ class Worker:
             self._process = _started(theirs.fileno(), limited)
 
     def send(self, ticket: Ticket) -> None:
-        """Hand over an errand and its open files; that the worker is dead is found when its answer is read."""
+        """Hand over a task and its open files; that the worker is dead is found when its answer is read."""
         self.tickets.append(ticket)
-        message = msgspec.json.encode(ticket.errand)
+        message = msgspec.json.encode(ticket.task)
         with suppress(BrokenPipeError, ConnectionResetError):
             socket.send_fds(self.socket, [HEADER.pack(len(message))], ticket.descriptors)
             self.socket.sendall(message)
@@ -147,38 +147,38 @@ def _started(channel: int, limited: bool) -> "subprocess.Popen[bytes]":
 
 
 def main(channel: socket.socket, *, limited: bool) -> None:
-    """Answer errands until the parent is gone."""
+    """Answer tasks until the parent is gone."""
     if limited:
         import resource
 
         resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    errands: queue.SimpleQueue[tuple[Errand, list[int]]] = queue.SimpleQueue()
-    threading.Thread(target=_listen, args=(channel, errands), daemon=True).start()
+    tasks: queue.SimpleQueue[tuple[Task, list[int]]] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(channel, tasks), daemon=True).start()
     detector: Detector | None = None
     while True:
-        errand, descriptors = errands.get()
+        task, descriptors = tasks.get()
         try:
-            found = _model(errand, detector)
-            answer = _answer(errand, descriptors, found)
+            found = _model(task, detector)
+            answer = _answer(task, descriptors, found)
             detector = found or detector
-        except Exception as error:  # told, not raised: who gave the errand decides
+        except Exception as error:  # told, not raised: who gave the task decides
             answer = Failed(f"{type(error).__name__}: {error}")
         message = msgspec.json.encode(answer)
         with suppress(BrokenPipeError, ConnectionResetError):  # the listening thread ends this process
             channel.sendall(HEADER.pack(len(message)) + message)
 
 
-def _listen(channel: socket.socket, errands: "queue.SimpleQueue[tuple[Errand, list[int]]]") -> None:
-    """Take errands, so that the parent's end is noticed in the midst of a file; then end at once."""
+def _listen(channel: socket.socket, tasks: "queue.SimpleQueue[tuple[Task, list[int]]]") -> None:
+    """Take tasks, so that the parent's end is noticed in the midst of a file; then end at once."""
     try:
         while received := _received(channel):
-            errands.put(received)
+            tasks.put(received)
     finally:
         os._exit(0)
 
 
-def _received(channel: socket.socket) -> tuple[Errand, list[int]] | None:
+def _received(channel: socket.socket) -> tuple[Task, list[int]] | None:
     header, descriptors, _, _ = socket.recv_fds(channel, HEADER.size, 1)
     if not header:
         return None
@@ -186,40 +186,40 @@ def _received(channel: socket.socket) -> tuple[Errand, list[int]] | None:
     body = b""
     while len(body) < size and (more := channel.recv(size - len(body))):
         body += more
-    return msgspec.json.decode(body, type=Errand), descriptors
+    return msgspec.json.decode(body, type=Task), descriptors
 
 
-def _model(errand: Errand, loaded: Detector | None) -> Detector | None:
-    """The errand's model; None where its file holds another one by now, or none."""
+def _model(task: Task, loaded: Detector | None) -> Detector | None:
+    """The task's model; None where its file holds another one by now, or none."""
     from anomvae.storage import model_file
 
-    if loaded is not None and loaded.model_id == errand.model_id:
+    if loaded is not None and loaded.model_id == task.model_id:
         return loaded
     try:
-        found = model_file.load(errand.model, generator=False)
+        found = model_file.load(task.model, generator=False)
     except ModelError:
         return None
-    return found if found.model_id == errand.model_id else None
+    return found if found.model_id == task.model_id else None
 
 
-def _answer(errand: Errand, descriptors: list[int], detector: Detector | None) -> Answer:
+def _answer(task: Task, descriptors: list[int], detector: Detector | None) -> Answer:
     if detector is None:
         for descriptor in descriptors:
             os.close(descriptor)
-        return Replaced()
-    if isinstance(errand, Delivery):
+        return ModelChanged()
+    if isinstance(task, Delivery):
         with os.fdopen(descriptors[0], "rb") as file:
-            return answered(errand, file, detector)
-    return answer_of(lambda: Told(file=_file(errand, descriptors, detector)))
+            return answered(task, file, detector)
+    return answer_of(lambda: Done(file=_file(task, descriptors, detector)))
 
 
-def answered(errand: Delivery, file: BinaryIO, detector: Detector, helpers: Helpers | None = None) -> Answer:
-    """Carry out a delivery's errand; what went wrong is told, a bug is raised."""
-    job = msgspec.structs.replace(errand.job, settings=_among_others(errand.job.settings))
-    return answer_of(lambda: Told(delivery=work(file, job, detector, lambda: None, helpers)))
+def answered(task: Delivery, file: BinaryIO, detector: Detector, helpers: Helpers | None = None) -> Answer:
+    """Carry out a delivery's task; what went wrong is told, a bug is raised."""
+    job = msgspec.structs.replace(task.job, settings=_among_others(task.job.settings))
+    return answer_of(lambda: Done(delivery=work(file, job, detector, lambda: None, helpers)))
 
 
-def answer_of(step: Callable[[], Told]) -> Answer:
+def answer_of(step: Callable[[], Done]) -> Answer:
     """What a step tells; what goes wrong in it is an answer too, a bug is raised."""
     try:
         return step()
@@ -233,13 +233,13 @@ def answer_of(step: Callable[[], Told]) -> Answer:
         return Fault(fault.code, str(fault), isinstance(fault, UnsyncedError))
 
 
-def _file(errand: File, descriptors: list[int], detector: Detector) -> FileResult:
-    scoring = Scoring(errand.name, detector, _among_others(errand.settings), lambda name, rows: None)
+def _file(task: File, descriptors: list[int], detector: Detector) -> FileResult:
+    scoring = Scoring(task.name, detector, _among_others(task.settings), lambda name, rows: None)
     if not descriptors:
         return scoring.into(None)
-    target = Path(errand.target)
+    target = Path(task.target)
     with disk.faults(f"{target}: not written; nothing was changed"), disk.adopt(descriptors[0], target) as out:
-        return scoring.into(out, errand.target, errand.suffix)
+        return scoring.into(out, task.target, task.suffix)
 
 
 def _among_others(settings: ScoreSettings) -> ScoreSettings:

@@ -1,12 +1,11 @@
 """What `evaluate` prints: the figures with their intervals, then every kind of anomaly."""
 
-from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from anomvae.evaluation import Estimate, EvaluateResult, KindResult
-from anomvae.report.terminal import cell, warning_lines
+from anomvae.report.terminal import cell, number_column, table, text_column, warning_lines
 
 MOST = 30  # kinds in the table
 
@@ -40,8 +39,7 @@ def _counts(result: EvaluateResult) -> str:
 
 
 def _figures(result: EvaluateResult) -> Table:
-    table = _table("", "value", "95 % interval")
-    table.add_column("", no_wrap=True, overflow="ellipsis")
+    figures = table(text_column(""), number_column("value"), number_column("95 % interval"), text_column(""))
     rows = result.normal_rows + result.anomalous_rows
     chance = f"chance {result.anomalous_rows / rows:.3f}" if rows else ""
     flagged = result.found + result.false_alarms
@@ -52,8 +50,8 @@ def _figures(result: EvaluateResult) -> Table:
         ("false alarms", result.false_alarm_rate, _promise(result)),
         ("precision", result.precision, f"{result.found:,} of {flagged:,} flagged rows"),
     ):
-        table.add_row(name, *_figure(figure), "" if figure is None else note)
-    return table
+        figures.add_row(name, *_estimate(figure), "" if figure is None else note)
+    return figures
 
 
 def _promise(result: EvaluateResult) -> str:
@@ -62,18 +60,13 @@ def _promise(result: EvaluateResult) -> str:
 
 
 def _kinds(kinds: tuple[KindResult, ...]) -> Table:
-    table = _table("kind", "recall", "95 % interval", "found", "AUROC", "95 % interval")
+    numbers = "recall", "95 % interval", "found", "AUROC", "95 % interval"
+    rows = table(text_column("kind"), *map(number_column, numbers))
     for one in kinds:
-        table.add_row(cell(one.kind, 24), *_figure(one.recall), f"{one.flagged} of {one.rows}", *_figure(one.auroc))
-    return table
+        found = f"{one.flagged} of {one.rows}"
+        rows.add_row(cell(one.kind, 24), *_estimate(one.recall), found, *_estimate(one.auroc))
+    return rows
 
 
-def _table(*columns: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for i, name in enumerate(columns):
-        table.add_column(name, justify="right" if i else "left", no_wrap=True)
-    return table
-
-
-def _figure(figure: Estimate | None) -> tuple[str, str]:
+def _estimate(figure: Estimate | None) -> tuple[str, str]:
     return ("-", "") if figure is None else (f"{figure.value:.4f}", f"{figure.low:.4f}-{figure.high:.4f}")

@@ -1,13 +1,12 @@
 """One row in depth as a rich renderable, for 80 columns."""
 
-from rich import box
 from rich.console import Group, RenderableType
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from anomvae.explained import Change, ColumnPart, ExplainedRow, ExplainResult
 from anomvae.report.cell import plain
-from anomvae.report.terminal import cell
+from anomvae.report.terminal import cell, figure, number_column, table
 
 STATE = {"usual": "usual", "high": "too high", "low": "too low"}
 ESTIMATE = "* beyond the calibration rows: a tail estimate, no guarantee"
@@ -62,26 +61,22 @@ def _terms(row: ExplainedRow) -> str:
 
 
 def _table(columns: tuple[ColumnPart, ...]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, expand=True)
-    for name, ratio in (("column", 3), ("value", 3), ("expected", 5)):
-        table.add_column(name, overflow="fold", ratio=ratio)
-    for name in ("deviance", "surprise", "share"):
-        table.add_column(name, justify="right", no_wrap=True, min_width=len(name))
+    texts = (
+        Column(name, overflow="fold", ratio=share) for name, share in (("column", 3), ("value", 3), ("expected", 5))
+    )
+    numbers = (number_column(name, width=len(name)) for name in ("deviance", "surprise", "share"))
+    rows = table(*texts, *numbers, expand=True)
     for part in columns:
         style = "yellow" if part.surprise > SURPRISING or part.share >= 0.05 else ""
-        table.add_row(
+        rows.add_row(
             plain(part.column, 60),
             plain(_written(part.value), 60),
             plain(_expected(part), 90),
-            *(_figure(value) for value in (part.deviance, part.surprise)),
+            *(figure(value, 2) for value in (part.deviance, part.surprise)),
             f"{part.share:.0%}",
             style=style,
         )
-    return table
-
-
-def _figure(value: float) -> str:
-    return f"{value:.2f}" if value < 1e4 else f"{value:.1e}"
+    return rows
 
 
 def _chance(p: float) -> str:

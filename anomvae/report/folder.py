@@ -1,20 +1,30 @@
 """Runs over a folder as rich renderables: a line a delivery, the live screen, the status of an output folder."""
 
 from datetime import datetime
+from itertools import pairwise
 
-from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from anomvae.deliveries import Counters, HealthResult, Line, Quarantined, RetryResult, StatusResult, StoppedResult
+from anomvae.deliveries import (
+    Counters,
+    HealthResult,
+    Line,
+    Period,
+    Quarantined,
+    RetryResult,
+    StatusResult,
+    StoppedResult,
+)
 from anomvae.report.cell import plain
-from anomvae.report.history import history_lines, spark
-from anomvae.report.terminal import VERDICT, cell
+from anomvae.report.terminal import VERDICT, cell, number_column, table, text_column
 from anomvae.results import FileResult, ScoreResult, Waits
 
 FIXED = 12  # lines of the screen beside its tables
 LONG = 40  # characters of a path
+SPARKS = "▁▂▃▄▅▆▇█"
+PERIODS = 31  # in the table of the history, the newest; the sparks show all
 
 
 def delivery_line(said: FileResult | Quarantined, at: str) -> Text:
@@ -97,19 +107,20 @@ def _sparkline(health: HealthResult) -> Text:
 
 
 def _deliveries(lines: tuple[Line, ...]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, expand=True)
-    for name, width in (("at (UTC)", 8), ("verdict", 9)):
-        table.add_column(name, no_wrap=True, min_width=width)
-    table.add_column("file", no_wrap=True, overflow="ellipsis", ratio=2)
-    for name in ("rows", "flagged", "critical"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("first reason", no_wrap=True, overflow="ellipsis", ratio=3)
+    rows = table(
+        text_column("at (UTC)", width=8),
+        text_column("verdict", width=9),
+        text_column("file", share=2),
+        *map(number_column, ("rows", "flagged", "critical")),
+        text_column("first reason", share=3),
+        expand=True,
+    )
     for line in lines:
         style = VERDICT[line.verdict]
         counts = [Text(f"{n:,}") for n in (line.rows, line.flagged, line.critical)]
         told = cell(line.told, 120, "" if line.verdict == "ok" else style)
-        table.add_row(Text(line.at[11:19]), Text(line.verdict, style=style), cell(line.file, 80), *counts, told)
-    return table
+        rows.add_row(Text(line.at[11:19]), Text(line.verdict, style=style), cell(line.file, 80), *counts, told)
+    return rows
 
 
 def _waits(waiting: tuple[Waits, ...], health: HealthResult) -> RenderableType:
@@ -189,3 +200,62 @@ def _waiting(health: HealthResult | None) -> tuple[Waits, ...]:
 def retry_report(result: RetryResult) -> RenderableType:
     """What `retry` prints."""
     return Group(*(cell(f"will be judged again: {name}", 160) for name in result.retried))
+
+
+def spark(share: float) -> str:
+    """One figure as a block, by its share of the largest."""
+    return SPARKS[min(max(int(share * len(SPARKS)), 0), len(SPARKS) - 1)]
+
+
+def history_lines(periods: tuple[Period, ...], alpha: float) -> list[RenderableType]:
+    """The periods, the oldest first; nothing where none was asked for."""
+    if not periods:
+        return []
+    lines: list[RenderableType] = [
+        _sparks("files", [one.files for one in periods]),
+        _sparks("rows", [one.rows for one in periods]),
+        _rates(periods, alpha),
+    ]
+    return [*lines, *_model_changes(periods), _periods(periods[-PERIODS:], alpha)]
+
+
+def _sparks(name: str, values: list[int]) -> Text:
+    top = max(values)
+    line = "".join(spark(value / top) if value else " " for value in values)
+    return Text(f"{name:10} {line}  top {top:,}", no_wrap=True, overflow="ellipsis")
+
+
+def _rates(periods: tuple[Period, ...], alpha: float) -> Text:
+    """Flag rates; one over three times alpha is red, three times alpha reaches the top."""
+    top = max([3 * alpha, *(one.flag_rate or 0.0 for one in periods)])
+    text = Text(f"{'flag rate':10} ", no_wrap=True, overflow="ellipsis")
+    for one in periods:
+        rate = one.flag_rate
+        text.append(" " if rate is None else spark(rate / top), "red" if (rate or 0.0) > 3 * alpha else "green")
+    return text.append(f"  top {100 * top:.1f} %")
+
+
+def _model_changes(periods: tuple[Period, ...]) -> list[Text]:
+    """When another model took over."""
+    used = [(one.at, model) for one in periods for model in one.models]
+    return [
+        Text(f"model {new[:12]} after {old[:12]} at {_when(at)}", "yellow")
+        for (_, old), (at, new) in pairwise(used)
+        if new != old
+    ]
+
+
+def _periods(periods: tuple[Period, ...], alpha: float) -> Table:
+    names = "files", "drifted", "refused", "rows", "flagged", "rate", "critical"
+    rows = table(text_column("since (UTC)"), *map(number_column, names))
+    for one in periods:
+        rate = "" if one.flag_rate is None else f"{100 * one.flag_rate:.2f} %"
+        style = "red" if (one.flag_rate or 0.0) > 3 * alpha else ""
+        counts = [f"{n:,}" for n in (one.files, one.drifted, one.quarantined, one.rows, one.flagged)]
+        idle = "" if one.files or one.quarantined else "dim"
+        rows.add_row(_when(one.at), *counts, Text(rate, style), f"{one.critical:,}", style=idle)
+    return rows
+
+
+def _when(at: str) -> str:
+    return at[:16].replace("T", " ") if "T" in at else at

@@ -6,14 +6,14 @@
 from typing import Any, Literal
 
 import msgspec
-from rich import box
 from rich.console import Group, RenderableType
-from rich.table import Table
+from rich.table import Column
 from rich.text import Text
 
 from anomvae.comparison import ColumnShape, PairTrend, QualityResult
-from anomvae.report import page
+from anomvae.report import drawing, page
 from anomvae.report.cell import plain
+from anomvae.report.terminal import table, text_column
 
 Mark = Literal["good", "fair", "poor"]
 STYLE = {"good": "green", "fair": "yellow", "poor": "bold red"}
@@ -158,14 +158,13 @@ def quality_report(result: QualityResult) -> RenderableType:
     head = Text.assemble((f"{result.rows_synthetic:,} synthetic rows", "bold"), f" {plain(result.synthetic, 60)}")
     head.append(f" against {result.rows_real:,} training rows")
     head.append(f" and {result.rows_held_out:,} held-out ones" if result.held_out else ", none held out")
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, expand=True)
-    for name, width in (("figure", 18), ("value", 13), ("ideal", 5), ("", 4)):
-        table.add_column(name, no_wrap=True, min_width=width)
-    table.add_column("what it says", ratio=1)
+    widths = (("figure", 18), ("value", 13), ("ideal", 5), ("", 4))
+    texts = (text_column(name, width=width) for name, width in widths)
+    rows = table(*texts, Column("what it says", ratio=1), expand=True)
     for one in figures(result):
         mark = Text(one.mark, STYLE[one.mark])
-        table.add_row(one.name, Text(one.value, "bold"), one.ideal, mark, Text(one.brief, "dim"))
-    parts: list[RenderableType] = [head, Text(verdict(result)), table]
+        rows.add_row(one.name, Text(one.value, "bold"), one.ideal, mark, Text(one.brief, "dim"))
+    parts: list[RenderableType] = [head, Text(verdict(result)), rows]
     worst = sorted(result.columns, key=lambda column: column.similarity)[:3]
     told = ", ".join(f"{plain(column.column, 30)} {column.similarity:.2f}" for column in worst)
     parts.append(Text(f"least alike columns: {told}"))
@@ -181,7 +180,7 @@ def quality_page(result: QualityResult) -> str:
         "quality.html",
         result=result,
         verdict=verdict(result),
-        figures=[(one, None if one.place is None else page.gauge(*one.place)) for one in figures(result)],
+        figures=[(one, None if one.place is None else drawing.gauge(*one.place)) for one in figures(result)],
         drawn=[_drawing(column) for column in columns[:DRAWN]],
         heat=_heat(result.pairs, [c.column for c in result.columns if c in columns[:DRAWN]]),
         bounds=HEAT,
@@ -198,14 +197,14 @@ def _drawing(column: ColumnShape) -> dict[str, Any]:
         names = [*column.levels, *([f"{column.others} others"] if column.others else [])]
         top = max((*column.real, *column.synthetic), default=1.0)
         out["bars"] = [
-            (name, real, synthetic, page.pair_of_bars(real, synthetic, top))
+            (name, real, synthetic, drawing.pair_of_bars(real, synthetic, top))
             for name, real, synthetic in zip(names, column.real, column.synthetic, strict=True)
         ]
     else:
-        out["picture"] = page.histogram(column.real, column.synthetic)
+        out["picture"] = drawing.two_histograms(column.real, column.synthetic)
         whole = column.edges[0] % 1 == 0.5 and column.edges[1] - column.edges[0] == 1  # a bar a whole number
         ends = column.edges[0] + 0.5 * whole, column.edges[-1] - 0.5 * whole
-        out["ends"] = [page.short(end, date=column.kind == "date") for end in ends]
+        out["ends"] = [drawing.short(end, date=column.kind == "date") for end in ends]
     return out
 
 
@@ -217,7 +216,7 @@ def _heat(pairs: tuple[PairTrend, ...], names: list[str]) -> Any:
         if pair.first in place and pair.second in place:
             row, column = sorted((place[pair.first], place[pair.second]), reverse=True)
             cells.append((row, column, heat_class(pair.similarity), _told(pair)))
-    return page.heat_map(names, cells, max(10, min(36, 620 // max(len(names), 1)))) if cells else None
+    return drawing.heat_map(names, cells, max(10, min(36, 620 // max(len(names), 1)))) if cells else None
 
 
 def heat_class(similarity: float) -> int:

@@ -2,12 +2,12 @@
 
 from rich import box
 from rich.console import Console, Group, RenderableType
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
+from anomvae.challenge import Challenge, Side
 from anomvae.drift import Drift
 from anomvae.report.cell import plain
-from anomvae.report.challenge import challenge_lines
 from anomvae.results import (
     Calibration,
     ColumnReport,
@@ -19,6 +19,7 @@ from anomvae.results import (
     RowResult,
     ScoreResult,
     ThresholdChange,
+    ThresholdResult,
     Training,
 )
 
@@ -41,6 +42,32 @@ def console(stderr: bool = False, width: int | None = None) -> Console:
 def cell(value: object, limit: int = 60, style: str = "") -> Text:
     """Untrusted text as one harmless line."""
     return Text(plain(value, limit), style=style, no_wrap=True, overflow="ellipsis")
+
+
+def table(*columns: Column, expand: bool = False) -> Table:
+    """A table as every report has it: a line below its head, no frame; `expand`: as wide as the terminal."""
+    return Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, expand=expand)
+
+
+def text_column(name: str, *, width: int | None = None, share: int | None = None) -> Column:
+    """A column of text on one line each, cut where it is too long.
+
+    Args:
+        name: its head.
+        width: the characters that it has at least.
+        share: of the room that the other columns leave, beside the shares of others.
+    """
+    return Column(name, no_wrap=True, overflow="ellipsis", min_width=width, ratio=share)
+
+
+def number_column(name: str, *, width: int | None = None) -> Column:
+    """A column of numbers, to the right; arguments as of `text_column`."""
+    return Column(name, justify="right", no_wrap=True, min_width=width)
+
+
+def figure(value: float, digits: int) -> str:
+    """A number with so many digits behind the point, or, where it would have more than six in all, its magnitude."""
+    return f"{value:.{digits}f}" if value < 10 ** (6 - digits) else f"{value:.1e}"
 
 
 def fit_report(result: FitResult) -> RenderableType:
@@ -113,18 +140,19 @@ def _self_test(powers: tuple[Power, ...]) -> list[RenderableType]:
     """What share of injected faults is found, by kind, and the columns where fewest are."""
     if not powers:
         return []
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    table.add_column("self-test: injected faults", no_wrap=True)
-    table.add_column("found", justify="right", no_wrap=True, min_width=5)
-    table.add_column("95 %", justify="right", no_wrap=True, min_width=6)
-    table.add_column("least in", overflow="ellipsis", no_wrap=True)
+    found = table(
+        text_column("self-test: injected faults"),
+        number_column("found", width=5),
+        number_column("95 %", width=6),
+        text_column("least in"),
+    )
     for one in (power for power in powers if not power.column):
         columns = sorted((p for p in powers if p.kind == one.kind and p.column), key=lambda p: (p.found, p.column))
         least = ", ".join(f"{plain(p.column, 20)} {100 * p.found:.0f} %" for p in columns[:2] if p.found < 0.95)
         style = "" if one.found >= 0.9 else "yellow"
         interval = f"{100 * one.low:.0f}-{100 * one.high:.0f}"
-        table.add_row(FAULTS[one.kind], Text(f"{100 * one.found:.0f} %", style=style), interval, cell(least))
-    return [table]
+        found.add_row(FAULTS[one.kind], Text(f"{100 * one.found:.0f} %", style=style), interval, cell(least))
+    return [found]
 
 
 def score_report(result: ScoreResult) -> RenderableType:
@@ -207,26 +235,27 @@ def _probability(p: float) -> str:
 
 
 def _worst(rows: tuple[RowResult, ...]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, expand=True)
-    for name, width in (("line", 5), ("severity", BAR + 7), ("score", 5), ("recon", 6), ("kl", 5)):
-        table.add_column(name, justify="left" if name == "severity" else "right", no_wrap=True, min_width=width)
-    table.add_column("why", no_wrap=True, overflow="ellipsis", ratio=1)
+    worst = table(
+        number_column("line", width=5),
+        text_column("severity", width=BAR + 7),
+        number_column("score", width=5),
+        number_column("recon", width=6),
+        number_column("kl", width=5),
+        text_column("why", share=1),
+        expand=True,
+    )
     for row in rows:
         style = "bold red" if row.critical else "yellow"
         mark = "*" if row.estimated else " "
-        table.add_row(
+        worst.add_row(
             Text(str(row.line), style=style),
             Text(f"{bar(row.severity)} {row.severity:5.1f}{mark}", style=style),
-            _figure(row.score),
-            _figure(row.recon),
-            _figure(row.kl),
+            figure(row.score, 1),
+            figure(row.recon, 1),
+            figure(row.kl, 1),
             cell("; ".join(f"{reason.text} [{reason.share:.0%}]" for reason in row.reasons), 300),
         )
-    return table
-
-
-def _figure(value: float) -> str:
-    return f"{value:.1f}" if value < 1e5 else f"{value:.1e}"
+    return worst
 
 
 def bar(severity: float) -> str:
@@ -239,13 +268,17 @@ def bar(severity: float) -> str:
 def _columns(columns: tuple[ColumnReport, ...]) -> RenderableType:
     if len(columns) > 20:
         return _columns_in_short(columns)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, expand=True)
-    for name, width in (("column", 13), ("kind", 11), ("values", 12), ("gaps", 6)):
-        table.add_column(name, no_wrap=True, overflow="ellipsis", min_width=width)
-    table.add_column("note", no_wrap=True, overflow="ellipsis", ratio=1)
+    rows = table(
+        text_column("column", width=13),
+        text_column("kind", width=11),
+        text_column("values", width=12),
+        text_column("gaps", width=6),
+        text_column("note", share=1),
+        expand=True,
+    )
     for column in columns:
-        table.add_row(*_column_row(column), style="" if column.modelled else "dim")
-    return table
+        rows.add_row(*_column_row(column), style="" if column.modelled else "dim")
+    return rows
 
 
 def _column_row(column: ColumnReport) -> tuple[Text, ...]:
@@ -320,3 +353,54 @@ def warning_lines(warnings: tuple[str, ...]) -> list[RenderableType]:
     if len(warnings) > 12:
         shown.append(Text(f"! ... and {len(warnings) - 12} more warnings", style="yellow"))
     return shown
+
+
+def threshold_report(result: ThresholdResult) -> RenderableType:
+    """What `threshold` prints: the threshold with its promise, alternatives, and what set it."""
+    parts: list[RenderableType] = [*threshold_lines(result.calibration, result.history), _alternatives(result)]
+    if any(one.estimated for one in result.alternatives):
+        parts.append(Text("* estimated: beyond the calibration rows, no guarantee", style="dim"))
+    parts += [*history_lines(result.history), *warning_lines(result.warnings)]
+    if result.changed:
+        parts.append(Text.assemble("Saved ", cell(result.model, 80, "bold"), f"  sha256 {result.model_id[:12]}"))
+    return Group(*parts)
+
+
+def _alternatives(result: ThresholdResult) -> Table:
+    names = "alpha", "threshold", "false alarms per 1,000", "95 % CI"
+    rows = table(*map(number_column, names))
+    for one in result.alternatives:
+        mark = "*" if one.estimated else " "
+        interval = f"{1000 * one.rate_low:.1f}-{1000 * one.rate_high:.1f}"
+        rows.add_row(f"{one.alpha:g}", f"{one.threshold:.3f}{mark}", f"{1000 * one.alpha:g}", interval)
+    return rows
+
+
+def challenge_lines(found: Challenge) -> list[RenderableType]:
+    """What `fit --compare` adds: two models side by side, and on how many rows they agree."""
+    rows = table(
+        text_column(f"on {found.rows:,} held-out rows"),
+        number_column(f"in use: {plain(found.champion.model, 30)}"),
+        number_column(f"new: {plain(found.challenger.model, 30)}"),
+    )
+    for label, cells in _compared(found.champion, found.challenger):
+        rows.add_row(label, *cells)
+    agreed = f"flagged by both {found.both:,}, only by the one in use {found.champion_only:,}"
+    told: list[RenderableType] = [rows, Text(f"{agreed}, only by the new one {found.challenger_only:,}")]
+    if found.unreadable:
+        told.append(Text(f"{found.unreadable:,} held-out rows are unreadable for one of them", style="yellow"))
+    return told
+
+
+def _compared(*sides: Side) -> list[tuple[str, list[str]]]:
+    rows = [
+        ("flagged", [f"{side.flagged:,}" for side in sides]),
+        ("rate (95 %)", [f"{100 * s.rate:.2f} % ({100 * s.low:.2f}-{100 * s.high:.2f})" for s in sides]),
+        ("alpha", [f"{100 * side.alpha:g} %" for side in sides]),
+        ("mean score", [f"{side.mean_score:.3f}" for side in sides]),
+    ]
+    kinds = list(dict.fromkeys(kind for side in sides for kind in side.power))
+    found = [
+        (f"finds {kind}", [f"{100 * s.power[kind]:.0f} %" if kind in s.power else "-" for s in sides]) for kind in kinds
+    ]
+    return rows + found

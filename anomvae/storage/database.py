@@ -63,6 +63,10 @@ MIGRATIONS = (
     CREATE INDEX outbox_next ON outbox(outlet, next_try) WHERE given_up IS NULL;
     CREATE TABLE topic(name TEXT PRIMARY KEY, told REAL NOT NULL, more INTEGER NOT NULL) STRICT, WITHOUT ROWID;
     """,
+    """
+    DROP TABLE alert;
+    ALTER TABLE delivery DROP COLUMN generation;
+    """,
 )
 
 

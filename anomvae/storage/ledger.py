@@ -14,7 +14,7 @@ from anomvae.deliveries import Manifest, Quarantined
 from anomvae.drift import REMEMBERED, Evidence, evidence
 from anomvae.errors import UsageError
 from anomvae.storage.database import Database
-from anomvae.storage.outbox import News, Outbox
+from anomvae.storage.outbox import Outbox, OutboxUpdate
 
 Key = tuple[int, int, int, int, int]
 
@@ -33,16 +33,6 @@ class Entry(msgspec.Struct, frozen=True):
     continues: bool
     lines: int
     rows_total: int
-
-
-class Alert(msgspec.Struct, frozen=True):
-    """One flagged row, as the ledger keeps it."""
-
-    line: int
-    score: float
-    severity: float
-    critical: bool
-    top: str
 
 
 class Ledger:
@@ -147,25 +137,29 @@ class Ledger:
     def commit(
         self,
         fact: Manifest | Quarantined,
-        alerts: Iterable[Alert],
         seen: Key | None,
         log_bytes: int,
-        news: News | None = None,
+        update: OutboxUpdate | None = None,
     ) -> None:
-        """Make a delivery official, with its alerts, the length of the alert log and its news, in one transaction."""
+        """Make a delivery official in one transaction.
+
+        Args:
+            fact: what became of the delivery.
+            seen: the state of the file that was processed, to be remembered for its path; None where it is not known.
+            log_bytes: the length of the alert log, its lines for this delivery included.
+            update: the messages about it and the topics after it; None where nothing is to be sent.
+        """
         path = fact.path()
         with self._db.transaction():
             self._insert(_columns(fact))
-            rows = ((fact.delivery_id, a.line, a.score, a.severity, int(a.critical), a.top) for a in alerts)
-            self._db.executemany("INSERT INTO alert VALUES (?, ?, ?, ?, ?, ?)", rows)
             self._set_meta("alerts_bytes", str(log_bytes))
             self._db.execute("DELETE FROM suspect WHERE path = ?", (path,))
             if isinstance(fact, Manifest):
                 self._leave(fact)
             if seen is not None:
                 self._see(path, seen)
-            if news is not None:
-                self.outbox.add(news)
+            if update is not None:
+                self.outbox.add(update)
 
     def retract(self, delivery_id: str) -> None:
         """Forget a quarantined delivery, so that it is judged again."""
@@ -303,7 +297,6 @@ def _columns(fact: Manifest | Quarantined) -> dict[str, Any]:
         "sequence": fact.sequence,
         "delivery_id": fact.delivery_id,
         "path": fact.path(),
-        "generation": fact.generation,
         "sha256": fact.sha256,
         "size": fact.size,
         "after_state": "pending" if fact.move else None,

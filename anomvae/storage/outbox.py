@@ -1,6 +1,6 @@
 """The outbox: messages that are to be sent, in the ledger's own database, so that each is as official as its delivery.
 
-A letter leaves when its outlet has taken it; a process that dies before sends it again, under the same key. Topics
+A message leaves when its outlet has taken it; a process that dies before sends it again, under the same key. Topics
 are what people were told of lately: all that the next message has to know of those before it.
 """
 
@@ -12,13 +12,13 @@ from anomvae.deliveries import Messages
 from anomvae.storage.database import Database
 
 
-class Letter(msgspec.Struct, frozen=True):
+class OutboxMessage(msgspec.Struct, frozen=True):
     """One message for one outlet. `key` is the same however often it is sent."""
 
     outlet: str
     key: str
     body: str
-    letter_id: int = 0
+    message_id: int = 0
 
 
 class Topic(msgspec.Struct, frozen=True):
@@ -28,11 +28,11 @@ class Topic(msgspec.Struct, frozen=True):
     more: int = 0
 
 
-class News(msgspec.Struct, frozen=True):
-    """What one delivery changes: letters to send from `at` on, and all topics as they are now."""
+class OutboxUpdate(msgspec.Struct, frozen=True):
+    """What one delivery changes: messages to send from `at` on, and all topics as they are now."""
 
     at: float
-    letters: tuple[Letter, ...]
+    messages: tuple[OutboxMessage, ...]
     topics: Mapping[str, Topic]
 
 
@@ -46,49 +46,49 @@ class Outbox:
     def __init__(self, db: Database) -> None:
         self._db = db
 
-    def add(self, news: News) -> None:
-        """Take in the news of a delivery, inside its transaction."""
+    def add(self, update: OutboxUpdate) -> None:
+        """Store the messages and topics of a delivery, inside the transaction that commits it."""
         row = "INSERT OR IGNORE INTO outbox(outlet, key, body, created, next_try) VALUES (?, ?, ?, ?, ?)"
-        self._db.executemany(row, ((one.outlet, one.key, one.body, news.at, news.at) for one in news.letters))
+        self._db.executemany(row, ((one.outlet, one.key, one.body, update.at, update.at) for one in update.messages))
         self._db.execute("DELETE FROM topic")
-        topics = ((name, topic.told, topic.more) for name, topic in news.topics.items())
+        topics = ((name, topic.told, topic.more) for name, topic in update.topics.items())
         self._db.executemany("INSERT INTO topic VALUES (?, ?, ?)", topics)
 
     def topics(self) -> dict[str, Topic]:
         """What people were told of lately."""
         return {name: Topic(told, more) for name, told, more in self._db.rows("SELECT name, told, more FROM topic")}
 
-    def due(self, outlet: str, now: float, most: int) -> list[Letter]:
-        """Letters of an outlet whose next try is due, those first that have waited longest for it."""
+    def due(self, outlet: str, now: float, most: int) -> list[OutboxMessage]:
+        """Messages of an outlet whose next try is due, those first that have waited longest for it."""
         due = "WHERE outlet = ? AND given_up IS NULL AND next_try <= ? ORDER BY next_try, letter_id LIMIT ?"
         rows = self._db.rows(f"SELECT outlet, key, body, letter_id FROM outbox {due}", (outlet, now, most))
-        return [Letter(*row) for row in rows]
+        return [OutboxMessage(*row) for row in rows]
 
-    def sent(self, letters: Sequence[Letter]) -> None:
+    def sent(self, messages: Sequence[OutboxMessage]) -> None:
         """Their outlets have taken them."""
-        if letters:
+        if messages:
             with self._db.transaction():
-                ids = ((letter.letter_id,) for letter in letters)
+                ids = ((message.message_id,) for message in messages)
                 self._db.executemany("DELETE FROM outbox WHERE letter_id = ?", ids)
 
-    def failed(self, letter: Letter, error: str, next_try: float) -> None:
+    def failed(self, message: OutboxMessage, error: str, next_try: float) -> None:
         """It could not be sent; try it again later."""
         change = "UPDATE outbox SET attempts = attempts + 1, error = ?, next_try = ? WHERE letter_id = ?"
         with self._db.transaction():
-            self._db.execute(change, (error, next_try, letter.letter_id))
+            self._db.execute(change, (error, next_try, message.message_id))
 
-    def give_up(self, letter: Letter, error: str, now: float) -> None:
+    def give_up(self, message: OutboxMessage, error: str, now: float) -> None:
         """It will never be taken."""
         change = "UPDATE outbox SET attempts = attempts + 1, error = ?, given_up = ? WHERE letter_id = ?"
         with self._db.transaction():
-            self._db.execute(change, (error, now, letter.letter_id))
+            self._db.execute(change, (error, now, message.message_id))
 
     def give_up_old(self, before: float, now: float) -> int:
         """Give up what has been waiting since before a time; returns how many those are."""
         return self._give_up("created < ?", (before,), "too old", now)
 
     def give_up_strangers(self, outlets: tuple[str, ...], now: float) -> int:
-        """Give up letters to outlets that are not configured any more; returns how many those are."""
+        """Give up messages to outlets that are not configured any more; returns how many those are."""
         marks = ", ".join("?" * len(outlets))
         return self._give_up(f"outlet NOT IN ({marks})", outlets, "not configured any more", now)
 

@@ -1,8 +1,8 @@
-"""A lost ledger from what it described: manifests beside the results, reasons in quarantine, the alert log.
+"""Rebuild a lost ledger from the files that it described: manifests, quarantine reasons and the alert log.
 
-Nothing that is there is written again. Alerts are taken from the log; where an old delivery's lines are gone
-(the log was rotated), they stay gone. Only the newest delivery can have been cut off before its alerts were
-written: it is given up, and its file is judged again, with the same bytes.
+Files that are there are not written again. Where the alert lines of an old delivery are gone, because the log was
+rotated, they stay gone. Only the newest delivery can have been interrupted before its alert lines were written: it is
+left out of the ledger, so that its file is processed again, with the same bytes as the result.
 """
 
 import hashlib
@@ -14,15 +14,14 @@ import msgspec
 from anomvae import disk
 from anomvae.deliveries import Manifest, Quarantined
 from anomvae.results import RowResult
-from anomvae.storage.ledger import Alert, Ledger
+from anomvae.storage.ledger import Ledger
 
 Judged = Manifest | Quarantined
 
 
 class Segment(msgspec.Struct):
-    """The lines of one delivery in the alert log: their hash, and where they begin and end."""
+    """The lines of one delivery in the alert log: the byte position behind the last of them, and their hash."""
 
-    begin: int
     end: int
     sha256: str
 
@@ -42,16 +41,9 @@ def rebuild(out: Path, ledger: Ledger) -> int:
         last = max(last + 1, fact.sequence)
         if ledger.has(fact.delivery_id):
             continue
-        alerts = _alerts(log, segment) if isinstance(fact, Manifest) and segment else iter(())
-        ledger.commit(msgspec.structs.replace(fact, sequence=last), alerts, None, end)
+        ledger.commit(msgspec.structs.replace(fact, sequence=last), None, end)
         added += 1
     return added
-
-
-def alert(row: RowResult) -> Alert:
-    """A line of the alert log as the ledger keeps it."""
-    top = row.reasons[0].column if row.reasons else ""
-    return Alert(row.line, row.score, row.severity, row.critical, top)
 
 
 def _files(out: Path) -> Iterator[Path]:
@@ -87,17 +79,17 @@ def _whole(out: Path, fact: Judged, segment: Segment | None, *, newest: bool) ->
 def _segments(log: Path) -> dict[str, Segment]:
     """Every delivery's lines in the alert log; a torn last line does not count."""
     found: dict[str, Segment] = {}
-    name, digest, begin, at = "", hashlib.sha256(), 0, 0
+    name, digest, at = "", hashlib.sha256(), 0
     for line in _lines(log):
         owner = _owner(line)
         if owner != name:
             if name:
-                found[name] = Segment(begin, at, digest.hexdigest())
-            name, digest, begin = owner, hashlib.sha256(), at
+                found[name] = Segment(at, digest.hexdigest())
+            name, digest = owner, hashlib.sha256()
         digest.update(line)
         at += len(line)
     if name:
-        found[name] = Segment(begin, at, digest.hexdigest())
+        found[name] = Segment(at, digest.hexdigest())
     return found
 
 
@@ -112,10 +104,3 @@ def _owner(line: bytes) -> str:
         return msgspec.json.decode(line, type=RowResult).delivery_id
     except msgspec.DecodeError:
         return ""
-
-
-def _alerts(log: Path, segment: Segment) -> Iterator[Alert]:
-    with log.open("rb") as lines:
-        lines.seek(segment.begin)
-        while lines.tell() < segment.end:
-            yield alert(msgspec.json.decode(lines.readline(), type=RowResult))

@@ -11,7 +11,7 @@ import base64
 import hashlib
 import os
 import secrets
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,11 +21,10 @@ from anomvae import disk
 from anomvae.deliveries import Manifest, Quarantined
 from anomvae.errors import UsageError
 from anomvae.formats import suffixes
-from anomvae.results import RowResult
 from anomvae.storage import rebuild
 from anomvae.storage.database import Damaged
-from anomvae.storage.ledger import Alert, Key, Ledger
-from anomvae.storage.outbox import News
+from anomvae.storage.ledger import Key, Ledger
+from anomvae.storage.outbox import OutboxUpdate
 
 MARK_BYTES = 8192
 MANIFEST = ".manifest.json"
@@ -50,7 +49,6 @@ class Store:
 
     Attributes:
         warnings: what was repaired on opening.
-        announce: what people are told of a fact; it becomes official with the fact.
 
     Raises:
         UsageError: others may write into the folder.
@@ -63,7 +61,6 @@ class Store:
         self.log = out / "alerts.jsonl"
         self._marks: dict[bytes, Mark] = {}
         self._marked = 0
-        self.announce: Callable[[Manifest | Quarantined], News | None] = lambda fact: None
         with disk.faults(f"{out}: cannot be used as the output folder"):
             self._make(shared.resolve() if shared else None)
             self._mark_file = os.open(out / ".inflight", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
@@ -102,14 +99,17 @@ class Store:
         self._marks.pop(path, None)
         self._write_marks()
 
-    def commit(self, fact: Manifest, result: Path, alerts: Path | None, seen: Key) -> None:
+    def commit(
+        self, fact: Manifest, result: Path, alerts: Path | None, seen: Key, update: OutboxUpdate | None = None
+    ) -> None:
         """Make a scored file official.
 
         Args:
-            fact: what the ledger will know.
+            fact: the manifest, which the ledger stores as well.
             result: the scored rows, synced, under a temporary name.
             alerts: the lines for the alert log, under a temporary name; None where no row is flagged.
-            seen: the state of the file that was judged.
+            seen: the state of the file that was scored.
+            update: the messages about the file, which become official with it; None where there are none.
         """
         manifest = self.temporary(MANIFEST)
         with disk.faults(f"{self.out}: the result could not be written"):
@@ -118,19 +118,19 @@ class Store:
             disk.rename(result, self.results / fact.result_name)
             disk.sync_folder(self.results)
             end = self._append(alerts) if alerts else self.log_bytes
-        self.ledger.commit(fact, _alerts(alerts), seen, end, self.announce(fact))
+        self.ledger.commit(fact, seen, end, update)
         self.log_bytes = end
         if alerts:
             disk.remove(alerts)
 
-    def put_in_quarantine(self, fact: Quarantined, seen: Key) -> None:
-        """Make a refused file official: its reason, then the ledger."""
+    def put_in_quarantine(self, fact: Quarantined, seen: Key, update: OutboxUpdate | None = None) -> None:
+        """Make a refused file official: write its reason, then the ledger. Arguments as in `commit`."""
         temporary = self.temporary(REASON)
         with disk.faults(f"{self.out}: the reason could not be written"):
             disk.create_all(temporary, msgspec.json.format(msgspec.json.encode(fact), indent=1) + b"\n")
             disk.rename(temporary, self.quarantine / (fact.delivery_id + REASON))
             disk.sync_folder(self.quarantine)
-        self.ledger.commit(fact, (), seen, self.log_bytes, self.announce(fact))
+        self.ledger.commit(fact, seen, self.log_bytes, update)
 
     # --- opening
 
@@ -238,12 +238,3 @@ def encoded(path: bytes) -> str:
 def shown(path: bytes) -> str:
     """A path as text that any JSON reader takes; bytes that are no UTF-8 appear escaped."""
     return path.decode("utf-8", "backslashreplace")
-
-
-def _alerts(path: Path | None) -> Iterator[Alert]:
-    if path is None:
-        return
-    decoder = msgspec.json.Decoder(RowResult)
-    with path.open("rb") as lines:
-        for line in lines:
-            yield rebuild.alert(decoder.decode(line))
