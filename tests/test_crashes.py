@@ -124,7 +124,7 @@ def after_power_cut(story: Story, k: int, bug: str = "") -> Sink:
 def test_a_kill_at_every_change_while_a_lost_ledger_is_rebuilt_loses_and_doubles_nothing(story: Story) -> None:
     done = story.state("rebuilt")
     assert story.run(done) in (0, 1, 3)
-    for k in range(1, 16):  # tables, four deliveries, and that the ledger is whole again
+    for k in range(1, 18):  # tables, four deliveries, and that the ledger is whole again
         out = story.state("killed")
         shutil.rmtree(out)
         shutil.copytree(done, out)

@@ -20,7 +20,7 @@ from anomvae.data import locations
 from anomvae.errors import EnvironmentFault
 from anomvae.pipeline.deliver import Job
 from anomvae.pipeline.engine_ray import task
-from anomvae.pipeline.errand import Answer, Delivery, Done, Fault, ModelChanged, Original, Refused
+from anomvae.pipeline.errand import Answer, Delivery, Done, Failure, Original
 from anomvae.settings import ScoreSettings
 from tests.folders import assert_same, score, sink, table
 
@@ -187,13 +187,15 @@ def test_a_node_without_the_copy_fetches_the_object_and_gives_back_what_a_file_h
 
 def test_a_node_answers_for_no_content_but_the_ledgers(store: Any, model: Path, tmp_path: Path) -> None:
     nowhere = tmp_path / "nowhere"
-    assert fetched(model, nowhere, "3.csv", table(40, 4)) == (ModelChanged(), [])
-    assert fetched(model, nowhere, "9.csv", table(40, 9)) == (ModelChanged(), [])
+    assert fetched(model, nowhere, "3.csv", table(40, 4)) == (Failure("model_changed"), [])
+    assert fetched(model, nowhere, "9.csv", table(40, 9)) == (Failure("model_changed"), [])
     refused, files = fetched(model, nowhere, "bad.csv", b"%PDF-1.7\n")
-    assert isinstance(refused, Refused)
+    assert isinstance(refused, Failure)
+    assert refused.kind == "refused"
     assert files == []
     unusable, files = fetched(model, nowhere, "3.csv", table(40, 3), "nosuch://bucket/in")
-    assert isinstance(unusable, Fault)
+    assert isinstance(unusable, Failure)
+    assert unusable.kind == "fault"
     assert "nosuch://bucket/in" in unusable.message
     assert not nowhere.exists()
 

@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 import anomvae
 from anomvae.cli import main
 from anomvae.data import reader
-from anomvae.pipeline.errand import Answer, Delivery, Done, Fault, Refused
+from anomvae.pipeline.errand import Answer, Delivery, Done, Failure
 from anomvae.pipeline.tally import Severities
 from anomvae.settings import ScoreSettings
 from tests import bad_inputs
@@ -230,18 +230,23 @@ def test_a_second_attempt_gives_the_same_files_and_a_refused_one_none(
         found.append({path.name: path.read_bytes() for path in tmp_path.iterdir()})
     assert sorted(found[0]) == ["1.alerts", "1.csv"]
     assert found[1] == found[0]
-    assert isinstance(carried_out(folder / "005.csv", tmp_path, model), Refused)
+    refused = carried_out(folder / "005.csv", tmp_path, model)
+    assert isinstance(refused, Failure)
+    assert refused.kind == "refused"
 
 
 def test_a_node_that_differs_or_sees_another_disk_ends_the_run(folder: Path, model: Path, tmp_path: Path) -> None:
     other = carried_out(folder / "000.csv", tmp_path, model, "0.0.1")
-    assert isinstance(other, Fault)
+    assert isinstance(other, Failure)
+    assert other.kind == "fault"
     assert "all nodes need the same" in other.message
     unseen = carried_out(tmp_path / "nowhere.csv", tmp_path, model)
-    assert isinstance(unseen, Fault)
+    assert isinstance(unseen, Failure)
+    assert unseen.kind == "fault"
     assert "all nodes share" in unseen.message
     unwritable = carried_out(folder / "000.csv", tmp_path / "nowhere", model)
-    assert isinstance(unwritable, Fault)
+    assert isinstance(unwritable, Failure)
+    assert unwritable.kind == "fault"
 
 
 def test_the_ledger_can_stand_apart_from_results_on_a_shared_disk(

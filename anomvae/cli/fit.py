@@ -80,9 +80,8 @@ def command(
 
         detector = model_file.load(model, generator=False)
         write_page(report, overview.of_model(detector, card.card_of(detector, model)), printer)
-    if printer.quiet:
-        if result.training.latents_used == 0:
-            note(f"warning: {COLLAPSED}")
+    if printer.quiet and result.training.latents_used == 0:
+        note(f"warning: {COLLAPSED}")
     return 0
 
 

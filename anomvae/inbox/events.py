@@ -1,7 +1,7 @@
-"""The watchdog adapter: it only ever wakes the scanner, and any failure of it is allowed.
+"""File system events, by the library watchdog. They only wake the scanner, and it does no harm when they fail.
 
-Event libraries lose files without a word (a paused reader, a full queue, a folder made again), so nothing rests
-on them but speed. This room watches the watcher and starts it again.
+Event libraries can lose events without an error (a paused reader, a full queue, a folder that was made again), so files
+are found by scanning, and events only make that sooner. The observer is checked, and started again where it has died.
 """
 
 import contextlib
@@ -14,13 +14,16 @@ CALM = 300.0  # seconds without a failure after which the pauses begin small aga
 
 
 class Events:
-    """Wakes when something happens in a folder.
+    """Sets an event when something happens in a folder.
 
     Args:
         folder: the folder.
+        wake: set on every event of the file system.
         recursive: whether folders inside count.
-        wake: set on every event.
-        native: whether to use the system's events at all; else the rescan alone finds files.
+        native: whether to use the system's events at all; else files are found by scanning alone.
+
+    Attributes:
+        restarts: how often the observer was started again; -1 before the first start.
     """
 
     def __init__(self, folder: Path, wake: threading.Event, *, recursive: bool, native: bool) -> None:
@@ -38,7 +41,12 @@ class Events:
         return "native" if self._alive() else "degraded"
 
     def check(self, now: float, *, suspicious: bool) -> None:
-        """Start the observer when it is not running, or when the scan found what it should have told."""
+        """Start the observer where it is not running, and stop one that did not report new files.
+
+        Args:
+            now: monotonic seconds.
+            suspicious: whether scans have found new files without an event.
+        """
         if not self.native:
             return
         if suspicious:

@@ -1,4 +1,4 @@
-"""The inbox: looks into a folder until told to stop, and yields its files one by one as they settle."""
+"""The inbox: scans a folder until it is stopped, and yields its files one by one as they settle."""
 
 import os
 import threading
@@ -136,11 +136,11 @@ class Inbox:
             yield from self._sleep(self._next_look())
 
     def done(self, path: bytes) -> None:
-        """A file was judged."""
+        """A file was processed, or has vanished."""
         self.settler.done(path)
 
     def hold(self, path: bytes, reason: str, seconds: float) -> None:
-        """Offer a file again after so many seconds, or when it has changed."""
+        """Yield a file again after so many seconds, or when it has changed; `reason` says why it waits."""
         self.settler.hold(path, reason, self.clock() + seconds)
 
     def _drain(self) -> Iterator[Arrival]:

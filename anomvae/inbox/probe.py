@@ -1,7 +1,7 @@
-"""What one file says of itself: is somebody writing it, does its last line end.
+"""Checks of one file: whether a process is writing it, and whether its last line ends.
 
-A read lease (Linux) is refused while any process holds the file open for writing, which no pause in the
-writing can hide. Network file systems have none of this, so they are told apart by their mount.
+Linux refuses a read lease while any process has the file open for writing, even when it pauses. Network file systems
+do not support this, so they are recognised by their mount.
 """
 
 import contextlib

@@ -1,7 +1,7 @@
-"""What is in the folder now: the truth, asked again and again; events only say when to ask sooner.
+"""Scans of the input folder: which candidate files are in it now.
 
-The folder is held open and files are opened from there without following links, so that a name can never
-lead out of it. What cannot be looked at is unknown, never gone.
+The folder is kept open, and files are opened relative to it without following links, so that a name can never lead out
+of it. A file that cannot be looked at counts as unknown, never as gone.
 """
 
 import fnmatch
@@ -36,9 +36,13 @@ class Stat(NamedTuple):
 
 
 class Scan(msgspec.Struct):
-    """One look: candidate files by their path's bytes, whether all could be looked at, what was passed over.
+    """The result of one scan.
 
-    `replaced` tells that the folder itself is another one than at the last look.
+    Attributes:
+        files: the states of candidate files, by their paths below the folder.
+        complete: whether everything could be looked at.
+        skipped: how many entries were no candidates, by reason.
+        replaced: whether the folder itself is another one than at the last scan.
     """
 
     files: dict[bytes, Stat]
@@ -53,11 +57,11 @@ def stat_of(found: os.stat_result) -> Stat:
 
 
 class Scanner:
-    """Looks into a folder.
+    """Scans a folder, which it keeps open.
 
     Args:
         folder: the folder.
-        patterns: globs on the name; one must fit.
+        patterns: globs on the name, of which one must match.
         recursive: whether folders inside count, down to 16 levels, links apart.
         marker: a suffix that a producer gives to a file's marker; unmarked files are then no candidates.
 
@@ -75,11 +79,11 @@ class Scanner:
         self._identity = self._ask()
 
     def close(self) -> None:
-        """Let go of the folder."""
+        """Close the folder."""
         os.close(self.descriptor)
 
     def scan(self) -> Scan:
-        """Look once."""
+        """Scan the folder once."""
         found = Scan({}, True, Counter())
         try:
             found.replaced = self._reopen()

@@ -1,8 +1,8 @@
-"""When a file is complete: observations and a clock in, settled files out. Pure; it opens nothing itself.
+"""Decides when a file is complete, from scans of the folder and a clock. It opens no file itself.
 
-A file is settled when its size, times and inode were the same in two looks at least `settle` seconds apart by
-the monotonic clock, nobody has it open for writing, and its last line ends; a file without a final line end
-waits five times longer, since many exporters omit it. Where writers cannot be seen, it waits three times as long.
+A file is settled when its size, times and inode were the same in two scans at least `settle` seconds apart by the
+monotonic clock, no process has it open for writing, and its last line ends. A file without a final line end waits five
+times longer, since many exporters omit it. Where writers cannot be detected, a file waits three times as long.
 """
 
 import heapq
@@ -58,7 +58,7 @@ class Settler:
 
     Args:
         settle: seconds of stillness.
-        known: whether this state of a path was judged already.
+        known: whether this state of a path was processed before.
         probe: asks one file about its writers and its end; None where it cannot be opened now.
         trusted: files are complete as soon as they are seen (a producer's marker says so).
     """
@@ -78,7 +78,15 @@ class Settler:
         self.first_seen = 0
 
     def look(self, now: float, scan: Scan) -> list[Arrival]:
-        """Take one scan; returns the settled files, the oldest (by mtime, then name) first."""
+        """Compare a scan with those before it.
+
+        Args:
+            now: monotonic seconds.
+            scan: what is in the folder.
+
+        Returns:
+            The settled files, the oldest first by time of change, then by name; at most 10,000.
+        """
         self.first_seen = 0
         for path, stat in scan.files.items():
             self._notice(now, path, stat)
@@ -98,11 +106,17 @@ class Settler:
         return min((waiting.due for waiting in self.waiting.values()), default=None)
 
     def done(self, path: bytes) -> None:
-        """A file was judged, or is of no more concern."""
+        """Forget a file that was processed, or has vanished."""
         self.waiting.pop(path, None)
 
     def hold(self, path: bytes, reason: str, until: float) -> None:
-        """Look at a file again at a given time, not before; a change of the file starts afresh."""
+        """Keep a file waiting. A change of the file starts its waiting afresh.
+
+        Args:
+            path: the file.
+            reason: why it waits, for people.
+            until: when it is looked at again, in monotonic seconds.
+        """
         if path in self.waiting:
             self.waiting[path].reason, self.waiting[path].due = reason, until
 

@@ -1,8 +1,8 @@
-"""Who is told what, and how often: pure, a step a delivery.
+"""Which processed files cause a message: pure functions from what was sent lately to what is sent now.
 
-Files that are wanting in the same way are one topic: a message for the first, then only counts until the cooldown is
-over. The first good file after trouble is told as well, and closes all topics, so that trouble after it is told at
-once; good news keep the cooldown, too.
+Files with the same kind of trouble share a topic. The first of them causes a message; those that follow within the
+cooldown are only counted. The first good file after trouble causes a message as well and closes all topics, so that new
+trouble is reported at once. Messages about good files keep the cooldown, too.
 """
 
 from collections.abc import Mapping
@@ -11,11 +11,18 @@ import msgspec
 
 from anomvae.storage.outbox import Topic
 
-GOOD = ""  # the topic of good news
+GOOD = ""  # the topic of messages about good files
 
 
 class Step(msgspec.Struct, frozen=True):
-    """What one delivery means: whether to tell it, how many `more` there were `since`, and the topics after it."""
+    """What one processed file leads to.
+
+    Attributes:
+        tell: whether a message is sent.
+        topics: the topics afterwards.
+        more: files of this topic that were only counted since its last message.
+        since: when that was, in Unix seconds.
+    """
 
     tell: bool
     topics: Mapping[str, Topic]
@@ -24,13 +31,13 @@ class Step(msgspec.Struct, frozen=True):
 
 
 def trouble(topics: Mapping[str, Topic], name: str, now: float, cooldown: float) -> Step:
-    """A file that is wanting.
+    """The step for a file with trouble.
 
     Args:
-        topics: what people were told of lately.
-        name: in which way it is wanting.
+        topics: what messages were sent about lately.
+        name: the kind of trouble.
         now: Unix seconds.
-        cooldown: seconds.
+        cooldown: seconds in which a topic causes one message only.
     """
     last = topics.get(name)
     if last is None:
@@ -41,7 +48,7 @@ def trouble(topics: Mapping[str, Topic], name: str, now: float, cooldown: float)
 
 
 def good(topics: Mapping[str, Topic], now: float, cooldown: float) -> Step | None:
-    """A good file; None where there was no trouble before it. Arguments as in `trouble`."""
+    """The step for a good file; None where nothing is to be done. Arguments as in `trouble`."""
     told = [topic for name, topic in topics.items() if name != GOOD]
     last = topics.get(GOOD)
     if not told or (last is not None and 0 <= now - last.told < cooldown):

@@ -1,8 +1,8 @@
-"""One delivery: an open file in, scored rows and alerts under temporary names out. `watch` and `score FOLDER` share it.
+"""Score one open file of a watched folder into temporary files: the scored rows, and the lines for the alert log.
 
-The file is read twice, first for its hash, then for its rows, and both hashes must agree: whatever a writer does in
-between, rows never come from a mixture. Between the two stands the ledger: a content that was judged is not read
-again, and of a grown file whose old part is the same bytes only the new rows are.
+A file is read twice, first for its hash and then for its rows, and both hashes must agree, so that the rows never come
+from a mixture of two contents. With the first hash the ledger is asked: a content that was processed before is not
+scored again, and of a file that has grown only the new rows are.
 """
 
 import hashlib
@@ -27,11 +27,11 @@ ALL = 1 << 62
 
 
 class ChangedError(Exception):
-    """The file changed while it was read; what was read is thrown away."""
+    """The file changed while it was read; what was read must not be used."""
 
 
 class DroppedError(Exception):
-    """The file in work was given up, because the run has to end; it will be judged by the next one."""
+    """The files under way are given up, because the run has to end; the next run will process them."""
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,7 +50,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def spool(self) -> str:
-        """Where flagged rows wait for the end of the file, which tells the critical ones."""
+        """The file of flagged rows; which of them are critical is known only at the end of the input file."""
         return self.alerts + ".rows"
 
     def temporary(self) -> tuple[str, ...]:
@@ -59,9 +59,15 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Scored(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of it: `alerts_sha256` is of the lines at `Job.alerts`, empty where no row is flagged.
+    """The outcome of a job.
 
-    `tenths` add up to what is critical over a whole run; nobody else needs them.
+    Attributes:
+        result: the summary of the file.
+        result_sha256: the hash of the scored rows at `Job.result`.
+        alerts_sha256: the hash of the lines at `Job.alerts`; empty where no row is flagged.
+        tenths: counts of severities, which add up over the files of a run to find the rows critical in all of it.
+        lines: physical lines of the file.
+        continues: whether a grown version of the file may be scored from its new rows on.
     """
 
     result: FileResult

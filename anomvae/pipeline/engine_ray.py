@@ -30,18 +30,7 @@ import anomvae
 from anomvae import disk
 from anomvae.errors import DataError, EnvironmentFault, UsageError
 from anomvae.model.detector import Detector
-from anomvae.pipeline.errand import (
-    Answer,
-    Changed,
-    Delivery,
-    Done,
-    Failed,
-    Fault,
-    ModelChanged,
-    Original,
-    Task,
-    outcome,
-)
+from anomvae.pipeline.errand import Answer, Delivery, Done, Failure, Original, Task, outcome
 from anomvae.pipeline.fetched import Bytes, fetched
 from anomvae.pipeline.piece import Helpers, Part, Stretch, judged
 from anomvae.pipeline.pool import POLL
@@ -104,7 +93,7 @@ class RayPool:
         if model := self._model(task):
             self._refs[ticket] = self._task.remote(self._message(task), anomvae.__version__, model)
         else:
-            ticket.answer = ModelChanged()
+            ticket.answer = Failure("model_changed")
         return ticket
 
     def answer(self, ticket: Ticket, tick: Callable[[], None]) -> Answer:
@@ -183,8 +172,8 @@ class RayPool:
                 for path, data in zip((task.job.result, task.job.alerts), files, strict=False):
                     disk.create_all(Path(path), data.data)
         gone = isinstance(task, Delivery) and not Path(os.fsdecode(task.path)).exists()
-        if isinstance(answer, Fault) and answer.code == UNSHARED and gone:
-            return Changed()
+        if isinstance(answer, Failure) and answer.code == UNSHARED and gone:
+            return Failure("changed")
         return answer
 
 
@@ -206,7 +195,7 @@ def _reply(ray: Any, ref: Any) -> tuple[Answer, tuple[Bytes, ...]]:
     try:
         message, files = ray.get(ref)
     except ray.exceptions.RayError as error:
-        return Failed(f"its scorer died in the cluster ({type(error).__name__})"), ()
+        return Failure("failed", message=f"its scorer died in the cluster ({type(error).__name__})"), ()
     return msgspec.msgpack.decode(message, type=Answer), files
 
 
@@ -219,7 +208,7 @@ def task(message: bytes, version: str, model: bytes) -> Reply:
     answer: Answer
     if version != anomvae.__version__:
         told = f"{socket.gethostname()} has anomvae {anomvae.__version__}, this is {version}: all nodes need the same."
-        return msgspec.msgpack.encode(Fault("versions", told, unsynced=False)), files
+        return msgspec.msgpack.encode(Failure("fault", "versions", told)), files
     asked: Delivery | Stretch = msgspec.msgpack.decode(message, type=Delivery | Stretch)
     try:
         detector = _detector(model)
@@ -229,7 +218,7 @@ def task(message: bytes, version: str, model: bytes) -> Reply:
             stretch = asked
             answer = answer_of(lambda: Done(part=judged(stretch, detector)))
     except Exception as error:  # told, not raised: who gave the task decides
-        answer = Failed(f"{type(error).__name__}: {error}")
+        answer = Failure.of(error)
     return msgspec.msgpack.encode(answer), files
 
 
@@ -283,7 +272,7 @@ def _attempt(delivery: Delivery, detector: Detector, helpers: Helpers) -> tuple[
             return fetched(delivery, delivery.original, detector, helpers)
         told = f"{socket.gethostname()} cannot open {os.fsdecode(delivery.path)!r} ({error.strerror})"
         told += "; the folders and OUT must be on a file system that all nodes share."
-        return Fault(UNSHARED, told, unsynced=False), ()
+        return Failure("fault", UNSHARED, told), ()
     mine = secrets.token_hex(6)
     job = msgspec.structs.replace(
         delivery.job, result=f"{delivery.job.result}.{mine}", alerts=f"{delivery.job.alerts}.{mine}"
@@ -298,7 +287,7 @@ def _attempt(delivery: Delivery, detector: Detector, helpers: Helpers) -> tuple[
             disk.rename(Path(job.alerts), Path(delivery.job.alerts))
     except OSError as error:
         fault = EnvironmentFault.of(error, f"{delivery.job.result}: cannot be written")
-        return Fault(fault.code, str(fault), unsynced=False), ()
+        return Failure("fault", fault.code, str(fault)), ()
     return answer, ()
 
 

@@ -1,6 +1,6 @@
-"""What is asked of a worker, and what it answers: plain data, since it crosses a process's border as JSON."""
+"""The tasks of a worker and its answers. They are plain data, since they go to another process as JSON."""
 
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import msgspec
 
@@ -12,14 +12,14 @@ from anomvae.settings import ScoreSettings
 
 
 class Original(msgspec.Struct, frozen=True):
-    """An object of a place, such as s3://bucket/in, that was copied: what a machine fetches that has not the copy."""
+    """The object of a store that a file was copied from, for machines without the copy. `place` is as s3://bucket/in."""
 
     place: str
     name: str
 
 
 class Delivery(msgspec.Struct, frozen=True, tag=True):
-    """Score the file that comes along, or on another machine the one at `path`, into temporary files."""
+    """Score a file of a watched folder into temporary files: the open file that comes along, or the one at `path`."""
 
     job: Job
     model: str
@@ -29,7 +29,7 @@ class Delivery(msgspec.Struct, frozen=True, tag=True):
 
 
 class File(msgspec.Struct, frozen=True, tag=True):
-    """Score a file by its name, into the open output that comes along, if one does."""
+    """Score a file given by its name, into the open output that comes along, if one does."""
 
     name: str
     target: str
@@ -40,83 +40,93 @@ class File(msgspec.Struct, frozen=True, tag=True):
 
 
 class Done(msgspec.Struct, frozen=True, tag=True):
-    """The file was scored: what became of a delivery, of a file by its name, or of a stretch."""
+    """The task was carried out: the result of a delivery, of a file given by its name, or of a part of a long file."""
 
     delivery: Scored | None = None
     file: FileResult | None = None
     part: Part | None = None
 
 
-class Refused(msgspec.Struct, frozen=True, tag=True):
-    """The file is no table of this schema."""
-
-    code: str
-    message: str
-    line: int | None
-    column: str | None
-    offset: int | None
+class ModelChangedError(Exception):
+    """The model file no longer holds the model of the task, or the store no longer its object; who has it can score."""
 
 
-class Changed(msgspec.Struct, frozen=True, tag=True):
-    """The file is no longer the one of the job."""
+class FailedError(Exception):
+    """The worker failed, or died over the file; the message says how."""
 
 
-class ModelChanged(msgspec.Struct, frozen=True, tag=True):
-    """The model's file does not hold the model of the task any more, or the place its object."""
+class Failure(msgspec.Struct, frozen=True, tag=True):
+    """Why a task was not carried out: an exception as plain data.
 
+    Attributes:
+        kind: `refused` (DataError), `changed` (ChangedError), `model_changed` (ModelChangedError), `fault`, `unsynced`
+            (EnvironmentFault, UnsyncedError), or `failed` (a bug, no memory, or the worker's death).
+        code, message: those of the error.
+        line, column, offset: where in the file, of a refused one.
+    """
 
-class Fault(msgspec.Struct, frozen=True, tag=True):
-    """The machine failed."""
+    kind: Literal["refused", "changed", "model_changed", "fault", "unsynced", "failed"]
+    code: str = ""
+    message: str = ""
+    line: int | None = None
+    column: str | None = None
+    offset: int | None = None
 
-    code: str
-    message: str
-    unsynced: bool
+    @classmethod
+    def of(cls, error: Exception) -> "Failure":
+        """The failure that an exception stands for."""
+        match error:
+            case DataError():
+                return cls("refused", error.code, error.message, error.line, error.column, error.offset)
+            case EnvironmentFault():
+                return cls("unsynced" if isinstance(error, UnsyncedError) else "fault", error.code, str(error))
+            case ChangedError():
+                return cls("changed")
+            case ModelChangedError():
+                return cls("model_changed")
+            case FailedError():  # of a worker that was given a part of this task
+                return cls("failed", message=str(error))
+        return cls("failed", message=f"{type(error).__name__}: {error}")
 
-
-class Failed(msgspec.Struct, frozen=True, tag=True):
-    """A bug, or no memory; or, said by the parent, that the worker died over the task."""
-
-    message: str
+    def error(self) -> Exception:
+        """The exception that this failure stands for."""
+        match self.kind:
+            case "refused":
+                return DataError(self.code, self.message, line=self.line, column=self.column, offset=self.offset)
+            case "fault" | "unsynced":
+                fault = UnsyncedError(self.message) if self.kind == "unsynced" else EnvironmentFault(self.message)
+                fault.code = self.code
+                return fault
+            case "changed":
+                return ChangedError()
+            case "model_changed":
+                return ModelChangedError()
+            case "failed":
+                return FailedError(self.message)
 
 
 Task = Delivery | File
-Answer = Done | Refused | Changed | ModelChanged | Fault | Failed
+Answer = Done | Failure
 
 T = TypeVar("T")
 
 
-class ModelChangedError(Exception):
-    """The task's model or object is not to be had any more; who has it can score the file."""
-
-
-class FailedError(Exception):
-    """The worker failed or died over the file; the message says how."""
-
-
 def outcome(answer: Answer, kind: type[T]) -> T:
-    """What an answer brings, to a task with outcomes of this kind.
+    """The result that an answer brings.
+
+    Args:
+        answer: what a worker has answered.
+        kind: the type of result that tasks of this kind have.
 
     Raises:
         DataError: the file is refused.
-        ChangedError: it is no longer the one of the job.
+        ChangedError: it is no longer the file of the task.
         ModelChangedError: the model is no longer the one of the task.
         FailedError: a bug, no memory, or the worker's death.
         EnvironmentFault: the machine failed.
     """
-    match answer:
-        case Done(delivery, file, part):
-            found = delivery or file or part
-            assert isinstance(found, kind)  # noqa: S101 (the worker answers each task in its own kind)
-            return found
-        case Refused(code, message, line, column, offset):
-            raise DataError(code, message, line=line, column=column, offset=offset)
-        case Fault(code, message, unsynced):
-            fault = (UnsyncedError if unsynced else EnvironmentFault)(message)
-            fault.code = code
-            raise fault
-        case Changed():
-            raise ChangedError
-        case ModelChanged():
-            raise ModelChangedError
-        case Failed(message):
-            raise FailedError(message)
+    if isinstance(answer, Failure):
+        raise answer.error()
+    found = answer.delivery or answer.file or answer.part
+    assert isinstance(found, kind)  # noqa: S101 (a worker answers each task in its own kind)
+    return found

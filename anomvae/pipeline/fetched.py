@@ -1,4 +1,4 @@
-"""A delivery's task on a machine that has not the copy of the object: fetched, scored, and what was written as bytes.
+"""Score an object of a store on a machine that does not have its copy: fetch it, score it, and return the results.
 
 Nothing of it is seen by anybody before it is whole: it is written in a folder of this attempt alone, and the driver
 gives what it is sent its names.
@@ -16,7 +16,7 @@ from anomvae import disk
 from anomvae.data.locations import MissingError, Place
 from anomvae.errors import EnvironmentFault, UsageError
 from anomvae.model.detector import Detector
-from anomvae.pipeline.errand import Answer, Delivery, Done, Fault, ModelChanged, Original
+from anomvae.pipeline.errand import Answer, Delivery, Done, Failure, Original
 from anomvae.pipeline.piece import Helpers
 from anomvae.pipeline.worker import answered
 
@@ -30,18 +30,18 @@ def fetched(
 
     Returns:
         The answer, and the bytes of the result, and of the alerts where there are any. An object that has gone, or has
-        another content by now, is answered with `ModelChanged`: who gave the task has the copy.
+        another content by now, is answered with `model_changed`: who gave the task has the copy.
     """
     with tempfile.TemporaryDirectory(prefix="anomvae-") as name:
         copy, result, alerts = (Path(name) / part for part in ("input", "result", "alerts"))
         try:
             Place(original.place).fetch(original.name, copy)
             if disk.sha256(copy) != task.job.sha256:
-                return ModelChanged(), ()
+                return Failure("model_changed"), ()
         except MissingError:
-            return ModelChanged(), ()
+            return Failure("model_changed"), ()
         except (EnvironmentFault, UsageError) as error:
-            return Fault(error.code, f"{socket.gethostname()}: {error}", unsynced=False), ()
+            return Failure("fault", error.code, f"{socket.gethostname()}: {error}"), ()
         job = msgspec.structs.replace(task.job, result=str(result), alerts=str(alerts))
         with copy.open("rb") as file:
             answer = answered(msgspec.structs.replace(task, job=job), file, detector, helpers)

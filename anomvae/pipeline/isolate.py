@@ -1,6 +1,7 @@
-"""A file that has been there when the scorer died is scored in a worker of its own, with limits.
+"""Score a suspect file, over which a scorer crashed before, in a child process with limits of memory and time.
 
-The worker's death is evidence against the file; its parent's never is, since operators and power cuts kill parents.
+That the child process dies is evidence against the file. The death of the whole run never is, since it may have been
+ended by an operator or a power cut.
 """
 
 import os

@@ -1,7 +1,7 @@
-"""Several workers, and tasks that wait for one. Answers come in any order; who asks decides in which they count.
+"""A pool of workers, and the tasks that wait for one. Tasks are answered in any order; the caller keeps the order.
 
-A worker is started when a task finds all others busy. It has a second task beside the one in work, so that it
-never waits for its parent. When it dies, the task in work fails, and the other goes to somebody else.
+A worker is started when all others are busy. It is given a second task beside the one it carries out, so that it never
+waits for its parent. When it dies, the task that it carried out fails, and the other one is given to another worker.
 """
 
 import selectors
@@ -10,16 +10,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from anomvae.pipeline.errand import Answer, Failed, Task
+from anomvae.pipeline.errand import Answer, Failure, Task
 from anomvae.pipeline.worker import Ticket, Worker
 
-AHEAD = 4  # tasks a worker that may be given away before the oldest is asked for
+AHEAD = 4  # tasks for each worker that may be given away before the oldest answer is asked for
 DEPTH = 2  # tasks that a worker has at a time
 POLL = 0.05  # seconds between two signs of life
 
 
 class Workers(Protocol):
-    """Somebody who carries out tasks."""
+    """What carries out tasks: worker processes of this machine, or a cluster."""
 
     @property
     def ahead(self) -> int:
@@ -86,30 +86,30 @@ class Pool:
 
     @contextmanager
     def _given_up(self, ticket: Ticket) -> Iterator[None]:
-        """After an error nobody may hand out the task, whose files are closed then."""
+        """After an exception the task must not be given to a worker any more, since its files are closed then."""
         try:
             yield
         except BaseException:
-            ticket.answer = Failed("given up")
+            ticket.answer = Failure("failed", message="given up")
             raise
 
     def _receive(self, seconds: float) -> None:
         for key, _ in self._selector.select(seconds):
             worker: Worker = key.data
             if not worker.receive():
-                self._bury(worker)
+                self._remove_dead(worker)
         self._assign()
 
-    def _bury(self, worker: Worker) -> None:
+    def _remove_dead(self, worker: Worker) -> None:
         self._selector.unregister(worker.socket)
         self._workers.remove(worker)
-        how = worker.buried()
+        how = worker.wait()
         if worker.tickets:
-            worker.tickets.popleft().answer = Failed(f"its scorer died ({how})")
+            worker.tickets.popleft().answer = Failure("failed", message=f"its scorer died ({how})")
         self._waiting.extendleft(reversed(worker.tickets))
 
     def _assign(self) -> None:
-        """Hand out tasks, to whom has the fewest; a new worker where all have one."""
+        """Give tasks to the workers with the fewest; start another worker where all have one."""
         while self._waiting:
             if self._waiting[0].answer:
                 self._waiting.popleft()

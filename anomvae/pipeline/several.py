@@ -1,7 +1,7 @@
-"""Several files, each whole, by several workers: the same results in the same order as one after the other.
+"""Score several files side by side with worker processes; the results are those of scoring them one after the other.
 
-Workers write into outputs that are opened here, and here each gets its name, in order: where one cannot be written,
-none of those behind it appears.
+Workers write into temporary outputs that are opened here. The outputs get their names here, in the order of the files:
+where one cannot be written, none of those behind it appears.
 """
 
 import os

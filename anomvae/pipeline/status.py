@@ -23,7 +23,7 @@ def status(out: Path, since: float | None = None) -> StatusResult:
 
     Args:
         out: the output folder.
-        since: also tell the history of so many seconds; None for none.
+        since: seconds of history to include; None for no history.
 
     Raises:
         UsageError: it holds no ledger.

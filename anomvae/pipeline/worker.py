@@ -1,8 +1,8 @@
-"""A worker: another process that scores open files, one task after the other, and commits nothing.
+"""A worker: another process that scores files, one task after the other, and commits nothing.
 
-Tasks go over a socket, open files with them, and answers come back: plain data both ways. The worker is a fresh
-interpreter and not a fork, since a fork would share the ledger, the locks and the observer's threads. It ends when its
-socket does, so it cannot outlive its parent. Signals are for the parent, whom they tell to finish or to drop.
+Tasks and the open files that belong to them are sent over a socket, and answers come back, as JSON both ways. The
+worker is a fresh interpreter and not a fork, since a fork would share the ledger, the locks and the observer's threads.
+It ends when its socket is closed, so it cannot outlive its parent. It ignores signals; the parent handles them.
 """
 
 import os
@@ -22,22 +22,10 @@ from typing import BinaryIO
 import msgspec
 
 from anomvae import disk
-from anomvae.errors import DataError, EnvironmentFault, ModelError, UnsyncedError
+from anomvae.errors import EnvironmentFault, ModelError
 from anomvae.model.detector import Detector
-from anomvae.pipeline.deliver import ChangedError, work
-from anomvae.pipeline.errand import (
-    Answer,
-    Changed,
-    Delivery,
-    Done,
-    Failed,
-    FailedError,
-    Fault,
-    File,
-    ModelChanged,
-    Refused,
-    Task,
-)
+from anomvae.pipeline.deliver import work
+from anomvae.pipeline.errand import Answer, Delivery, Done, Failure, File, Task
 from anomvae.pipeline.piece import Helpers
 from anomvae.pipeline.score import Scoring
 from anomvae.results import FileResult
@@ -80,7 +68,7 @@ class Worker:
             self._process = _started(theirs.fileno(), limited)
 
     def send(self, ticket: Ticket) -> None:
-        """Hand over a task and its open files; that the worker is dead is found when its answer is read."""
+        """Send a task and its open files. That the worker is dead is noticed when its answer is read."""
         self.tickets.append(ticket)
         message = msgspec.json.encode(ticket.task)
         with suppress(BrokenPipeError, ConnectionResetError):
@@ -88,7 +76,7 @@ class Worker:
             self.socket.sendall(message)
 
     def receive(self) -> bool:
-        """Take what the worker has said; false when it has ended."""
+        """Read what the worker has sent; false when it has closed its socket."""
         try:
             data = self.socket.recv(1 << 20)
         except ConnectionResetError:
@@ -107,7 +95,7 @@ class Worker:
         self._process.kill()
         return self._ended()
 
-    def buried(self) -> str:
+    def wait(self) -> str:
         """Wait for a process that has closed its socket; returns how it ended."""
         try:
             self._process.wait(5)
@@ -163,14 +151,14 @@ def main(channel: socket.socket, *, limited: bool) -> None:
             answer = _answer(task, descriptors, found)
             detector = found or detector
         except Exception as error:  # told, not raised: who gave the task decides
-            answer = Failed(f"{type(error).__name__}: {error}")
+            answer = Failure.of(error)
         message = msgspec.json.encode(answer)
         with suppress(BrokenPipeError, ConnectionResetError):  # the listening thread ends this process
             channel.sendall(HEADER.pack(len(message)) + message)
 
 
 def _listen(channel: socket.socket, tasks: "queue.SimpleQueue[tuple[Task, list[int]]]") -> None:
-    """Take tasks, so that the parent's end is noticed in the midst of a file; then end at once."""
+    """Receive tasks in a thread of its own, so that the process ends as soon as its parent has."""
     try:
         while received := _received(channel):
             tasks.put(received)
@@ -206,7 +194,7 @@ def _answer(task: Task, descriptors: list[int], detector: Detector | None) -> An
     if detector is None:
         for descriptor in descriptors:
             os.close(descriptor)
-        return ModelChanged()
+        return Failure("model_changed")
     if isinstance(task, Delivery):
         with os.fdopen(descriptors[0], "rb") as file:
             return answered(task, file, detector)
@@ -214,23 +202,24 @@ def _answer(task: Task, descriptors: list[int], detector: Detector | None) -> An
 
 
 def answered(task: Delivery, file: BinaryIO, detector: Detector, helpers: Helpers | None = None) -> Answer:
-    """Carry out a delivery's task; what went wrong is told, a bug is raised."""
+    """Score a file of a watched folder.
+
+    Args:
+        task: what to do.
+        file: the open file.
+        detector: the fitted model.
+        helpers: who scores parts of a long file; None for nobody.
+    """
     job = msgspec.structs.replace(task.job, settings=_among_others(task.job.settings))
     return answer_of(lambda: Done(delivery=work(file, job, detector, lambda: None, helpers)))
 
 
 def answer_of(step: Callable[[], Done]) -> Answer:
-    """What a step tells; what goes wrong in it is an answer too, a bug is raised."""
+    """What a step brings; an exception in it becomes an answer too, since who gave the task decides about it."""
     try:
         return step()
-    except DataError as error:
-        return Refused(error.code, error.message, error.line, error.column, error.offset)
-    except ChangedError:
-        return Changed()
-    except FailedError as error:  # a helper's
-        return Failed(str(error))
-    except EnvironmentFault as fault:
-        return Fault(fault.code, str(fault), isinstance(fault, UnsyncedError))
+    except Exception as error:
+        return Failure.of(error)
 
 
 def _file(task: File, descriptors: list[int], detector: Detector) -> FileResult:

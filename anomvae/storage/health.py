@@ -1,4 +1,4 @@
-"""Signs of life: the health file, the lock of a folder, and systemd's notifications."""
+"""The health file, the locks of folders, and the notifications to systemd."""
 
 import os
 import shutil
@@ -13,17 +13,17 @@ from anomvae.deliveries import HealthResult
 from anomvae.errors import HeldError
 
 HEALTH = "health.json"
-TOLD = 160  # bytes of the lock file: one length, so that a shorter text leaves no rest
+LOCK_TEXT = 160  # bytes of the lock file, filled with spaces so that a shorter text overwrites a longer one
 BEAT = 5.0  # seconds between two beats
 
 
-def hold(descriptor: int, what: str, told: Path | None = None) -> None:
+def hold(descriptor: int, what: str, holder_file: Path | None = None) -> None:
     """Take the lock of an open folder or file.
 
     Args:
         descriptor: the open folder or file; the lock goes when the process ends.
         what: what is held, for the message.
-        told: a file whose text says who holds it.
+        holder_file: a file whose text says who holds the lock, for the message.
 
     Raises:
         HeldError: another process has it.
@@ -31,9 +31,9 @@ def hold(descriptor: int, what: str, told: Path | None = None) -> None:
     if disk.lock(descriptor):
         return
     holder = ""
-    if told is not None:
+    if holder_file is not None:
         with suppress(OSError):
-            holder = f" ({told.read_text(encoding='utf-8', errors='replace').strip()[:200]})"
+            holder = f" ({holder_file.read_text(encoding='utf-8', errors='replace').strip()[:200]})"
     raise HeldError(f"{what}: another anomvae works on it{holder}; this one has nothing to do.")
 
 
@@ -46,7 +46,7 @@ def hold_output(out: Path, started: str) -> int:
     hold(descriptor, str(out), path)
     text = f"pid {os.getpid()} on {socket.gethostname()} since {started}".encode()
     with suppress(OSError):  # the text is for people only
-        os.pwrite(descriptor, text.ljust(TOLD - 1) + b"\n", 0)
+        os.pwrite(descriptor, text.ljust(LOCK_TEXT - 1) + b"\n", 0)
     return descriptor
 
 

@@ -69,7 +69,7 @@ class Ledger:
             return int(self._db.execute(row, (mode, now, pid, version, model_id)).lastrowid or 0)
 
     def end_run(self, run: int, now: str) -> None:
-        """Note that a run left through the front door."""
+        """Note that a run ended by itself."""
         with self._db.transaction():
             self._db.execute("UPDATE run SET ended_utc = ?, clean = 1 WHERE run_id = ?", (now, run))
 
@@ -79,7 +79,7 @@ class Ledger:
         return dict(rows[0]) if rows else None
 
     def last_end(self) -> str | None:
-        """When a run last left through the front door."""
+        """When a run last ended by itself."""
         ended: str | None = self._db.rows("SELECT max(ended_utc) FROM run WHERE clean = 1")[0][0]
         return ended
 

@@ -70,7 +70,7 @@ class Store:
         self._spooled, self._token = 0, secrets.token_hex(6)  # names that no other run had, on whatever machine
 
     def close(self) -> None:
-        """Leave through the front door."""
+        """Close the ledger and the file of marks."""
         self.ledger.close()
         os.close(self._mark_file)
 
