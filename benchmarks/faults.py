@@ -128,7 +128,7 @@ def _clean(figures: Figures, detector: Detector, held: pd.DataFrame, witness: Wi
     figures["anomvae", "false alarms"].append(float(np.mean(scores.p <= 0.01)))
     _, guess = repairs(detector, encoded, scores, np.arange(len(held)))
     encoding = detector.scorer.encoding
-    for j, (feature, at) in enumerate(zip(encoding.features, encoding.offsets(), strict=True)):
+    for j, (feature, at) in enumerate(zip(encoding.features, encoding.offsets, strict=True)):
         if not feature.numeric:
             continue
         residual = encoded.x[:, at] - guess[:, j]

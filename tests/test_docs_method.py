@@ -94,7 +94,7 @@ def test_deviances_and_kl_are_those_of_the_page(small: Learned) -> None:
     mu, logvar = scorer.vae.posterior(block)
     outputs = scorer.vae.decode(mu)[0]
     j = scorer.encoding.columns.index("a")  # a number without gaps: its unit is its place
-    at = scorer.encoding.offsets()[j]
+    at = scorer.encoding.offsets[j]
     raw = outputs[scorer.encoding.width + j, :20]
     sigma = 0.05 + np.log1p(np.exp(raw + 0.5413))
     by_hand = 0.5 * ((encoded.x[:, at] - outputs[at, :20]) / sigma) ** 2 + np.log(sigma / 0.05)

@@ -127,7 +127,7 @@ def test_what_is_left_is_the_surprise_of_the_other_columns(detector: Detector) -
     for j in range(len(detector.columns)):
         x, hidden = encoded.x.copy(), encoded.hidden.copy()
         for k, (f, at) in enumerate(
-            zip(detector.scorer.encoding.features, detector.scorer.encoding.offsets(), strict=True)
+            zip(detector.scorer.encoding.features, detector.scorer.encoding.offsets, strict=True)
         ):
             if f.column == detector.columns[j]:
                 x[:, at : at + f.units + f.gaps], hidden[:, k] = 0, 1
