@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
+from anomvae.model.masking import look
 from msgspec import structs
 
 from anomvae.model.calibration import column_surprise
 from anomvae.model.detector import HIDDEN_COST, VIEWS, Detector, judge
 from anomvae.model.explanation import repairs
 from anomvae.model.faults import Faults
-from anomvae.model.masking import look
 from anomvae.model.schema import Column, Schema, Values
 from anomvae.pipeline.learn import Learned, learn
 from anomvae.settings import FitSettings

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from anomvae.model.masking import own_deviances
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anomvae.cli import main
 from anomvae.data.texts import CHUNK, TextRows
 from anomvae.model.calibration import column_surprise, fit_tail, largest_surprise
-from anomvae.model.masking import own_deviances
 from anomvae.pipeline.ahead import in_order
 from anomvae.pipeline.gather import BLOCK, gather
 from anomvae.pipeline.learn import Learned

@@ -37,9 +37,9 @@ class Tails(msgspec.Struct, frozen=True, dict=True):
 
     Each is a line through its knots, then a generalised-Pareto tail beyond the last one.
 
-    `bounds` (k + 1,): distribution j has the knots from bounds[j] to bounds[j + 1]. `knots`, `nats` (all knots,): values,
-    rising within each distribution, and their -log p. `scale`, `shape` (k,): of the Pareto tails. `limit` (k,): the
-    nats that the fitted rows can support by counting, log(n + 1) for one value of each; what is extrapolated beyond is
+    `bounds` (k + 1,): distribution j has the knots from bounds[j] to bounds[j + 1]. `knots`, `nats` (all knots,):
+    values, rising within each distribution, and their -log p. `scale`, `shape` (k,): of the Pareto tails. `limit`
+    (k,): the nats that the fitted rows can support by counting, log(n + 1) for one value of each; what is extrapolated beyond is
     no more than an order among extremes, and adds `growth` (k,) times its logarithm.
     """
 
@@ -74,7 +74,7 @@ class Tails(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def _worth_a_look(self) -> tuple[float, Floats]:
-        """A surprise that few values reach, but most rows in some column, and the value from which each one may (k,)."""
+        """A surprise that most rows reach in some column, and the value (k,) of each from which it may be reached."""
         level = max(np.log(len(self)) - 1.0, 0.0)
         at_knots = [self._surprise_of(j, knots) for j, (knots, _) in enumerate(self._tables)]
         below = [max(np.searchsorted(nats, level, side="right") - 1, 0) for nats in at_knots]
@@ -85,7 +85,7 @@ class Tails(msgspec.Struct, frozen=True, dict=True):
         nats = np.empty((len(self), len(values)))
         for j, (knots, at_knots) in enumerate(self._tables):
             nats[j] = np.interp(values[:, j], knots, at_knots)
-        far = np.flatnonzero(values.T > self._last[:, None])
+        far = np.flatnonzero(self._last[:, None] < values.T)
         if len(far):
             column, row = np.divmod(far, len(values))
             self._extrapolate(nats.reshape(-1), far, values[row, column], column)

@@ -40,6 +40,10 @@ class RowGenerator(Protocol):
         """Draw n rows as typed columns; see `Detector.sample`."""
         ...
 
+    def rules(self) -> tuple[str, ...]:
+        """Which columns follow from which others in every row, for people."""
+        ...
+
 
 class Detector(msgspec.Struct, frozen=True, dict=True, eq=False, kw_only=True):
     """A fitted model of normal rows. It is never changed: what changes makes a new one.

@@ -94,9 +94,9 @@ class Encoding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class PlacedFeature(NamedTuple):
-    """A feature, its index among the features, and its first unit."""
+    """A feature, its position among the features, and its first unit."""
 
-    index: int
+    position: int
     feature: Feature
     start: int
 

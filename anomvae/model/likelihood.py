@@ -228,8 +228,8 @@ def _hide_each(ensemble: Ensemble, rows: Encoded, surprise: Callable[[Floats], F
     nats[each, :, each] = 0.0
     expected = np.zeros((n, len(ensemble.encoding.features)))
     for features, its in zip(ensemble.encoding.features_of, outputs.reshape(columns, n, -1), strict=True):
-        for j, feature, at in features:
-            expected[:, j] = expected_value(feature, its[:, at : at + feature.units])
+        for j, feature, start in features:
+            expected[:, j] = expected_value(feature, its[:, start : start + feature.units])
     return HiddenColumns(own, nats.sum(axis=2).T, expected)
 
 
@@ -276,5 +276,3 @@ def expected_value(feature: Feature, outputs: Floats) -> Floats:
 def concatenated(kind: type[S], parts: Sequence[S]) -> S:
     """Records of arrays, one behind the other along the first axis."""
     return kind(*(np.concatenate([getattr(part, name) for part in parts]) for name in kind.__struct_fields__))
-
-

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from anomvae.challenge import Challenge, Side
 from anomvae.errors import DataError
-from anomvae.model.detector import Detector, Scores
+from anomvae.model.anomaly_score import Scores
+from anomvae.model.detector import Detector
 from anomvae.model.metrics import wilson
 from anomvae.model.schema import Column, Schema, Values, parse
 from anomvae.pipeline.gather import Gathered
@@ -87,7 +88,7 @@ def compare(champion: Champion, challenger: Champion, names: Sequence[str], held
     if not rows:
         raise DataError("too_few_rows", "no held-out row can be read with the schemas of both models")
     scores = [side.score(_columns(side.schema, names, rows)) for side in sides]
-    old, new = (found.p <= side.calibration.alpha for found, side in zip(scores, sides, strict=True))
+    old, new = (side.decide(found).flagged for found, side in zip(scores, sides, strict=True))
     return Challenge(
         rows=len(rows),
         unreadable=len(held) - len(rows),

@@ -108,7 +108,7 @@ def _judge_file(path: str, detector: Detector, out: Judged, alpha: float, progre
         if batch.rows:
             scores = detector.score(columns)
             codes = np.array(out.labels.code(columns_of(batch.rows, [at])[0]), dtype=np.intp)
-            parts.append((scores.score, scores.p <= alpha, codes))
+            parts.append((scores.score, detector.decide(scores, alpha).flagged, codes))
         progress(path, table.rows)
     table.check_rejects()
     out.rows += table.rows

@@ -11,7 +11,7 @@ from anomvae.data import header
 from anomvae.data.reader import Table
 from anomvae.errors import AnomvaeError, DataError, UsageError
 from anomvae.explained import ExplainedRow, ExplainResult
-from anomvae.model.anatomy import dissect
+from anomvae.model.anatomy import explain_row
 from anomvae.model.detector import Detector
 from anomvae.model.schema import parse
 from anomvae.pipeline.score import shown
@@ -85,7 +85,22 @@ def _row(file: str, line: int, texts: list[str], detector: Detector) -> Explaine
         for error in errors.values():
             message = f"this row is rejected: column '{error.column}': {error.message}"
             raise DataError(error.code, message, line=line, column=error.column)
-    return dissect(detector, detector.encode(columns), texts, shown(file), line)
+    found = explain_row(detector, detector.encode(columns), texts)
+    return ExplainedRow(
+        file=shown(file),
+        line=line,
+        score=float(found.scores.score[0]),
+        recon=float(found.scores.recon[0]),
+        kl=float(found.scores.kl[0]),
+        p=float(found.decision.p[0]),
+        estimated=bool(found.decision.estimated[0]),
+        severity=float(found.decision.severity[0]),
+        flagged=bool(found.decision.flagged[0]),
+        terms=found.terms,
+        latent=found.latent,
+        columns=found.columns,
+        changes=found.changes,
+    )
 
 
 def _records(table: Table, file: str, lines: list[int]) -> dict[int, list[str]]:

@@ -10,11 +10,12 @@ from typing import IO
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from anomvae.data.reader import Reject, TextBatch, batches_of
 from anomvae.data.writer import ScoredRows, Writer, open_writer
-from anomvae.model.detector import Detector, Scores
+from anomvae.model.anomaly_score import Scores
+from anomvae.model.calibration import Decision
+from anomvae.model.detector import Detector
 from anomvae.model.explanation import reasons
 from anomvae.model.schema import Values
 from anomvae.pipeline.columns import typed
@@ -82,22 +83,23 @@ class Judging:
         batch, columns = rows
         encoded = self.detector.encode(columns)
         scores = self.detector.score_encoded(encoded)
-        flags = scores.p <= self.alpha
-        chosen = np.flatnonzero(flags)
+        decision = self.detector.decide(scores, self.alpha)
+        chosen = np.flatnonzero(decision.flagged)
         texts = [[cells[at] for at in self.positions] for cells in batch.take(chosen.tolist()).rows]
         told = reasons(self.detector, encoded, scores, chosen, texts)
         why = dict(zip(chosen.tolist(), told, strict=True))
         return Piece(
-            counts_of(self.detector, columns, encoded, scores, flags),
-            [row_result(self.file, batch.lines[i], scores, i, reason) for i, reason in why.items()],
-            self._writer.render(self._rows(batch, scores, flags, why)) if self._writer else b"",
+            counts_of(self.detector, columns, encoded, scores, decision),
+            [row_result((self.file, batch.lines[i]), scores, decision, i, reason) for i, reason in why.items()],
+            self._writer.render(self._rows(batch, scores, decision, why)) if self._writer else b"",
         )
 
     def _rows(
-        self, batch: TextBatch, scores: Scores, flags: NDArray[np.bool_], why: dict[int, tuple[Reason, ...]]
+        self, batch: TextBatch, scores: Scores, decision: Decision, why: dict[int, tuple[Reason, ...]]
     ) -> ScoredRows:
         """The rows to write."""
-        numbers = np.column_stack([scores.score, scores.recon, scores.kl, scores.p, scores.severity])
+        numbers = np.column_stack([scores.score, scores.recon, scores.kl, decision.p, decision.severity])
+        flags = decision.flagged
         if self.settings.emit == "all":
             return ScoredRows(batch.rows, batch.lines, numbers.tolist(), flags.tolist(), why)
         part, told = batch.take(list(why)), dict(enumerate(why.values()))
