@@ -153,7 +153,7 @@ def test_a_models_schema_and_selection_hold_for_the_real_rows(orders_model: Path
     assert result.overall > 0.8 and result.c2st is not None
     assert detector.about is not None
     lineage = msgspec.structs.replace(detector.about.lineage, selection="channel != fax and post and country == DE")
-    detector.about = msgspec.structs.replace(detector.about, lineage=lineage)
+    detector = detector.with_about(msgspec.structs.replace(detector.about, lineage=lineage))
     german = pd.concat([pd.read_csv(day) for day in days[:2]])["country"].eq("DE").sum()
     chosen = anomvae.quality(days[:2], days[2], detector=detector)
     assert chosen.rows_real == german and chosen.rows_synthetic == result.rows_synthetic

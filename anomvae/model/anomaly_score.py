@@ -39,8 +39,8 @@ class Tails(msgspec.Struct, frozen=True, dict=True):
 
     `bounds` (k + 1,): distribution j has the knots from bounds[j] to bounds[j + 1]. `knots`, `nats` (all knots,):
     values, rising within each distribution, and their -log p. `scale`, `shape` (k,): of the Pareto tails. `limit`
-    (k,): the nats that the fitted rows can support by counting, log(n + 1) for one value of each; what is extrapolated beyond is
-    no more than an order among extremes, and adds `growth` (k,) times its logarithm.
+    (k,): the nats that the fitted rows can support by counting, log(n + 1) for one value of each; what is extrapolated
+    beyond is no more than an order among extremes, and adds `growth` (k,) times its logarithm.
     """
 
     bounds: NDArray[np.int64]
