@@ -24,7 +24,8 @@ except ImportError as error:
 
 from anomvae.data import frames
 from anomvae.errors import DataError, UsageError
-from anomvae.model.detector import Detector, Scores
+from anomvae.model.anomaly_score import Scores
+from anomvae.model.detector import Detector
 from anomvae.model.explanation import reasons
 from anomvae.model.schema import Schema, from_arrays
 from anomvae.model.writing import LOOKED_AT, fit_styles
@@ -133,13 +134,15 @@ class AnomVAE(OutlierMixin, BaseEstimator):  # type: ignore[misc]
             columns = {column.name: rows.columns[column.name] for column in schema.modelled}
             settings = self._settings(len(next(iter(rows.columns.values()), ())))
             learned = learn(schema, columns, settings, least_rows=LEAST_ROWS)
+            detector = learned.detector
             if settings.generator:
                 styles = fit_styles(schema, rows.texts(columns, LOOKED_AT))
-                learned.detector.generator = teach(schema, columns, settings, styles=styles, device=learned.device)
-            learned.detector.about = describe(
-                learned, settings, SchemaSettings(), columns, lineage(columns, settings.seed)
-            )
-        return self._fitted(learned.detector)
+                detector = detector.with_generator(
+                    teach(schema, columns, settings, styles=styles, device=learned.device)
+                )
+            origin = lineage(columns, settings.seed)
+            detector = detector.with_about(describe(learned, settings, SchemaSettings(), columns, origin))
+        return self._fitted(detector)
 
     def _fitted(self, detector: Detector) -> Self:
         self.detector_ = detector
@@ -171,7 +174,7 @@ class AnomVAE(OutlierMixin, BaseEstimator):  # type: ignore[misc]
 
     def p_values(self, X: Any) -> Floats:
         """The chance of such a score among normal rows (n,)."""
-        return self._scores(X).p
+        return self.detector_.decide(self._scores(X)).p
 
     def components(self, X: Any) -> Components:
         """Reconstruction error, KL, and what every column adds to the reconstruction error."""
@@ -217,7 +220,8 @@ class AnomVAE(OutlierMixin, BaseEstimator):  # type: ignore[misc]
             EnvironmentFault: the file cannot be written.
         """
         check_is_fitted(self, "detector_")
-        return model_file.save(self.detector_, Path(path))
+        self.detector_ = model_file.save(self.detector_, Path(path))
+        return self.detector_.model_id
 
     def _scores(self, X: Any) -> Scores:
         rows = self._rows(X)

@@ -40,7 +40,7 @@ def judged(
     scores = learned.detector.score(columns(x[test]))
     rows = learned.suspects.review() if learned.suspects else []
     found = (y[train][rows] == 1).sum() / max((y[train] == 1).sum(), 1)
-    return roc_auc_score(y[test], scores.score), (scores.p[y[test] == 0] <= 0.01).mean(), found
+    return roc_auc_score(y[test], scores.score), (learned.detector.decide(scores).p[y[test] == 0] <= 0.01).mean(), found
 
 
 def one(path: Path, seed: int) -> tuple[int, int, list[tuple[float, float, float]]]:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 import anomvae
 from anomvae.model.detector import Detector
 from anomvae.model.encoding import Encoded
-from anomvae.model.explanation import repairs
+from anomvae.model.explanation import surprise_explained
 from anomvae.model.schema import Values, parse
 from anomvae.settings import FitSettings
 from benchmarks.faults_data import EASY, HARD, TABLES, Faulty, Witness, faults, split
@@ -97,11 +97,11 @@ def run(name: str, seed: int, work: Path) -> Figures:
         columns = typed(detector, faulty.rows)
         encoded = detector.encode(columns)
         scores = detector.score_encoded(encoded)
-        flagged = np.flatnonzero(scores.p <= 0.01)
+        flagged = np.flatnonzero(detector.decide(scores).p <= 0.01)
         figures["anomvae", faulty.kind].append(len(flagged) / len(faulty.rows))
         for maker, (score, threshold) in others.items():
             figures[maker, faulty.kind].append(float(np.mean(score(codes(faulty.rows)) > threshold)))
-        gains, _ = repairs(detector, encoded, scores, flagged)
+        gains, _ = surprise_explained(detector, encoded, scores, flagged)
         _reasons(figures, "repair", detector.columns, gains, faulty=faulty, flagged=flagged)
         _reasons(
             figures, "raw residual", detector.columns, scores.contributions[flagged], faulty=faulty, flagged=flagged
@@ -125,10 +125,10 @@ def _clean(figures: Figures, detector: Detector, held: pd.DataFrame, witness: Wi
     """False alarms, coverage of the intervals, error of the expected value against the column's mean."""
     encoded: Encoded = detector.encode(typed(detector, held))
     scores = detector.score_encoded(encoded)
-    figures["anomvae", "false alarms"].append(float(np.mean(scores.p <= 0.01)))
-    _, guess = repairs(detector, encoded, scores, np.arange(len(held)))
-    encoding = detector.scorer.encoding
-    for j, (feature, at) in enumerate(zip(encoding.features, encoding.offsets(), strict=True)):
+    figures["anomvae", "false alarms"].append(float(np.mean(detector.decide(scores).p <= 0.01)))
+    _, guess = surprise_explained(detector, encoded, scores, np.arange(len(held)))
+    encoding = detector.encoding
+    for j, (feature, at) in enumerate(zip(encoding.features, encoding.offsets, strict=True)):
         if not feature.numeric:
             continue
         residual = encoded.x[:, at] - guess[:, j]

@@ -99,7 +99,7 @@ def alarms(seed: int) -> float:
     """False alarms in percent for alpha 0.1 % on fresh rows of a seeded table."""
     schema, tables = seeded(seed)
     detector = learn(schema, next(tables), FitSettings(seed=seed, alpha=0.001, selftest=False)).detector
-    return float(100 * np.mean(detector.score(next(tables)).p <= 0.001))
+    return float(100 * np.mean(detector.p_values(next(tables)) <= 0.001))
 
 
 def main() -> int:

@@ -9,7 +9,8 @@ from scipy import stats
 
 from anomvae.errors import UsageError
 from anomvae.model import calibration
-from anomvae.model.calibration import fit_calibration, fit_tail
+from anomvae.model.anomaly_score import FEW_ROWS, fit_tails
+from anomvae.model.calibration import fit_calibration
 from anomvae.model.folds import training_pools
 from tests import naive
 from tests.conftest import learn_numbers
@@ -47,8 +48,8 @@ def test_the_threshold_and_the_p_value_agree(fitted: calibration.Calibration, al
 @settings(max_examples=50)
 def test_a_tail_is_monotone(values: list[float], one: float, other: float) -> None:
     low, high = sorted((one, other))
-    tail = fit_tail(np.array(values))
-    a, b = tail.surprise(np.array([low, high]))
+    tail = fit_tails(np.array(values)[:, None])
+    a, b = tail.surprise(np.array([[low], [high]]))[:, 0]
     assert 0 <= a <= b < np.inf
 
 
@@ -106,7 +107,7 @@ def test_blocks_keep_the_promise_on_later_rows_where_random_folds_break_it(make:
         train, later = x[:4500], x[4500:]
         for folds in ("blocks", "random"):
             learned = naive.learn_matrix(train, folds=folds, steps=700, seed=seed)
-            p = learned.detector.score(naive.columns(later)).p
+            p = learned.detector.p_values(naive.columns(later))
             rates[folds].append(float(np.mean(p <= 0.01)))
     assert 0.005 <= np.mean(rates["blocks"]) <= 0.02, rates
     assert np.mean(rates["random"]) > 0.02, rates
@@ -121,8 +122,9 @@ def test_dependence_between_rows_is_told() -> None:
 def test_few_rows_rest_on_the_tail_and_say_so() -> None:
     learned = learn_numbers({"a": np.random.default_rng(0).normal(size=40), "b": np.arange(40) % 7.0}, steps=50)
     scores = learned.detector.score({"a": np.array([0.1, 90.0]), "b": np.array([3.0, 3.0])})
-    assert scores.p[0] > 0.01 >= scores.p[1]
-    assert scores.estimated[1]
+    decision = learned.detector.decide(scores)
+    assert decision.p[0] > 0.01 >= decision.p[1]
+    assert decision.estimated[1]
 
 
 @given(st.lists(st.integers(0, 4), min_size=5, max_size=60), st.integers(1, 7))
@@ -146,31 +148,36 @@ def test_a_tail_is_its_slow_twin(draw: str, n: int, of: int) -> None:
         [np.quantile(values, [0.0, 0.2, 0.5, 0.9, 0.96, 1.0]), [values.max() * 2, values.max() * 50]]
     )
     expected = [naive.tail_surprise(values, point, of) for point in points]
-    assert np.allclose(fit_tail(values, of).surprise(points), expected, rtol=1e-9, atol=1e-12)
+    assert np.allclose(
+        fit_tails(values[:, None], [of]).surprise(points[:, None])[:, 0], expected, rtol=1e-9, atol=1e-12
+    )
 
 
 def test_a_tail_of_few_or_equal_values_is_finite_and_quiet() -> None:
-    flat = fit_tail(np.full(40, 3.0))
+    flat = fit_tails(np.full((40, 1), 3.0))
     assert (flat.scale, flat.shape) == (0.02, 0.0)
-    assert flat.surprise(np.array([2.0, 3.0])).tolist() == [0.0, 0.0]
-    two = fit_tail(np.array([0.0, 0.0, 0.0, 1.0, 3.0]))  # knots at 0 alone: two exceedances are too few for moments
+    assert flat.surprise(np.array([[2.0], [3.0]]))[:, 0].tolist() == [0.0, 0.0]
+    two = fit_tails(np.array([[0.0], [0.0], [0.0], [1.0], [3.0]]))  # knots at 0 alone: too few exceedances for moments
     assert (two.knots.tolist(), two.scale, two.shape) == ([0.0], 2.0, 0.0)
-    assert two.surprise(np.array([1.0]))[0] == pytest.approx(0.5)
-    near = fit_tail(np.array([0.0, 1e-300, 2e-300, 1.0] * 20))
+    assert two.surprise(np.array([[1.0]]))[0, 0] == pytest.approx(0.5)
+    near = fit_tails(np.array([[0.0], [1e-300], [2e-300], [1.0]] * 20))
     assert near.knots.tolist() == [0.0, 1.0]
 
 
 def test_the_largest_surprise_is_that_of_the_columns() -> None:
     rng = np.random.default_rng(1)
     for columns in (1, 2, 7, 40):
-        tails = [fit_tail(rng.gamma(1, 1, 300), columns) for _ in range(columns)]
-        for rows in (1, calibration.FEW - 1, calibration.FEW, 3000):
+        tails = fit_tails(np.column_stack([rng.gamma(1, 1, 300) for _ in range(columns)]), [columns] * columns)
+        for rows in (1, FEW_ROWS - 1, FEW_ROWS, 3000):
             deviances = rng.gamma(1, 1, (rows, columns)) * rng.choice([0.0, 0.01, 1.0, 9.0], (rows, 1))
             every = np.array(
-                [[tail.surprise(deviances[i : i + 1, j])[0] for j, tail in enumerate(tails)] for i in range(rows)]
+                [
+                    [tails[j : j + 1].surprise(deviances[i : i + 1, j : j + 1])[0, 0] for j in range(columns)]
+                    for i in range(rows)
+                ]
             )
-            assert np.array_equal(calibration.column_surprise(tails, deviances), every)
-            assert np.array_equal(calibration.largest_surprise(tails, deviances), every.max(axis=1))
+            assert np.array_equal(tails.surprise(deviances), every)
+            assert np.array_equal(tails.largest_surprise(deviances), every.max(axis=1))
 
 
 def test_beyond_the_scores_the_tail_is_the_maximum_likelihood_pareto() -> None:
@@ -310,9 +317,9 @@ def test_no_row_of_an_empty_or_quiet_file_is_critical() -> None:
 
 
 def test_few_rows_support_nothing_among_many_columns() -> None:
-    values = np.arange(20.0)
-    assert fit_tail(values, of=100).limit == 0.0
-    assert fit_tail(values, of=3).limit == pytest.approx(np.log(7))
+    values = np.arange(20.0)[:, None]
+    assert fit_tails(values, [100]).limit == 0.0
+    assert fit_tails(values, [3]).limit == pytest.approx(np.log(7))
 
 
 def test_a_tail_heavier_than_can_be_used_is_cut_with_the_same_mean() -> None:

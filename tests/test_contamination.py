@@ -14,7 +14,8 @@ from rich.console import Console
 from anomvae.cli import main
 from anomvae.errors import DataError
 from anomvae.model.calibration import fit_calibration
-from anomvae.model.trimming import USUAL, extended, most_anomalous, unmasked_out_of_fold, usual
+from anomvae.model.out_of_fold import score_without_hiding
+from anomvae.model.trimming import USUAL, extended, most_anomalous, usual
 from anomvae.pipeline.fit import fit
 from anomvae.pipeline.learn import Learned
 from anomvae.report.terminal import fit_report
@@ -62,7 +63,7 @@ def test_the_rows_to_review_are_the_spoilt_ones_the_worst_first(
 def test_no_row_to_review_is_calibrated_on(treated: Learned) -> None:
     assert treated.suspects is not None
     assert len(treated.detector.calibration.scores) == ROWS - treated.suspects.out.sum()
-    assert len(treated.judged.kl) == ROWS - len(treated.suspects.rows) == ROWS - 60
+    assert treated.out_of_fold.deviances.kl.shape[1] == ROWS - len(treated.suspects.rows) == ROWS - 60
     assert treated.suspects.scores[treated.suspects.out].min() > np.quantile(treated.detector.calibration.scores, 0.99)
 
 
@@ -71,21 +72,21 @@ def test_treated_training_finds_what_untreated_training_takes_for_normal(
 ) -> None:
     fresh, bad = spoilt(4000, 0.1, seed=7)
     untreated = learn_numbers(mixed[0], steps=STEPS, selftest=False)
-    found, missed = treated.detector.score(fresh).p <= 0.01, untreated.detector.score(fresh).p <= 0.01
+    found, missed = treated.detector.p_values(fresh) <= 0.01, untreated.detector.p_values(fresh) <= 0.01
     assert found[bad].mean() > 0.9
     assert found[bad].mean() > missed[bad].mean() + 0.3
 
 
 def test_normal_rows_are_not_flagged_more_often_than_alpha_says(treated: Learned) -> None:
     fresh = numbers(4000, seed=8)
-    assert (treated.detector.score(fresh).p <= 0.01).mean() <= 0.03
+    assert (treated.detector.p_values(fresh) <= 0.01).mean() <= 0.03
 
 
 def test_clean_rows_are_hardly_suspected() -> None:
     learned = learn_numbers(numbers(ROWS, seed=3), steps=STEPS, contamination=SHARE, selftest=False)
     assert learned.suspects is not None
     assert len(learned.suspects.review()) <= 0.04 * ROWS
-    assert (learned.detector.score(numbers(4000, seed=9)).p <= 0.01).mean() <= 0.07
+    assert (learned.detector.p_values(numbers(4000, seed=9)) <= 0.01).mean() <= 0.07
 
 
 def test_no_contamination_is_the_plain_fit(small: Learned) -> None:
@@ -96,7 +97,7 @@ def test_no_contamination_is_the_plain_fit(small: Learned) -> None:
 
 @pytest.mark.parametrize(("share", "count"), [(0.001, 1), (0.01, 3), (0.05, 15), (0.499, 150)])
 def test_the_share_is_rounded_up(small: Learned, share: float, count: int) -> None:
-    assert most_anomalous(unmasked_out_of_fold(small.detector, small.judged), share).sum() == count
+    assert most_anomalous(score_without_hiding(small.detector.anomaly_score, small.out_of_fold), share).sum() == count
 
 
 @settings(max_examples=40, deadline=None)

@@ -64,8 +64,8 @@ def test_one_component_is_the_likelihood_of_independent_columns() -> None:
     density = fit_density(encoding, encoded, np.ones((1, 5), dtype=bool), np.random.default_rng(0))
     assert density.weight.shape[1] == 1
     expected = np.zeros(5)
-    for at in encoding.offsets()[:2]:
-        present = ~encoded.gap[:, encoding.offsets().index(at)]
+    for at in encoding.offsets[:2]:
+        present = ~encoded.gap[:, encoding.offsets.index(at)]
         x = encoded.x[present, at]
         expected[present] -= norm(x.mean(), np.sqrt(x.var() + 0.02)).logpdf(x) + 0.5 * np.log(2 * np.pi)
     gap = (1 + 0.5) / (5 + 1 + 0.5)

@@ -89,16 +89,16 @@ def test_the_verdict_is_that_of_a_beta_binomial(design: float) -> None:
 def test_deviances_and_kl_are_those_of_the_page(small: Learned) -> None:
     detector = small.detector
     encoded = detector.encode(numbers(20, seed=9))
-    scorer = detector.scorer.member(0)
-    _, block = next(padded(np.hstack([encoded.x, encoded.hidden])))
-    mu, logvar = scorer.vae.posterior(block)
-    outputs = scorer.vae.decode(mu)[0]
-    j = scorer.encoding.columns.index("a")  # a number without gaps: its unit is its place
-    at = scorer.encoding.offsets()[j]
-    raw = outputs[scorer.encoding.width + j, :20]
+    member = detector.ensemble.member(0)
+    _, block = next(padded(encoded.inputs))
+    mu, logvar = member.vae.posterior(block)
+    outputs = member.vae.decode(mu)[0]
+    j = member.encoding.columns.index("a")  # a number without gaps: its unit is its place
+    at = member.encoding.offsets[j]
+    raw = outputs[member.encoding.width + j, :20]
     sigma = 0.05 + np.log1p(np.exp(raw + 0.5413))
     by_hand = 0.5 * ((encoded.x[:, at] - outputs[at, :20]) / sigma) ** 2 + np.log(sigma / 0.05)
-    found = scorer.deviances(encoded)
+    found = member.deviances(encoded)
     assert np.allclose(found.columns[0, :, j], by_hand, rtol=1e-9)
     kl = 0.5 * (mu[0] ** 2 + np.exp(logvar[0]) - logvar[0] - 1).sum(axis=0)
     assert np.allclose(kl_divergence(mu, logvar)[0], kl, rtol=1e-9)

@@ -213,7 +213,7 @@ def test_drift_fails_a_run_and_is_printed(orders_model: Path, tmp_path: Path, ca
 def test_a_model_from_before_there_was_drift_tells_none(orders_model: Path, tmp_path: Path, capsys: Captured) -> None:
     detector = model_file.load(orders_model)
     assert detector.about is not None and detector.about.reference is not None
-    detector.about = msgspec.structs.replace(detector.about, reference=None)
+    detector = detector.with_about(msgspec.structs.replace(detector.about, reference=None))
     model_file.save(detector, tmp_path / "old.anomvae")
     orders(tmp_path / "a.csv", 22, spoil="gaps")
     (result,) = drifts(capsys, tmp_path / "old.anomvae", tmp_path / "a.csv")
@@ -238,7 +238,7 @@ def test_a_reference_that_does_not_fit_is_refused(
     last = next(one for one in detector.about.reference.bins if one.numeric)
     bins = [msgspec.structs.replace(one, **wrong(one)) if one is last else one for one in detector.about.reference.bins]
     broken = msgspec.structs.replace(detector.about.reference, bins=tuple(bins))
-    detector.about = msgspec.structs.replace(detector.about, reference=broken)
+    detector = detector.with_about(msgspec.structs.replace(detector.about, reference=broken))
     model_file.save(detector, tmp_path / "m.anomvae")
     assert main(["inspect", str(tmp_path / "m.anomvae")]) == 4
     assert "is corrupt" in capsys.readouterr().err
@@ -332,7 +332,7 @@ def test_recalibrate_makes_what_is_approved_normal(orders_model: Path, tmp_path:
     (again,) = drifts(capsys, model, last)
     assert again.verdict == "ok" and told(again) == ""
     assert 0.002 <= again.flagged / again.scored <= 0.03
-    assert all(np.array_equal(after.scorer.vae.arrays[k], v) for k, v in before.scorer.vae.arrays.items())
+    assert all(np.array_equal(after.ensemble.vae.arrays[k], v) for k, v in before.ensemble.vae.arrays.items())
 
 
 def test_recalibrate_warns_of_rows_that_were_trained_on(orders_model: Path, tmp_path: Path, capsys: Captured) -> None:

@@ -36,7 +36,8 @@ def test_any_numbers_get_finite_scores_whose_parts_add_up(small: Learned, rows: 
     assert np.isfinite(scores.score).all()
     assert np.isfinite(scores.kl).all()
     assert np.allclose(scores.contributions.sum(axis=1), scores.recon)
-    assert ((scores.p > 0) & (scores.p <= 1)).all()
+    p = small.detector.decide(scores).p
+    assert ((p > 0) & (p <= 1)).all()
 
 
 @given(st.randoms(use_true_random=False), st.integers(1, 2 * BLOCK + 3))
@@ -62,7 +63,7 @@ def test_scores_do_not_depend_on_chunks(small: Learned) -> None:
 
 
 def test_numpy_and_torch_agree(small: Learned) -> None:
-    vae, encoding = small.detector.scorer.vae, small.detector.scorer.encoding
+    vae, encoding = small.detector.ensemble.vae, small.detector.encoding
     network = Network(encoding, small.hidden, small.latent, vae.members, torch.Generator().manual_seed(0))
     with torch.no_grad():
         for name in network.shapes:
@@ -187,7 +188,7 @@ def test_identifiers_keep_their_zeros_and_na_stays_a_country() -> None:
 def test_beta_zero_and_beta_above_zero_train_differently() -> None:
     table = numbers(120, seed=6)
     free, held = learn_numbers(table, steps=150, beta=0.0), learn_numbers(table, steps=150, beta=1.0)
-    assert free.judged.kl.mean() > 2 * held.judged.kl.mean()
+    assert free.out_of_fold.deviances.kl.mean() > 2 * held.out_of_fold.deviances.kl.mean()
 
 
 def test_a_gap_where_there_was_none_and_an_unseen_value_raise_the_score(small: Learned) -> None:
@@ -195,13 +196,12 @@ def test_a_gap_where_there_was_none_and_an_unseen_value_raise_the_score(small: L
     before = small.detector.score(table).score
     gap = small.detector.score({**table, "a": np.full(50, np.nan)}).score
     assert (gap > before).all()
-    assert (small.detector.score({**table, "a": np.full(50, np.nan)}).p <= 0.01).all()
+    assert (small.detector.p_values({**table, "a": np.full(50, np.nan)}) <= 0.01).all()
 
 
 def test_a_value_far_away_is_blamed_on_its_column(small: Learned) -> None:
     table = numbers(50, seed=8)
-    scores = small.detector.score({**table, "d": np.full(50, 50.0)})
-    assert (scores.p <= 0.01).all()
+    assert (small.detector.p_values({**table, "d": np.full(50, 50.0)}) <= 0.01).all()
 
 
 written_numbers = st.one_of(

@@ -157,7 +157,7 @@ def test_a_models_schema_and_selection_hold_for_the_real_rows(orders_model: Path
     assert detector.about is not None
     where = ("channel != fax and post", "country == DE")
     chosen_rows = msgspec.structs.replace(detector.about.settings, where=where)
-    detector.about = msgspec.structs.replace(detector.about, settings=chosen_rows)
+    detector = detector.with_about(msgspec.structs.replace(detector.about, settings=chosen_rows))
     german = pd.concat([pd.read_csv(day) for day in days[:2]])["country"].eq("DE").sum()
     chosen = anomvae.quality(days[:2], days[2], detector=detector)
     assert chosen.rows_real == german and chosen.rows_synthetic == result.rows_synthetic

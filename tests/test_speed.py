@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from anomvae.cli import main
 from anomvae.data.texts import CHUNK, TextRows
-from anomvae.model.calibration import column_surprise, fit_tail, largest_surprise
-from anomvae.model.masking import own_deviances
+from anomvae.model.anomaly_score import fit_tails
+from anomvae.model.likelihood import hidden_deviances
 from anomvae.pipeline.ahead import in_order
 from anomvae.pipeline.gather import BLOCK, gather
 from anomvae.pipeline.learn import Learned
@@ -30,19 +30,20 @@ def test_the_largest_surprise_is_found_without_looking_up_every_column(
 ) -> None:
     rng = np.random.default_rng(seed)
     fitted = rng.exponential(size=(known, columns)).round(int(rng.integers(0, 4)))  # ties, as few-valued columns have
-    tails = [fit_tail(fitted[:, j]) for j in range(columns)]
+    tails = fit_tails(fitted)
     values = rng.exponential(size=(rows, columns)) * rng.choice([0.0, 0.3, 1.0, 50.0], size=(rows, 1))
-    assert np.array_equal(largest_surprise(tails, values), column_surprise(tails, values).max(axis=1))
+    assert np.array_equal(tails.largest_surprise(values), tails.surprise(values).max(axis=1))
 
 
 def test_a_lone_row_with_hidden_columns_has_the_bits_it_has_in_company(small: Learned) -> None:
     detector = small.detector
     rng = np.random.default_rng(3)
     rows = detector.encode({name: rng.normal(5, 3, 700) for name in detector.columns})
-    every = np.ones(len(detector.columns))
-    together = own_deviances(detector.scorer, rows, every)
+    every = np.ones(len(detector.columns), dtype=bool)
+    together = hidden_deviances(detector.ensemble, rows, every)
     for i in (0, 255, 256, 699):
-        assert np.array_equal(own_deviances(detector.scorer, rows.take(slice(i, i + 1)), every)[0], together[i])
+        alone = hidden_deviances(detector.ensemble, rows.take(slice(i, i + 1)), every)
+        assert np.array_equal(alone[0], together[i])
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])

@@ -293,8 +293,8 @@ def test_the_detector_is_the_same_with_and_without_a_generator() -> None:
     teach(beside.detector.schema, table, FitSettings(steps=60), styles={}, device="cpu")
     again = learn_numbers(table, steps=60)
     for other in (beside, again):
-        for name, array in alone.detector.scorer.vae.arrays.items():
-            assert np.array_equal(array, other.detector.scorer.vae.arrays[name]), name
+        for name, array in alone.detector.ensemble.vae.arrays.items():
+            assert np.array_equal(array, other.detector.ensemble.vae.arrays[name]), name
         assert np.array_equal(alone.detector.calibration.scores, other.detector.calibration.scores)
 
 
@@ -302,8 +302,8 @@ def test_a_detector_samples_what_it_is_given(made: tuple[Generator, dict[str, np
     learned = learn_numbers(numbers(100, seed=1), steps=30)
     with pytest.raises(UsageError, match="no generator"):
         learned.detector.sample(3)
-    learned.detector.generator = made[0]
-    rows = learned.detector.sample(BLOCK + 5, given={"city": "dayton", "quantity": 3}, seed=2)
+    detector = learned.detector.with_generator(made[0])
+    rows = detector.sample(BLOCK + 5, given={"city": "dayton", "quantity": 3}, seed=2)
     assert {len(values) for values in rows.values()} == {BLOCK + 5}
     assert set(rows["city"]) == {"dayton"}
     assert set(rows["quantity"]) == {3.0}

@@ -1,118 +1,35 @@
-"""From out-of-fold scores to p-values, a threshold, a severity, and a verdict on a whole file.
+"""From scores to decisions: p-values, the threshold, the severity of a row, and the chance of a file's flags.
 
-The training-error distribution of this project is the out-of-fold one: every calibration row was scored by
-the member that did not see it (the quantile of the errors of rows a model was trained on gives 13.7 %
-false alarms for a target of 1 %). p = (1 + #{scores >= s}) / (1 + n) as in Bates et al. 2023; beyond the
-largest of them a generalised-Pareto tail (Siffer et al. 2017) extrapolates, marked as an estimate.
+The calibration scores are out of fold: every calibration row was scored by the member that did not see it (the
+quantile of the errors of rows that a model was trained on gives 13.7 % false alarms for a target of 1 %).
+p = (1 + #{scores >= s}) / (1 + n) as in Bates et al. 2023; beyond the largest of them a generalised-Pareto tail
+(Siffer et al. 2017) extrapolates, marked as an estimate.
 """
 
 import math
-from collections.abc import Sequence
-from functools import cached_property
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from anomvae.errors import UsageError
+from anomvae.model.anomaly_score import pareto_nats
+from anomvae.model.arrays import Bools, Floats, Ints
 from anomvae.results import Verdict
 
-Floats = NDArray[np.float64]
-
-KNOTS = 200
-TINY = 1e-200
-TERMS = 1 << 16  # of a sum that are held at once
-FEW = 500  # rows, of which every value is looked up: that costs less than choosing some
+MAX_TERMS = 1 << 16  # of a sum that are held at once
 
 
-class Tail(msgspec.Struct, frozen=True, dict=True):
-    """A distribution as -log P(value >= v): interpolated knots, then a generalised-Pareto tail.
+class Decision(msgspec.Struct, frozen=True):
+    """What the scores of n rows mean at one false-alarm rate.
 
-    `knots`, `nats` (k,): values, rising, and their -log p. Beyond the last knot, `scale` and `shape`.
-    `limit`: the nats that n rows can support by counting, log(n + 1) for one value of each; what is extrapolated
-    beyond is no more than an order among extremes, and adds `growth` times its logarithm.
+    `p` (n,): p-values. `estimated` (n,): p rests on the tail estimate alone. `severity` (n,): -10 log10 p, 0 to 100.
+    `flagged` (n,): p is at most the false-alarm rate.
     """
 
-    knots: Floats
-    nats: Floats
-    scale: float
-    shape: float
-    limit: float
-    growth: float
-
-    @cached_property
-    def at_knots(self) -> Floats:
-        """The surprise of each knot (k,), rising."""
-        return self.surprise(self.knots)
-
-    def surprise(self, values: Floats) -> Floats:
-        """-log p of each value, monotone, finite."""
-        nats = np.asarray(np.interp(values, self.knots, self.nats))
-        far = values > self.knots[-1]
-        nats[far] += _pareto_nats(values[far] - self.knots[-1], self.scale, self.shape)
-        beyond = nats > self.limit
-        nats[beyond] = self.limit + self.growth * np.log1p(nats[beyond] - self.limit)
-        return nats
-
-
-def _pareto_nats(excess: Floats, scale: float, shape: float) -> Floats:
-    return excess / scale if shape < 1e-9 else np.log1p(shape * excess / scale) / shape
-
-
-def fit_tail(values: Floats, of: int = 1) -> Tail:
-    """A tail from a sample (n,): knots at its quantiles, Pareto beyond the 95 % one.
-
-    Where each value is the largest surprise `of` several columns, a new row goes beyond all n rows in one of them with
-    chance of / (n + 1), so that much less is supported, and what is beyond tells that much less.
-
-    The Pareto parameters come from probability-weighted moments (Hosking & Wallis 1987), in closed form,
-    since a table may need hundreds of these.
-    """
-    ordered = np.sort(values)
-    n = len(ordered)
-    top = min(max(n // 20, 10), n - 1)
-    split = n - top
-    index = np.unique(np.linspace(0, split, KNOTS).round().astype(np.intp))
-    knots = np.unique(ordered[index])
-    knots = knots[np.diff(knots, prepend=-np.inf) > TINY]  # a slope between nearer ones would overflow
-    nats = np.log(n / (n - np.searchsorted(ordered, knots, side="left")))
-    scale, shape = _weighted_moments(ordered[ordered > knots[-1]] - knots[-1])
-    return Tail(knots, nats, scale, shape, limit=max(float(np.log((n + 1) / of)), 0.0), growth=1.0 / of)
-
-
-def _weighted_moments(excess: Floats) -> tuple[float, float]:
-    """Scale and shape (0 to 0.9) of exceedances, sorted; a floor keeps a degenerate column quiet."""
-    if len(excess) < 5:
-        return max(float(excess.mean()) if len(excess) else 0.0, 0.02), 0.0
-    n = len(excess)
-    first = float(excess.mean())
-    second = float(np.mean(excess * (n - np.arange(1, n + 1) + 0.35) / n))
-    shape = float(np.clip(2 - first / max(first - 2 * second, 1e-12), 0.0, 0.9))
-    return max(first * (1 - shape), 0.02), shape
-
-
-def column_surprise(tails: Sequence[Tail], deviances: Floats) -> Floats:
-    """-log p of every column's deviance (n, columns) among its own out-of-fold deviances."""
-    return np.column_stack([tail.surprise(deviances[:, j]) for j, tail in enumerate(tails)])
-
-
-def largest_surprise(tails: Sequence[Tail], deviances: Floats) -> Floats:
-    """The largest of a row's surprises (n,), from deviances (n, columns): `column_surprise(...).max(axis=1)`.
-
-    Of many rows a tail is looked up where its value reaches `level`, which few do, and most rows in some column; no
-    other value of these rows can be larger.
-    """
-    if len(deviances) < FEW:
-        return np.asarray(column_surprise(tails, deviances).max(axis=1))
-    level = max(np.log(len(tails)) - 1.0, 0.0)
-    out = np.zeros(len(deviances))
-    for tail, column in zip(tails, deviances.T, strict=True):
-        floor = tail.knots[max(np.searchsorted(tail.at_knots, level, side="right") - 1, 0)]
-        likely = np.flatnonzero(column >= floor)
-        out[likely] = np.maximum(out[likely], tail.surprise(column[likely]))
-    plain = out <= level + 1e-9  # beyond what rounding does to values that meet at a knot
-    out[plain] = column_surprise(tails, deviances[plain]).max(axis=1)
-    return out
+    p: Floats
+    estimated: Bools
+    severity: Floats
+    flagged: Bools
 
 
 class Calibration(msgspec.Struct, frozen=True):
@@ -163,11 +80,21 @@ class Calibration(msgspec.Struct, frozen=True):
             f"half of them score above {np.median(self.scores):.3g}, one in a hundred above {self.threshold(0.01):.3g}"
         )
 
-    def p_values(self, scores: Floats) -> tuple[Floats, NDArray[np.bool_]]:
+    def decide(self, scores: Floats, alpha: float | None = None) -> Decision:
+        """Turn scores (n,) into p-values, severities and flags.
+
+        Args:
+            scores: of n rows.
+            alpha: the accepted false-alarm rate; None: the calibration's own.
+        """
+        p, estimated = self.p_values(scores)
+        return Decision(p, estimated, severity(p), p <= (self.alpha if alpha is None else alpha))
+
+    def p_values(self, scores: Floats) -> tuple[Floats, Bools]:
         """p-value of each score, and whether it rests on the tail estimate alone."""
         n = len(self.scores)
         above = n - np.searchsorted(self.scores, scores, side="left")
-        nats = _pareto_nats(np.maximum(scores - self.tail_start, 0.0), self.tail_scale, self.tail_shape)
+        nats = pareto_nats(np.maximum(scores - self.tail_start, 0.0), self.tail_scale, self.tail_shape)
         guess = np.minimum(self.tail_share * np.exp(-nats), 1.0 / (n + 1))
         return np.where(above > 0, (1.0 + above) / (n + 1), guess), above == 0
 
@@ -205,13 +132,13 @@ def fit_calibration(scores: Floats, effective: float, alpha: float) -> Calibrati
     return Calibration(ordered, effective, start, top / n, float(scale), float(shape), alpha)
 
 
-def calibrated(scores: Floats, blocks: NDArray[np.intp], alpha: float) -> Calibration:
+def calibrated(scores: Floats, blocks: Ints, alpha: float) -> Calibration:
     """A calibration from scores (n,) of normal rows and the block of neighbouring rows of each (n,)."""
     flagged = scores >= np.quantile(scores, 1 - max(alpha, 10 / len(scores)))
     return fit_calibration(scores, effective_rows(flagged, blocks), alpha)
 
 
-def effective_rows(flagged: NDArray[np.bool_], blocks: NDArray[np.intp]) -> float:
+def effective_rows(flagged: Bools, blocks: Ints) -> float:
     """How many independent rows the calibration rows are worth, from how exceedances cluster in blocks.
 
     The design effect of cluster sampling (Kish 1965): the variance of the flagged count per block over what
@@ -234,7 +161,7 @@ def severity(p: Floats) -> Floats:
     return np.asarray(np.clip(tenths, 0, 1000) / 10.0)
 
 
-def critical_severity(counts: NDArray[np.intp], q: float = 0.05) -> float:
+def critical_severity(counts: Ints, q: float = 0.05) -> float:
     """Smallest severity that survives Benjamini-Hochberg in a file.
 
     Args:
@@ -266,11 +193,11 @@ def file_p_value(rows: int, flagged: int, alpha: float, effective: float, design
     total, mean = 0.0, rows * a / (a + b)
     log = _log_beta(flagged + a, rows - flagged + b) - _log_beta(a, b) - _log_beta(rows - flagged + 1, flagged + 1)
     log -= math.log(rows + 1)
-    for start in range(flagged, rows + 1, TERMS):  # a file may have more rows than memory has room for
-        k = np.arange(start, min(start + TERMS, rows), dtype=np.float64)
+    for start in range(flagged, rows + 1, MAX_TERMS):  # a file may have more rows than memory has room for
+        k = np.arange(start, min(start + MAX_TERMS, rows), dtype=np.float64)
         steps = np.log((rows - k) / (k + 1)) + np.log((k + a) / (rows - k - 1 + b))  # from each term to the next
         logs = log + np.concatenate([[0.0], np.cumsum(steps)])
-        part = float(np.exp(logs[: min(TERMS, rows + 1 - start)]).sum())
+        part = float(np.exp(logs[: min(MAX_TERMS, rows + 1 - start)]).sum())
         total, log = total + part, float(logs[-1])
         if start > mean and part <= 1e-17 * total:
             break

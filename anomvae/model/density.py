@@ -11,10 +11,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from anomvae.model.arrays import Bools, Floats
 from anomvae.model.encoding import Encoded, Encoding
 from anomvae.model.vae import padded
-
-Floats = NDArray[np.float64]
 
 COMPONENTS = 300
 PER_COMPONENT = 3  # rows for each component at least
@@ -53,11 +52,11 @@ def term_count(encoding: Encoding) -> int:
 
 
 def _terms_of(encoding: Encoding, rows: Encoded) -> Floats:
-    units = [at for at, feature in zip(encoding.offsets(), encoding.features, strict=True) if feature.numeric]
+    units = [at for at, feature in zip(encoding.offsets, encoding.features, strict=True) if feature.numeric]
     return np.hstack([rows.x, rows.x[:, units] ** 2])
 
 
-def fit_density(encoding: Encoding, rows: Encoded, pools: NDArray[np.bool_], rng: np.random.Generator) -> Density:
+def fit_density(encoding: Encoding, rows: Encoded, pools: Bools, rng: np.random.Generator) -> Density:
     """A mixture for each member, of its own rows.
 
     Args:
@@ -90,7 +89,7 @@ class _Layout:
     """Which of a mixture's terms belong together, and the M step on their sums."""
 
     def __init__(self, encoding: Encoding) -> None:
-        features = list(zip(encoding.offsets(), encoding.features, strict=True))
+        features = list(zip(encoding.offsets, encoding.features, strict=True))
         self.width = encoding.width
         self.numbers = np.array([at for at, feature in features if feature.numeric], dtype=np.intp)
         self.gaps = np.array([at + f.units if f.gaps else -1 for at, f in features if f.numeric], dtype=np.intp)

@@ -1,8 +1,8 @@
-"""Columns to matrix and back, fitted on training rows.
+"""Typed columns to the numeric matrix that the network reads, with scales and levels fitted on training rows.
 
-The matrix has the *value path* first, then one mask bit a column (1 = hidden, or a gap where training had
-none). On the value path a number takes one unit, a category one unit a level (all zeros: a value never
-seen), and a column that had gaps in training one more unit, "is missing".
+The matrix holds the encoded values first, then one mask bit per feature (1 = hidden, or a gap where training had
+none). Among the values a number takes one unit, a category one unit per level (all zeros: a value never seen), and a
+column that had gaps in training one more unit, "is missing".
 
 Dates become categories that recur: the hour, the weekday, the month where training covers a year, and an
 era that only a date far outside training leaves. Numbers with few different values become categories too
@@ -13,15 +13,15 @@ from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from anomvae.model.arrays import Bools, Floats, Ints
 from anomvae.model.schema import Column, Schema, Values
 
-Matrix = NDArray[np.float64]
 Part = Literal["value", "hour", "weekday", "month", "era"]
 
 TOP_LEVELS = 40  # units a category takes at most; rarer levels share one
@@ -32,11 +32,12 @@ CLIP = 1e6  # standard units; keeps every later number finite
 TEN_YEARS = 10 * 365.25 * 86400
 
 
-class Feature(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Feature(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
     """One column, or one part of a date, as the network sees it.
 
-    A feature is a number (`levels` empty: centre and scale) or a category (`levels`, as text or as
-    numbers written with repr). `shared` counts levels beyond the last one that share its unit.
+    A number is centred on `center` and divided by `scale`. A category has one unit per value of `levels` (text, or
+    numbers written with repr), and one more that all values of `rare` share. `gaps`: training had missing values.
+    `low`, `high`: the range of a number in training, or of the dates that count as usual.
     """
 
     column: str
@@ -50,9 +51,9 @@ class Feature(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     low: float = 0.0
     high: float = 0.0
 
-    @property
+    @cached_property
     def units(self) -> int:
-        """Units on the value path, without the gap's."""
+        """Units of its value, without the one for "is missing"."""
         return 1 if self.numeric else len(self.levels) + bool(self.rare)
 
 
@@ -63,7 +64,7 @@ class Encoding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     @cached_property
     def width(self) -> int:
-        """Units on the value path."""
+        """Units of all values together, without the mask bits."""
         return sum(feature.units + feature.gaps for feature in self.features)
 
     @cached_property
@@ -71,44 +72,67 @@ class Encoding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         """The original columns, in order, each once."""
         return tuple(dict.fromkeys(feature.column for feature in self.features))
 
-    def offsets(self) -> tuple[int, ...]:
-        """First unit of every feature on the value path."""
-        return self._offsets
-
     @cached_property
-    def _offsets(self) -> tuple[int, ...]:
+    def offsets(self) -> tuple[int, ...]:
+        """The first unit of every feature."""
         widths = [feature.units + feature.gaps for feature in self.features]
         return (0, *np.cumsum(widths)[:-1].tolist())
 
-    def owner(self) -> NDArray[np.intp]:
+    @cached_property
+    def owner(self) -> Ints:
         """Index into `columns` of every feature, shape (features,)."""
         position = {name: i for i, name in enumerate(self.columns)}
         return np.array([position[feature.column] for feature in self.features], dtype=np.intp)
+
+    @cached_property
+    def features_of(self) -> tuple[tuple["PlacedFeature", ...], ...]:
+        """The features of every original column, in the order of `columns`."""
+        found: dict[str, list[PlacedFeature]] = {name: [] for name in self.columns}
+        for j, (feature, start) in enumerate(zip(self.features, self.offsets, strict=True)):
+            found[feature.column].append(PlacedFeature(j, feature, start))
+        return tuple(map(tuple, found.values()))
+
+
+class PlacedFeature(NamedTuple):
+    """A feature, its position among the features, and its first unit."""
+
+    position: int
+    feature: Feature
+    start: int
 
 
 class Encoded(msgspec.Struct, frozen=True):
     """Encoded rows.
 
-    `x` (n, width): the value path. `hidden` (n, features): true where the value is not there to be seen.
+    `inputs` (n, width + features): what the network reads, the encoded values and then the mask bits.
     `level` (n, features): the category's unit, -1 for numbers, gaps, and values never seen.
     `novel` (n, features): true for a value never seen, or a gap where training had none.
     `gap` (n, features): true for a missing value.
     `far` (n, features): true for a number more than the training range outside of that range.
     """
 
-    x: Matrix
-    hidden: NDArray[np.bool_]
+    inputs: Floats
     level: NDArray[np.int32]
-    novel: NDArray[np.bool_]
-    gap: NDArray[np.bool_]
-    far: NDArray[np.bool_]
+    novel: Bools
+    gap: Bools
+    far: Bools
 
-    def take(self, rows: NDArray[np.intp] | slice) -> "Encoded":
+    @property
+    def x(self) -> Floats:
+        """The encoded values (n, width), a view of `inputs`."""
+        return self.inputs[:, : self.inputs.shape[1] - self.gap.shape[1]]
+
+    @property
+    def hidden(self) -> Floats:
+        """The mask bits (n, features), a view of `inputs`: 1 where the value is not there to be seen."""
+        return self.inputs[:, self.inputs.shape[1] - self.gap.shape[1] :]
+
+    def take(self, rows: Ints | slice) -> "Encoded":
         """The chosen rows."""
         return Encoded(*(getattr(self, name)[rows] for name in self.__struct_fields__))
 
     def __len__(self) -> int:
-        return len(self.x)
+        return len(self.inputs)
 
 
 def fit_encoding(schema: Schema, columns: Mapping[str, Values], *, discrete: bool = True) -> Encoding:
@@ -139,24 +163,26 @@ def encode(encoding: Encoding, columns: Mapping[str, Values]) -> Encoded:
     n = len(next(iter(columns.values())))
     count = len(encoding.features)
     out = Encoded(
-        np.zeros((n, encoding.width)),
-        np.zeros((n, count), dtype=bool),
+        np.zeros((n, encoding.width + count)),
         np.full((n, count), -1, dtype=np.int32),
         np.zeros((n, count), dtype=bool),
         np.zeros((n, count), dtype=bool),
         np.zeros((n, count), dtype=bool),
     )
-    for j, (feature, at) in enumerate(zip(encoding.features, encoding.offsets(), strict=True)):
-        _encode_feature(out, j, at, feature, columns[feature.column])
+    for j, (feature, at) in enumerate(zip(encoding.features, encoding.offsets, strict=True)):
+        _encode_feature(out, PlacedFeature(j, feature, at), columns[feature.column])
     return out
 
 
-def _encode_feature(out: Encoded, j: int, at: int, feature: Feature, values: Values) -> None:
+def _encode_feature(out: Encoded, placed: PlacedFeature, values: Values) -> None:
+    """Write one feature of all rows into `out`."""
+    j, feature, at = placed
+    x, hidden = out.x, out.hidden
     if feature.numeric:
         numbers = np.asarray(values, dtype=np.float64)
         gap = np.isnan(numbers)
         scaled = np.clip((numbers - feature.center) / feature.scale, -CLIP, CLIP)
-        out.x[:, at] = np.where(gap, 0.0, scaled)
+        x[:, at] = np.where(gap, 0.0, scaled)
     else:
         texts = part_texts(feature, values)
         gap = texts == ""
@@ -165,19 +191,19 @@ def _encode_feature(out: Encoded, j: int, at: int, feature: Feature, values: Val
         level = np.array([position.get(text, -1) for text in texts], dtype=np.intp)
         out.level[:, j] = level
         seen = np.flatnonzero(level >= 0)
-        out.x[seen, at + level[seen]] = 1.0
+        x[seen, at + level[seen]] = 1.0
         out.novel[:, j] = (level < 0) & ~gap
     out.gap[:, j] = gap
     if feature.part == "value" and values.dtype != object:
         out.far[:, j] = _far(feature, np.asarray(values, dtype=np.float64))
     if feature.gaps:
-        out.x[:, at + feature.units] = gap
+        x[:, at + feature.units] = gap
     else:
-        out.hidden[:, j] = gap
+        hidden[:, j] = gap
         out.novel[:, j] |= gap
 
 
-def _far(feature: Feature, values: Matrix) -> NDArray[np.bool_]:
+def _far(feature: Feature, values: Floats) -> Bools:
     """Where a number (n,) is further outside the training range than that range is wide."""
     known = (feature.low, feature.high) if feature.numeric else tuple(map(float, (*feature.levels, *feature.rare)))
     low, high = min(known), max(known)
@@ -220,7 +246,7 @@ def _few_valued(schema: Schema, columns: Mapping[str, Values]) -> dict[str, int]
     return {name: distinct for name, distinct in counts.items() if distinct <= DISCRETE_LEVELS}
 
 
-def _number(name: str, values: Matrix) -> Feature:
+def _number(name: str, values: Floats) -> Feature:
     present = values[~np.isnan(values)]
     low, high = np.quantile(present, (0.005, 0.995))
     # 5.15 standard deviations lie between these quantiles of a normal distribution.
@@ -244,7 +270,7 @@ def _categories(name: str, part: Part, texts: NDArray[np.object_], low: float = 
     return Feature(column=name, part=part, levels=ranked[:top], rare=ranked[top:], gaps=gaps, low=low, high=high)
 
 
-def _date_features(column: Column, seconds: Matrix) -> list[Feature]:
+def _date_features(column: Column, seconds: Floats) -> list[Feature]:
     present = seconds[~np.isnan(seconds)]
     span = float(present.max() - present.min())
     low, high = float(present.min()) - span - 86400, float(present.max()) + span + TEN_YEARS

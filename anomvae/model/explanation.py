@@ -7,15 +7,14 @@ the same question asked of training rows out of fold.
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-from anomvae.model.calibration import column_surprise
+from anomvae.model.anomaly_score import Scores
+from anomvae.model.arrays import Floats, Ints
 from anomvae.model.cells import write_number
-from anomvae.model.detector import Detector, Scores
+from anomvae.model.detector import Detector
 from anomvae.model.encoding import Encoded, Feature
-from anomvae.model.masking import features_of, look
+from anomvae.model.likelihood import hide_each_column
 from anomvae.model.schema import MASK, Column
-from anomvae.model.scoring import Floats
 from anomvae.results import Reason
 
 REASONS = 3
@@ -26,7 +25,7 @@ def reasons(
     detector: Detector,
     rows: Encoded,
     scores: Scores,
-    chosen: NDArray[np.intp],
+    chosen: Ints,
     texts: Sequence[Sequence[str]],
     *,
     most: int = REASONS,
@@ -41,29 +40,30 @@ def reasons(
         texts: the chosen rows' cells as the user wrote them, k rows of the modelled columns.
         most: columns to name for a row.
     """
-    gains, guesses = repairs(detector, rows, scores, chosen)
+    gains, expectations = surprise_explained(detector, rows, scores, chosen)
     shares = gains / np.maximum(gains.sum(axis=1, keepdims=True), 1e-12)
     order = np.argsort(-gains, axis=1, kind="stable")[:, :most]
     out = []
     for i, ranked in enumerate(order.tolist()):
         blamed = [j for rank, j in enumerate(ranked) if rank == 0 or shares[i, j] >= LEAST_SHARE]
-        cells = [(j, shown(detector, j, texts[i][j], guesses[i])) for j in blamed]
+        cells = [(j, cell_and_expectation(detector, j, texts[i][j], expectations[i])) for j in blamed]
         out.append(tuple(_reason(detector.columns[j], float(shares[i, j]), cell) for j, cell in cells))
     return out
 
 
-def repairs(detector: Detector, rows: Encoded, scores: Scores, chosen: NDArray[np.intp]) -> tuple[Floats, Floats]:
+def surprise_explained(detector: Detector, rows: Encoded, scores: Scores, chosen: Ints) -> tuple[Floats, Floats]:
     """How many nats of a chosen row's surprise go when a column is hidden (k, columns).
 
     The column whose hiding leaves the least surprise in the others is the culprit: a wrong amount makes the
     price beside it look wrong too, but only without the amount does the rest of the row fit together.
 
     Returns:
-        The gains, and what is expected of each hidden feature (k, features), as in `Hidden.guess`.
+        The gains, and what is expected of each hidden feature (k, features), as in `HiddenColumns.expected`.
     """
-    hidden = look(detector.scorer, detector.terms.columns, rows.take(chosen))
-    surprise = column_surprise(detector.terms.columns, scores.contributions[chosen])
-    return np.maximum(surprise.sum(axis=1, keepdims=True) - hidden.left, 0.0), hidden.guess
+    tails = detector.anomaly_score.columns
+    hidden = hide_each_column(detector.ensemble, rows.take(chosen), tails.surprise)
+    surprise = tails.surprise(scores.contributions[chosen])
+    return np.maximum(surprise.sum(axis=1, keepdims=True) - hidden.others, 0.0), hidden.expected
 
 
 def _reason(column: str, share: float, cell: tuple[str, str, str, str]) -> Reason:
@@ -73,30 +73,37 @@ def _reason(column: str, share: float, cell: tuple[str, str, str, str]) -> Reaso
     return Reason(column=column, share=round(share, 4), value=value, expected=expected, low=low, high=high, text=text)
 
 
-def shown(detector: Detector, column: int, value: str, guess: Floats) -> tuple[str, str, str, str]:
-    """A cell for people: its value, and as in `expected`; masked where no output may show it."""
+def cell_and_expectation(detector: Detector, column: int, value: str, expectation: Floats) -> tuple[str, str, str, str]:
+    """A cell for people, and what was expected there: value, expected value, low, high.
+
+    Args:
+        detector: the fitted model.
+        column: index into `detector.columns`; the cell is masked where no output may show it.
+        value: the cell as the user wrote it.
+        expectation: (features,): a row of `HiddenColumns.expected`.
+    """
     if detector.columns[column] in detector.schema.redacted:
         return MASK, MASK, "", ""
-    return value, *expected(detector, column, guess)
+    return value, *expected(detector, column, expectation)
 
 
-def expected(detector: Detector, column: int, guess: Floats) -> tuple[str, str, str]:
+def expected(detector: Detector, column: int, expectation: Floats) -> tuple[str, str, str]:
     """Expected value, low and high of a hidden column, as text; categories have no interval.
 
     Args:
         detector: the fitted model.
         column: index into `detector.columns`.
-        guess: (features,): a row of `Hidden.guess`.
+        expectation: (features,): a row of `HiddenColumns.expected`.
     """
     name = detector.columns[column]
     item = next(item for item in detector.schema.columns if item.name == name)
-    parts = features_of(detector.scorer, column)
+    parts = detector.encoding.features_of[column]
     j, feature, _ = parts[0]
     if feature.numeric:
-        values = (guess[j] + np.array([0.0, *detector.intervals[j]])) * feature.scale + feature.center
+        values = (expectation[j] + np.array([0.0, *detector.intervals[j]])) * feature.scale + feature.center
         told, low, high = (number_text(value, item.digits) for value in np.clip(values, feature.low, feature.high))
         return told, low, high
-    return ", ".join(unit_text(item, f, int(guess[j])) for j, f, _ in parts), "", ""
+    return ", ".join(unit_text(item, f, int(expectation[j])) for j, f, _ in parts), "", ""
 
 
 def unit_text(column: Column, feature: Feature, unit: int) -> str:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from anomvae.model.detector import Detector
 from anomvae.model.schema import Values
+from anomvae.model.synthesis import Generator
 
 Hashes = NDArray[np.uint64]
 Bools = NDArray[np.bool_]
@@ -65,13 +66,13 @@ class Gate:
 
     def __init__(self, detector: Detector) -> None:
         generator = detector.generator
-        if generator is None:
+        if not isinstance(generator, Generator):
             raise ValueError("a gate needs a model with a generator")
         self._detector, self._hashes, self._key = detector, generator.hashes, generator.key
 
     def judge(self, columns: Mapping[str, Values]) -> tuple[Bools, Bools]:
         """Which rows (n,) are unlike training, and which copy a training row."""
-        unlike = self._detector.score(columns).p < UNLIKE
+        unlike = self._detector.p_values(columns) < UNLIKE
         found = np.searchsorted(self._hashes, hashes := row_hashes(columns, self._key))
         inside = found < len(self._hashes)
         copies = np.zeros(len(hashes), dtype=bool)

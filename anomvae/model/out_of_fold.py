@@ -1,176 +1,204 @@
-"""From trained members to a calibrated detector: every training row is judged by the member that did not see it.
+"""From trained members to a calibrated detector: every training row is scored by the member that did not see it.
 
 The training-error distribution of this project is this one: all tails, the threshold and the intervals of expected
 values are fitted to it.
 """
 
-from collections.abc import Sequence
-
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
-from anomvae.model.calibration import Tail, calibrated, column_surprise, fit_tail
-from anomvae.model.detector import VIEWS, Detector, Terms, lifted, masked_surprise, never_shown, raw_views, views_of
+from anomvae.model.anomaly_score import (
+    VIEW_COSTS,
+    AnomalyScore,
+    Tails,
+    fit_tails,
+    log_kl,
+    raw_views,
+    unseen_nats,
+)
+from anomvae.model.arrays import Bools, Floats, Ints
+from anomvae.model.calibration import Calibration, calibrated
 from anomvae.model.encoding import Encoded
-from anomvae.model.masking import Hidden, joined, look, own_deviances
-from anomvae.model.schema import Schema
-from anomvae.model.scoring import Floats, Scorer, fit_novelty
+from anomvae.model.likelihood import (
+    Deviances,
+    Ensemble,
+    HiddenColumns,
+    concatenated,
+    fit_novelty,
+    hidden_deviances,
+    hide_each_column,
+)
 
-RARE = 0.005  # share of the out-of-fold rows with what training never showed up to which that lifts a row
-CERTAIN = 0.5  # share of the out-of-fold rows for which one member is enough
-PLAIN = 0.9  # share of the out-of-fold rows that are plainly normal: no column is hidden
-ASKED_CELLS = 60_000  # rows times columns that the tails of hidden columns are fitted to,
-ASKED_ROWS = 400  # and no less than so many rows
-FOLLOWED = 0.5  # share of a number's deviation that the rest of the row explains, for M to ask
-TOLD = 0.2  # share of a category's entropy
+RARE = 0.005  # a row is raised where at most this share of rows has as much that training never showed
+ONE_MEMBER = 0.5  # share of the rows for which the first member is enough
+PLAINLY_NORMAL = 0.9  # share of the rows of which no column is hidden
+HIDDEN_CELLS = 60_000  # rows times columns that the tails of hidden columns are fitted to,
+HIDDEN_ROWS = 400  # and no less than so many rows
+PREDICTED_NUMBER = 0.5  # share of a number's squared deviation that the rest of a row explains, to be hidden
+PREDICTED_CATEGORY = 0.2  # share of a category's entropy
 
 
 class OutOfFold(msgspec.Struct, frozen=True):
-    """Training rows judged by the member that did not see them.
+    """What the members say of the training rows that they did not see.
 
-    `columns` (n, columns): deviances; `kl`, `distance` (n,); `firsts` (2, n, features): what that member never saw;
-    `novelty` (features,): what a value never seen costs.
+    `deviances`: of one member, the one that left the row out: `columns` (1, n, columns), `kl`, `distance` (1, n).
+    `unseen` (1, 2, n, features): what that member never saw, as of `Ensemble.unseen`. `novelty` (features,): the
+    deviance of a value never seen.
     """
 
-    columns: Floats
-    kl: Floats
-    distance: Floats
-    firsts: NDArray[np.bool_]
+    deviances: Deviances
+    unseen: Bools
     novelty: Floats
 
 
-def judge_out_of_fold(scorer: Scorer, rows: Encoded, folds: NDArray[np.intp]) -> OutOfFold:
-    """Deviances of the training rows (n), each under the member that left its fold out."""
-    count = len(scorer.encoding.features)
+class Fitted(msgspec.Struct, frozen=True):
+    """What is fitted to out-of-fold deviances: the parts of a detector beside its schema, and the rows' scores (n,)."""
+
+    ensemble: Ensemble
+    anomaly_score: AnomalyScore
+    calibration: Calibration
+    intervals: Floats
+    scores: Floats
+
+
+def score_out_of_fold(ensemble: Ensemble, rows: Encoded, folds: Ints) -> OutOfFold:
+    """Deviances of the training rows (n), each under the member that left its fold (n,) out."""
+    count = len(ensemble.encoding.features)
     features, kl, distance = np.zeros((len(rows), count)), np.zeros(len(rows)), np.zeros(len(rows))
-    firsts = np.zeros((2, len(rows), count), dtype=bool)
-    for m in range(scorer.vae.members):
+    unseen = np.zeros((2, len(rows), count), dtype=bool)
+    for m in range(ensemble.members):
         left_out = np.flatnonzero(folds == m)
-        member, held = scorer.member(m), rows.take(left_out)
-        dev, member_kl = member.features(held)
+        member, held = ensemble.member(m), rows.take(left_out)
+        dev, member_kl = member.feature_deviances(held)
         features[left_out], kl[left_out] = dev[0], member_kl[0]
-        distance[left_out] = member.density.distance(scorer.encoding, held)[0]
-        firsts[:, left_out] = member.firsts(held)[0]
+        distance[left_out] = member.density.distance(ensemble.encoding, held)[0]
+        unseen[:, left_out] = member.unseen(held)[0]
     novelty = fit_novelty(features)
     np.copyto(features, novelty, where=np.isnan(features))
-    return OutOfFold(scorer.by_column(features), kl, distance, firsts, novelty)
+    deviances = Deviances(ensemble.by_column(features)[None], kl[None], distance[None])
+    return OutOfFold(deviances, unseen[None], novelty)
 
 
 def calibrate(
-    schema: Schema,
-    scorer: Scorer,
-    rows: Encoded,
-    folds: NDArray[np.intp],
-    judged: OutOfFold,
-    *,
-    blocks: NDArray[np.intp],
-    alpha: float,
-) -> tuple[Detector, Floats]:
-    """Fit every tail and the threshold to out-of-fold deviances: the detector, and the scores (n,) in the rows' order.
+    ensemble: Ensemble, rows: Encoded, folds: Ints, out_of_fold: OutOfFold, *, blocks: Ints, alpha: float
+) -> Fitted:
+    """Fit every tail and the threshold to out-of-fold deviances.
 
     Args:
-        schema: what the columns are.
-        scorer: encoding and members.
+        ensemble: encoding and members.
         rows: the encoded training rows, n of them.
         folds: (n,): the member that did not see each row.
-        judged: the out-of-fold deviances.
+        out_of_fold: what it says of the row.
         blocks: (n,): the block of neighbouring rows that each training row belongs to.
         alpha: the accepted false-alarm rate.
     """
-    scorer.novelty = judged.novelty
+    ensemble = ensemble.with_novelty(out_of_fold.novelty)
     n = len(rows)
-    kl, columns, views = _fit_views(judged)
-    sample = max(ASKED_CELLS // len(scorer.encoding.columns), ASKED_ROWS)
+    usual_kl, columns, views = _fit_views(out_of_fold.deviances)
+    sample = max(HIDDEN_CELLS // len(ensemble.encoding.columns), HIDDEN_ROWS)
     even = np.unique(np.linspace(0, n - 1, sample).round().astype(np.intp))
-    seen = look_out_of_fold(scorer, columns, rows, folds, even)
-    masked = tuple(fit_tail(seen.own[:, j]) for j in range(seen.own.shape[1]))
-    followed = follows(scorer, rows.take(even), seen)
-    told = fit_tail((column_surprise(masked, seen.own) * followed).max(axis=1), max(int(followed.sum()), 1))
-    firsts = np.log((n + 1) / (judged.firsts.sum(axis=1) + 1))
-    terms = Terms(kl, columns, views, firsts, masked, followed, told)
-    scores = first_score(terms, judged)
-    terms = msgspec.structs.replace(
-        terms, certain=float(np.quantile(scores, CERTAIN)), plain=float(np.quantile(scores, PLAIN))
+    seen = hide_out_of_fold(ensemble, columns, rows, folds, even)
+    hidden = fit_tails(seen.own)
+    predictable = predictable_columns(ensemble, rows.take(even), seen)
+    largest = (hidden.surprise(seen.own) * predictable).max(axis=1, keepdims=True)
+    rule = AnomalyScore(
+        log_kl=usual_kl,
+        columns=columns,
+        views=views,
+        unseen_weights=np.log((n + 1) / (out_of_fold.unseen[0].sum(axis=1) + 1)),
+        hidden=hidden,
+        predictable=predictable,
+        largest_hidden=fit_tails(largest, [max(int(predictable.sum()), 1)]),
     )
-    asked = np.flatnonzero(scores >= terms.plain)
-    scores[asked] = np.maximum(scores[asked], _masked_out_of_fold(terms, scorer, rows, folds, asked))
-    news = np.sort(never_shown(terms.firsts, judged.firsts[None]))
+    scores = score_without_hiding(rule, out_of_fold)
+    rule = msgspec.structs.replace(
+        rule,
+        doubtful_from=float(np.quantile(scores, ONE_MEMBER)),
+        hide_from=float(np.quantile(scores, PLAINLY_NORMAL)),
+    )
+    notable = np.flatnonzero(scores >= rule.hide_from)
+    scores[notable] = np.maximum(scores[notable], _hidden_score(rule, ensemble, rows, folds, notable))
+    unseen = np.sort(unseen_nats(rule.unseen_weights, out_of_fold.unseen))
     if n >= 1 / RARE:  # fewer rows cannot tell that anything is as rare
-        terms = msgspec.structs.replace(
-            terms, usual=float(news[-1 - int(RARE * n)]), lift=float(np.quantile(scores, 1 - RARE))
+        rule = msgspec.structs.replace(
+            rule, usual_unseen=float(unseen[-1 - int(RARE * n)]), unseen_score=float(np.quantile(scores, 1 - RARE))
         )
-    scores = lifted(terms, scores, judged.firsts[None])
-    detector = Detector(schema, scorer, terms, calibrated(scores, blocks, alpha))
-    detector.intervals = fit_intervals(scorer, rows.take(even), seen)
-    return detector, scores
+    scores = rule.raised_for_unseen(scores, out_of_fold.unseen)
+    intervals = fit_intervals(ensemble, rows.take(even), seen)
+    return Fitted(ensemble, rule, calibrated(scores, blocks, alpha), intervals, scores)
 
 
-def _fit_views(judged: OutOfFold) -> tuple[Floats, tuple[Tail, ...], tuple[Tail, ...]]:
+def _fit_views(deviances: Deviances) -> tuple[Floats, Tails, Tails]:
     """Median and spread of log KL, the tails of the columns, and those of the views."""
-    log = np.log(judged.kl + 1e-12)
-    kl = np.array([np.median(log), max(float(log.std()), 1e-3)])
-    columns = tuple(fit_tail(judged.columns[:, j]) for j in range(judged.columns.shape[1]))
-    raw = raw_views(kl, columns, judged.columns[None], judged.kl[None], judged.distance[None])
-    of = dict.fromkeys(VIEWS, 1) | {"worst": len(columns)}
-    return kl, columns, tuple(fit_tail(view[0], of[name]) for name, view in zip(VIEWS, raw, strict=True))
+    log = log_kl(deviances.kl[0])
+    usual_kl = np.array([np.median(log), max(float(log.std()), 1e-3)])
+    columns = fit_tails(deviances.columns[0])
+    of = dict.fromkeys(VIEW_COSTS, 1) | {"worst": len(columns)}
+    return usual_kl, columns, fit_tails(raw_views(usual_kl, columns, deviances)[0], list(of.values()))
 
 
-def first_score(terms: Terms, judged: OutOfFold) -> Floats:
+def score_without_hiding(rule: AnomalyScore, out_of_fold: OutOfFold) -> Floats:
     """The score of training rows (n,) out of fold, before columns are hidden."""
-    found = views_of(terms, judged.columns[None], judged.kl[None], judged.distance[None])
-    return np.asarray(found.max(axis=2)[0])
+    return np.asarray(rule.view_scores(out_of_fold.deviances).max(axis=2)[0])
 
 
-def _masked_out_of_fold(
-    terms: Terms, scorer: Scorer, rows: Encoded, folds: NDArray[np.intp], chosen: NDArray[np.intp]
-) -> Floats:
+def _hidden_score(rule: AnomalyScore, ensemble: Ensemble, rows: Encoded, folds: Ints, chosen: Ints) -> Floats:
+    """The score of hidden columns (k,) of the chosen rows (k,), each by the member that did not see it."""
     out = np.zeros(len(chosen))
-    for m in range(scorer.vae.members):
+    for m in range(ensemble.members):
         mine = np.flatnonzero(folds[chosen] == m)
-        own = own_deviances(scorer.member(m), rows.take(chosen[mine]), terms.followed)
-        out[mine] = masked_surprise(terms, own) if len(mine) else 0.0
+        own = hidden_deviances(ensemble.member(m), rows.take(chosen[mine]), rule.predictable)
+        out[mine] = rule.hidden_column_score(own) if len(mine) else 0.0
     return out
 
 
-def look_out_of_fold(
-    scorer: Scorer, tails: Sequence[Tail], rows: Encoded, folds: NDArray[np.intp], chosen: NDArray[np.intp]
-) -> Hidden:
-    """Hide every column of the chosen training rows, each under the member that did not see it; in their order."""
-    members = [chosen[folds[chosen] == m] for m in range(scorer.vae.members)]
-    found = joined(Hidden, [look(scorer.member(m), tails, rows.take(index)) for m, index in enumerate(members)])
-    back = np.argsort(np.concatenate(members), kind="stable")
-    return Hidden(found.own[back], found.left[back], found.guess[back])
+def hide_out_of_fold(ensemble: Ensemble, tails: Tails, rows: Encoded, folds: Ints, chosen: Ints) -> HiddenColumns:
+    """Hide every column of some training rows in turn, each row under the member that did not see it.
 
-
-def follows(scorer: Scorer, rows: Encoded, hidden: Hidden) -> Floats:
-    """1 for every column (columns,) that the rest of a row tells well, 0 for the others.
-
-    For numbers the share of the squared deviation from the median that goes, in medians; for categories the share of
-    their entropy.
+    Args:
+        ensemble: encoding and members.
+        tails: of every column's deviance.
+        rows: the encoded training rows, n of them.
+        folds: (n,): the member that did not see each row.
+        chosen: (k,): the positions of the rows, whose order the result has.
     """
-    out = np.zeros(len(scorer.encoding.columns))
-    for j, (feature, at) in enumerate(zip(scorer.encoding.features, scorer.encoding.offsets(), strict=True)):
-        present = ~rows.gap[:, j]
+    members = [chosen[folds[chosen] == m] for m in range(ensemble.members)]
+    parts = [hide_each_column(ensemble.member(m), rows.take(its), tails.surprise) for m, its in enumerate(members)]
+    found = concatenated(HiddenColumns, parts)
+    back = np.argsort(np.concatenate(members), kind="stable")
+    return HiddenColumns(found.own[back], found.others[back], found.expected[back])
+
+
+def predictable_columns(ensemble: Ensemble, rows: Encoded, hidden: HiddenColumns) -> Bools:
+    """Which columns (columns,) the rest of a row predicts well.
+
+    For numbers the share of the squared deviation from the median that the prediction explains, in medians; for
+    categories the share of their entropy.
+    """
+    encoding = ensemble.encoding
+    out = np.zeros(len(encoding.columns), dtype=bool)
+    for j, (feature, at) in enumerate(zip(encoding.features, encoding.offsets, strict=True)):
+        present, column = ~rows.gap[:, j], int(encoding.owner[j])
         if feature.part != "value" or not present.any():
             continue
         if feature.numeric:
             x = rows.x[present, at]
-            left, whole = np.abs(x - hidden.guess[present, j]), np.abs(x - np.median(x))
+            left, whole = np.abs(x - hidden.expected[present, j]), np.abs(x - np.median(x))
             share = 1 - (np.median(left) / max(float(np.median(whole)), 1e-12)) ** 2
         else:
             chance = np.bincount(rows.level[present, j]) / present.sum()
             entropy = -np.sum(chance * np.log(np.maximum(chance, 1e-12)))
-            share = 1 - hidden.own[present, scorer.encoding.columns.index(feature.column)].mean() / max(entropy, 1e-12)
-        out[scorer.encoding.columns.index(feature.column)] = share >= (FOLLOWED if feature.numeric else TOLD)
+            share = 1 - hidden.own[present, column].mean() / max(entropy, 1e-12)
+        out[column] = share >= (PREDICTED_NUMBER if feature.numeric else PREDICTED_CATEGORY)
     return out
 
 
-def fit_intervals(scorer: Scorer, rows: Encoded, hidden: Hidden) -> Floats:
+def fit_intervals(ensemble: Ensemble, rows: Encoded, hidden: HiddenColumns) -> Floats:
     """5 % and 95 % quantile (features, 2) of the residual of each hidden number, in encoded units."""
-    out = np.zeros((len(scorer.encoding.features), 2))
-    for j, (feature, at) in enumerate(zip(scorer.encoding.features, scorer.encoding.offsets(), strict=True)):
+    encoding = ensemble.encoding
+    out = np.zeros((len(encoding.features), 2))
+    for j, (feature, at) in enumerate(zip(encoding.features, encoding.offsets, strict=True)):
         present = ~rows.gap[:, j]
         if feature.numeric and present.any():
-            out[j] = np.quantile(rows.x[present, at] - hidden.guess[present, j], (0.05, 0.95))
+            out[j] = np.quantile(rows.x[present, at] - hidden.expected[present, j], (0.05, 0.95))
     return out

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
+from anomvae.model.arrays import Bools, Ints
 from anomvae.model.detector import Detector
 from anomvae.model.faults import Faults
 from anomvae.model.metrics import wilson
@@ -26,12 +26,12 @@ class Case(msgspec.Struct, frozen=True):
 
     kind: str
     column: str
-    rows: NDArray[np.intp]
+    rows: Ints
     spoilt: dict[str, Values]
 
 
 def self_test(
-    detector: Detector, columns: Mapping[str, Values], folds: NDArray[np.intp], rng: np.random.Generator
+    detector: Detector, columns: Mapping[str, Values], folds: Ints, rng: np.random.Generator
 ) -> tuple[Power, ...]:
     """Detection power by kind of fault (first), and by kind and column, with 95 % intervals.
 
@@ -52,8 +52,8 @@ def self_test(
 
 
 def _cases(detector: Detector, columns: Mapping[str, Values], rng: np.random.Generator) -> Iterator[Case]:
-    told = detector.terms.followed
-    follow = [] if told is None else [name for name, yes in zip(detector.columns, told, strict=True) if yes]
+    predictable = zip(detector.columns, detector.anomaly_score.predictable.tolist(), strict=True)
+    follow = [name for name, yes in predictable if yes]
     kinds = [(kind, name) for kind in KINDS for name in _where(detector, columns, kind, follow)]
     n = len(next(iter(columns.values())))
     each = int(np.clip(CELLS // (max(len(kinds), 1) * len(columns)), 5, ROWS))
@@ -70,7 +70,7 @@ def _where(detector: Detector, columns: Mapping[str, Values], kind: str, follow:
     """The columns in which a kind of fault means something."""
     moving = [c for c in detector.schema.modelled if not c.constant]
     if kind == "gap":
-        gaps = {feature.column for feature in detector.scorer.encoding.features if feature.gaps}
+        gaps = {feature.column for feature in detector.encoding.features if feature.gaps}
         return [c.name for c in detector.schema.modelled if c.name not in gaps]
     if kind == "category":
         return [c.name for c in detector.schema.modelled if c.kind == "categorical"]
@@ -80,17 +80,17 @@ def _where(detector: Detector, columns: Mapping[str, Values], kind: str, follow:
     return [] if kind == "swap" and len(numbers) < 2 else numbers
 
 
-def _found(detector: Detector, case: Case, folds: NDArray[np.intp]) -> NDArray[np.bool_]:
+def _found(detector: Detector, case: Case, folds: Ints) -> Bools:
     encoded = detector.encode(case.spoilt)
     hits = np.zeros(len(case.rows), dtype=bool)
-    for m in range(detector.scorer.vae.members):
+    for m in range(detector.ensemble.members):
         mine = np.flatnonzero(folds[case.rows] == m)
-        alone = Detector(detector.schema, detector.scorer.member(m), detector.terms, detector.calibration)
-        hits[mine] = alone.score_encoded(encoded.take(mine)).p <= detector.calibration.alpha
+        alone = msgspec.structs.replace(detector, ensemble=detector.ensemble.member(m))
+        hits[mine] = alone.decide(alone.score_encoded(encoded.take(mine))).flagged
     return hits
 
 
-def _power(kind: str, column: str, hits: NDArray[np.bool_]) -> Power:
+def _power(kind: str, column: str, hits: Bools) -> Power:
     share = float(hits.mean())
     low, high = wilson(share, len(hits))
     return Power(kind=kind, column=column, rows=len(hits), found=share, low=round(low, 4), high=round(high, 4))

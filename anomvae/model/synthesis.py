@@ -65,6 +65,27 @@ class Generator:
         self._names = [_level_values(part, part.column in self.texts) for part in marginals.parts]
         self._computed = frozenset(item.column for item in dependencies if item.form != "table")
 
+    def sample(self, n: int, given: Mapping[str, object], *, seed: int, training_rows: int) -> Columns:
+        """Draw n rows as typed columns, without a gate; the same seed gives the same rows.
+
+        Args:
+            n: how many.
+            given: columns that are fixed, with their values.
+            seed: of the random streams.
+            training_rows: of the table that the generator was fitted to.
+
+        Raises:
+            UsageError: what is given cannot be.
+        """
+        wanted = self.wanted([(name, "==", str(value)) for name, value in given.items()])
+        self.check(wanted, training_rows)
+        blocks = [self.block(np.random.default_rng([seed, 0, b]), wanted) for b in range(-(-n // BLOCK))]
+        return {c.name: np.concatenate([block[c.name] for block in blocks])[:n] for c in self.schema.modelled}
+
+    def rules(self) -> tuple[str, ...]:
+        """Which columns follow from which others in every row, for people."""
+        return tuple(item.spoken() for item in self.dependencies)
+
     def levels(self, column: str) -> dict[str, int]:
         """Training rows of every level of a column that has levels, "" for gaps apart; empty for other columns."""
         for item in self.dependencies:

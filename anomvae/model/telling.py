@@ -23,7 +23,7 @@ class Teller:
     def __init__(self, detector: Detector, reference: Reference) -> None:
         self.reference = reference
         self._columns = {column.name: column for column in detector.schema.columns}
-        self._features = detector.scorer.encoding.features
+        self._features = detector.encoding.features
 
     def names(self, j: int) -> tuple[str, ...]:
         """A name for every count of feature j, or with the last j of the score."""

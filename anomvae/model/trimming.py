@@ -8,15 +8,10 @@ what does not is neither trained on nor calibrated on, and is for a person to re
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
+from anomvae.model.arrays import Bools, Floats, Ints
 from anomvae.model.calibration import Calibration, fit_calibration
-from anomvae.model.detector import Detector, judge
-from anomvae.model.encoding import Encoded
-from anomvae.model.out_of_fold import OutOfFold, first_score
-from anomvae.model.scoring import Floats
-
-Bools = NDArray[np.bool_]
+from anomvae.model.out_of_fold import OutOfFold
 
 USUAL = 5e-3  # the p-value above which a row that was left out counts as normal
 
@@ -24,7 +19,7 @@ USUAL = 5e-3  # the p-value above which a row that was left out counts as normal
 class Suspects(msgspec.Struct, frozen=True):
     """Rows left out of training: positions `rows` (k,), whether each stays `out` (k,), and their `scores` (k,)."""
 
-    rows: NDArray[np.intp]
+    rows: Ints
     out: Bools
     scores: Floats
 
@@ -34,23 +29,14 @@ class Suspects(msgspec.Struct, frozen=True):
         return [int(self.rows[i]) for i in order if self.out[i]]
 
 
-def unmasked_out_of_fold(detector: Detector, judged: OutOfFold) -> Floats:
-    """The score before columns are hidden, of training rows (n,), out of fold."""
-    return first_score(detector.terms, judged)
-
-
-def unmasked(detector: Detector, rows: Encoded) -> Floats:
-    """The score before columns are hidden, of other rows (n,)."""
-    return judge(detector.terms, detector.scorer, rows).score
-
-
-def standing_out(judged: OutOfFold) -> Floats:
+def standing_out(out_of_fold: OutOfFold) -> Floats:
     """How far each training row (n,) stands out from the others, out of fold: log of its deviance, and its distance.
 
     Both in units of the range from the median to the upper quartile, which anomalies do not move; a p-value among rows
     of which many are anomalies would call the worst of them usual.
     """
-    views = np.stack([np.log(judged.columns.sum(axis=1) + 1.0), judged.distance])
+    deviances = out_of_fold.deviances
+    views = np.stack([np.log(deviances.columns[0].sum(axis=1) + 1.0), deviances.distance[0]])
     median, upper = np.quantile(views, (0.5, 0.75), axis=1, keepdims=True)
     return np.asarray(((views - median) / np.maximum(upper - median, 1e-12)).sum(axis=0))
 
@@ -63,7 +49,10 @@ def most_anomalous(scores: Floats, share: float) -> Bools:
 
 
 def usual(kept: Floats, suspects: Floats) -> Bools:
-    """Which suspects (k,) score as the tail of the kept rows (n,) lets expect; asked once (docs/decisions.md, 62)."""
+    """Which suspects (k,) score as high as the tail of the kept rows (n,) lets expect of normal rows.
+
+    Asked once, with the scores before columns are hidden: a second round would bring back the anomalies too.
+    """
     return fit_calibration(kept, float(len(kept)), USUAL).p_values(suspects)[0] > USUAL
 
 

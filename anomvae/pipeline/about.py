@@ -45,8 +45,9 @@ def versions() -> dict[str, str]:
 
 
 def _training(learned: Learned, settings: FitSettings) -> Training:
-    encoding, vae = learned.detector.scorer.encoding, learned.detector.scorer.vae
-    recon, kl = float(learned.judged.columns.sum(axis=1).mean()), float(learned.judged.kl.mean())
+    encoding, vae = learned.detector.encoding, learned.detector.ensemble.vae
+    deviances = learned.out_of_fold.deviances
+    recon, kl = float(deviances.columns[0].sum(axis=1).mean()), float(deviances.kl[0].mean())
     there = [str(units) for units in (encoding.width, *learned.hidden)]
     latent = f"[{learned.latent},{learned.latent}]"
     return Training(
@@ -68,7 +69,7 @@ def _training(learned: Learned, settings: FitSettings) -> Training:
 
 
 def _reports(learned: Learned, columns: Mapping[str, Values]) -> tuple[ColumnReport, ...]:
-    features = {feature.column: feature for feature in reversed(learned.detector.scorer.encoding.features)}
+    features = {feature.column: feature for feature in reversed(learned.detector.encoding.features)}
     reports = []
     for column in learned.detector.schema.columns:
         feature = features.get(column.name)

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from anomvae.challenge import Challenge, Side
 from anomvae.data.typed_reader import TypedColumns, parse_columns
 from anomvae.errors import DataError
-from anomvae.model.detector import Detector, Scores
+from anomvae.model.anomaly_score import Scores
+from anomvae.model.detector import Detector
 from anomvae.model.metrics import wilson
 from anomvae.model.schema import Schema
 from anomvae.pipeline.gather import Gathered
@@ -78,7 +79,7 @@ def compare(champion: Champion, challenger: Champion, names: Sequence[str], held
         model.score({name: values[kept] for name, values in side.columns.items()})
         for model, side in zip(sides, typed, strict=True)
     ]
-    old, new = (found.p <= side.calibration.alpha for found, side in zip(scores, sides, strict=True))
+    old, new = (side.decide(found).flagged for found, side in zip(scores, sides, strict=True))
     return Challenge(
         rows=len(kept),
         unreadable=len(unreadable),

@@ -105,7 +105,7 @@ def _judge_file(path: str, detector: Detector, out: Judged, alpha: float, progre
     for batch in reader.batches():
         scores = detector.score(batch.columns)
         codes = np.array(out.labels.code([cells[at] for cells in batch.rows]), dtype=np.intp)
-        parts.append((scores.score, scores.p <= alpha, codes))
+        parts.append((scores.score, detector.decide(scores, alpha).flagged, codes))
         progress(path, table.rows)
     table.check_rejects()
     out.rows += table.rows

@@ -11,7 +11,7 @@ from anomvae.data.reader import TableReader
 from anomvae.data.typed_reader import TypedReader, dialect_of, parse_columns, rejected_row
 from anomvae.errors import AnomvaeError, DataError, UsageError
 from anomvae.explained import ExplainedRow, ExplainResult
-from anomvae.model.anatomy import dissect
+from anomvae.model.anatomy import explain_row
 from anomvae.model.detector import Detector
 from anomvae.pipeline.score import shown
 from anomvae.results import RejectedRow
@@ -79,7 +79,22 @@ def _row(file: str, line: int, texts: list[str], detector: Detector) -> Explaine
     typed = parse_columns(schema.modelled, cells.__getitem__, schema.numbers)
     for error in typed.row_errors().values():
         raise _refusal(rejected_row(line, error))
-    return dissect(detector, detector.encode(typed.columns), texts, shown(file), line)
+    found = explain_row(detector, detector.encode(typed.columns), texts)
+    return ExplainedRow(
+        file=shown(file),
+        line=line,
+        score=float(found.scores.score[0]),
+        recon=float(found.scores.recon[0]),
+        kl=float(found.scores.kl[0]),
+        p=float(found.decision.p[0]),
+        estimated=bool(found.decision.estimated[0]),
+        severity=float(found.decision.severity[0]),
+        flagged=bool(found.decision.flagged[0]),
+        terms=found.terms,
+        latent=found.latent,
+        columns=found.columns,
+        changes=found.changes,
+    )
 
 
 def _refusal(row: RejectedRow) -> DataError:

@@ -76,12 +76,14 @@ def fit(
     normal, review = doubtful(learned, table, kept, paths, columns)
     if settings.generator:
         told = partial(progress, "generator")
-        detector.generator = teach(fitted_schema, normal, settings, styles=styles, device=learned.device, progress=told)
+        detector = detector.with_generator(
+            teach(fitted_schema, normal, settings, styles=styles, device=learned.device, progress=told)
+        )
     if settings.threshold != "auto":
-        calibration = detector.calibration
-        detector.calibration = calibration.at(calibration.alpha_at(float(settings.threshold)))
-    about = detector.about = describe(learned, settings, chosen, columns, _lineage(table, settings, paths, len(file)))
-    model_file.save(detector, Path(model))
+        detector = detector.with_threshold(detector.calibration.alpha_at(float(settings.threshold)))
+    learned = msgspec.structs.replace(learned, detector=detector)
+    about = describe(learned, settings, chosen, columns, _lineage(table, settings, paths, len(file)))
+    detector = model_file.save(detector.with_about(about), Path(model))
     rival = Champion(str(model), detector)
     comparison = compare(champion, rival, table.names, held) if champion else None
     found = _result(rival, paths, table, learned, about, contamination=settings.contamination)
@@ -104,7 +106,7 @@ def _result(
         columns=about.columns,
         training=about.training,
         calibration=about.threshold,
-        dependencies=tuple(item.spoken() for item in generator.dependencies) if generator else (),
+        dependencies=generator.rules() if generator else (),
         self_test=learned.self_test,
         contamination=contamination,
         suspected=0 if suspects is None else len(suspects.rows),
@@ -185,7 +187,7 @@ def _notes(learned: Learned) -> list[str]:
     if learned.steps < learned.steps_planned:
         told = f"{learned.steps:,} of {learned.steps_planned:,} steps"
         notes.append(f"training was ended by --max-time after {told}; the threshold is calibrated for what was reached")
-    rows = len(learned.judged.kl)
+    rows = learned.out_of_fold.deviances.kl.shape[1]
     if learned.detector.calibration.alpha < 1 / (rows + 1):
         notes.append(
             f"{rows} rows support alpha {1 / (rows + 1):.3g} by counting; "

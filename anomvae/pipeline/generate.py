@@ -111,10 +111,10 @@ class _Job:
     """One run: what is wanted, and what was counted."""
 
     def __init__(self, detector: Detector, n: int | None, settings: GenerateSettings) -> None:
-        if detector.generator is None:
+        if not isinstance(detector.generator, Generator):
             raise UsageError("this model has no generator; fit it again without --no-generator.")
         self.detector, self.settings = detector, settings
-        self.generator: Generator = detector.generator
+        self.generator = detector.generator
         dialect = detector.about.dialect if detector.about else Dialect()
         self.form = TableStyle(detector.schema, self.generator.styles, dialect.delimiter)
         self.conditions = tuple(map(parse, settings.where))

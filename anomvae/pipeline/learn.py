@@ -1,4 +1,4 @@
-"""Typed columns to a fitted detector: encode, deal folds, train, judge out of fold, calibrate."""
+"""Typed columns to a fitted detector: encode, deal folds, train, score out of fold, calibrate."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -6,25 +6,23 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from anomvae.errors import DataError
+from anomvae.model.arrays import Bools, Floats, Ints
 from anomvae.model.density import fit_density
 from anomvae.model.detector import Detector
 from anomvae.model.drift import Reference, fit_reference
 from anomvae.model.encoding import Encoded, Encoding, encode, fit_encoding
 from anomvae.model.folds import Dependence, block_ids, deal, dependence, training_pools
-from anomvae.model.out_of_fold import OutOfFold, calibrate, judge_out_of_fold
+from anomvae.model.likelihood import Ensemble
+from anomvae.model.out_of_fold import OutOfFold, calibrate, score_out_of_fold, score_without_hiding
 from anomvae.model.schema import Schema, Values, gaps
-from anomvae.model.scoring import Floats, Scorer
 from anomvae.model.self_test import self_test
 from anomvae.model.trimming import (
     Suspects,
     extended,
     most_anomalous,
     standing_out,
-    unmasked,
-    unmasked_out_of_fold,
     usual,
 )
 from anomvae.model.vae import VAE
@@ -41,7 +39,7 @@ class Learned(msgspec.Struct, frozen=True):
     """A detector and what is worth telling of how it was made."""
 
     detector: Detector
-    judged: OutOfFold
+    out_of_fold: OutOfFold
     dependence: Dependence
     blocks: int
     hidden: tuple[int, ...]
@@ -59,7 +57,7 @@ def learn(
     schema: Schema,
     columns: Mapping[str, Values],
     settings: FitSettings,
-    files: NDArray[np.intp] | None = None,
+    files: Ints | None = None,
     *,
     progress: Callable[[int, int], None] = lambda done, total: None,
     folds: Literal["blocks", "random"] = "blocks",
@@ -89,16 +87,16 @@ def learn(
         settings = msgspec.structs.replace(settings, max_time=f"{half}s")
     quick = msgspec.structs.replace(settings, selftest=False)
     first = once(quick, everyone, progress=lambda done, total: progress(done, 2 * total))
-    left_out = most_anomalous(standing_out(first.judged), settings.contamination)
+    left_out = most_anomalous(standing_out(first.out_of_fold), settings.contamination)
     return once(settings, left_out, progress=lambda done, total: progress(total + done, 2 * total))
 
 
 def _learn(
     schema: Schema,
     every: Mapping[str, Values],
-    files: NDArray[np.intp] | None,
+    files: Ints | None,
     settings: FitSettings,
-    left_out: NDArray[np.bool_],
+    left_out: Bools,
     *,
     progress: Callable[[int, int], None],
     folds: Literal["blocks", "random"],
@@ -118,19 +116,29 @@ def _learn(
     pools = training_pools(dealt, 1 if folds == "random" else found.length)
     trained = train(encoding, rows, pools, recipe, progress)
     density = fit_density(encoding, rows, pools, np.random.default_rng(settings.seed))
-    scorer = Scorer(encoding, VAE(trained.arrays, recipe.hidden), density, trained.seen)
-    judged = judge_out_of_fold(scorer, rows, dealt)
-    detector, scores = calibrate(schema, scorer, rows, dealt, judged, blocks=blocks, alpha=settings.alpha)
-    suspects = _judge(detector, judged, every, left_out) if left_out.any() else None
-    calibrated = _calibrated(scores, left_out, suspects)
+    ensemble = Ensemble(encoding, VAE(trained.arrays, recipe.hidden), density, trained.seen)
+    out_of_fold = score_out_of_fold(ensemble, rows, dealt)
+    fitted = calibrate(ensemble, rows, dealt, out_of_fold, blocks=blocks, alpha=settings.alpha)
+    detector = Detector(
+        schema=schema,
+        ensemble=fitted.ensemble,
+        anomaly_score=fitted.anomaly_score,
+        calibration=fitted.calibration,
+        intervals=fitted.intervals,
+    )
+    suspects = None
+    if left_out.any():
+        suspects = _suspects(detector, out_of_fold, every, left_out)
+        detector = detector.with_calibration(extended(detector.calibration, suspects.scores[~suspects.out]))
+    calibrated = _calibrated(fitted.scores, left_out, suspects)
     return Learned(
         detector=detector,
-        judged=judged,
+        out_of_fold=out_of_fold,
         dependence=found,
         blocks=int(blocks.max()) + 1,
         hidden=recipe.hidden,
         latent=recipe.latent,
-        latents_used=latents_used(scorer.vae, rows),
+        latents_used=latents_used(ensemble.vae, rows),
         steps=trained.steps,
         steps_planned=recipe.steps,
         device=recipe.device,
@@ -143,8 +151,8 @@ def _learn(
 
 
 def _dealt(
-    n: int, found: Dependence, files: NDArray[np.intp] | None, folds: Literal["blocks", "random"], seed: int
-) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    n: int, found: Dependence, files: Ints | None, folds: Literal["blocks", "random"], seed: int
+) -> tuple[Ints, Ints]:
     """The block and the fold of every row, each (n,)."""
     if folds == "random":
         alone = np.arange(n)
@@ -153,7 +161,7 @@ def _dealt(
     return blocks, deal(blocks, np.random.default_rng(seed))
 
 
-def _calibrated(scores: Floats, left_out: NDArray[np.bool_], suspects: Suspects | None) -> Floats:
+def _calibrated(scores: Floats, left_out: Bools, suspects: Suspects | None) -> Floats:
     """The score of every row (n,) that was calibrated on, also of those left out of training; else NaN."""
     found = np.full(len(left_out), np.nan)
     found[~left_out] = scores
@@ -162,7 +170,7 @@ def _calibrated(scores: Floats, left_out: NDArray[np.bool_], suspects: Suspects 
     return found
 
 
-def _blocks(files: NDArray[np.intp] | None, found: Dependence, normal: NDArray[np.bool_]) -> NDArray[np.intp]:
+def _blocks(files: Ints | None, found: Dependence, normal: Bools) -> Ints:
     return block_ids(int(normal.sum()), found.length, None if files is None else files[normal])
 
 
@@ -170,16 +178,16 @@ def _reference(
     detector: Detector,
     every: Mapping[str, Values],
     scores: Floats,
-    blocks: Callable[[NDArray[np.bool_]], NDArray[np.intp]],
+    blocks: Callable[[Bools], Ints],
 ) -> Reference:
     """The distribution of the rows that have a score."""
     normal = ~np.isnan(scores)
     columns = {name: values[normal] for name, values in every.items()}
     rows = detector.encode(columns)
-    return fit_reference(detector.scorer.encoding, columns, rows, scores[normal], blocks(normal))
+    return fit_reference(detector.encoding, columns, rows, scores[normal], blocks(normal))
 
 
-def _without(columns: Mapping[str, Values], left_out: NDArray[np.bool_]) -> Mapping[str, Values]:
+def _without(columns: Mapping[str, Values], left_out: Bools) -> Mapping[str, Values]:
     if not left_out.any():
         return columns
     kept = {name: values[~left_out] for name, values in columns.items()}
@@ -192,15 +200,13 @@ def _without(columns: Mapping[str, Values], left_out: NDArray[np.bool_]) -> Mapp
     return kept
 
 
-def _judge(
-    detector: Detector, judged: OutOfFold, columns: Mapping[str, Values], left_out: NDArray[np.bool_]
-) -> Suspects:
-    """What a detector says of the rows that it was not trained on; it calibrates on the usual ones from here on."""
+def _suspects(detector: Detector, out_of_fold: OutOfFold, columns: Mapping[str, Values], left_out: Bools) -> Suspects:
+    """What a detector says of the rows that it was not trained on: which of them are usual after all."""
     rows = detector.encode({name: values[left_out] for name, values in columns.items()})
-    scores = detector.score_encoded(rows).score
-    back = usual(unmasked_out_of_fold(detector, judged), unmasked(detector, rows))
-    detector.calibration = extended(detector.calibration, scores[back])
-    return Suspects(np.flatnonzero(left_out), ~back, scores)
+    rule = detector.anomaly_score
+    without_hiding = rule.member_scores(detector.ensemble, rows).score
+    normal = usual(score_without_hiding(rule, out_of_fold), without_hiding)
+    return Suspects(np.flatnonzero(left_out), ~normal, detector.score_encoded(rows).score)
 
 
 def _checked(columns: Mapping[str, Values], least: int) -> int:
@@ -247,6 +253,5 @@ def latents_used(vae: VAE, rows: Encoded) -> int:
 
     The median over members.
     """
-    x = np.hstack([rows.x[:4096], rows.hidden[:4096]])
-    mu, _ = vae.posterior(x.T)
+    mu, _ = vae.posterior(rows.inputs[:4096].T)
     return int(np.median((mu.var(axis=2) > 0.01).sum(axis=1)))

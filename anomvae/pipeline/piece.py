@@ -10,13 +10,14 @@ from typing import IO
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from anomvae.data.reader import chunk_batches
 from anomvae.data.typed_reader import TypedBatch, typed_batch
 from anomvae.data.writer import ScoredRows, scored_columns
 from anomvae.formats import TableWriter, open_writer
-from anomvae.model.detector import Detector, Scores
+from anomvae.model.anomaly_score import Scores
+from anomvae.model.calibration import Decision
+from anomvae.model.detector import Detector
 from anomvae.model.explanation import reasons
 from anomvae.pipeline.tally import Counts, counts_of, row_result
 from anomvae.results import Reason, RejectedRow, RowResult
@@ -79,23 +80,24 @@ class Judging:
         """Judge one batch."""
         encoded = self.detector.encode(batch.columns)
         scores = self.detector.score_encoded(encoded)
-        flags = scores.p <= self.alpha
-        chosen = np.flatnonzero(flags)
+        decision = self.detector.decide(scores, self.alpha)
+        chosen = np.flatnonzero(decision.flagged)
         rows = [batch.rows[i] for i in chosen.tolist()]
         texts = [[cells[at] for at in self.positions] for cells in rows]
         told = reasons(self.detector, encoded, scores, chosen, texts)
         why = dict(zip(chosen.tolist(), told, strict=True))
         return Piece(
-            counts_of(self.detector, batch.columns, encoded, scores, flags),
-            [row_result(self.file, batch.lines[i], scores, i, reason) for i, reason in why.items()],
-            self._writer.render(self._rows(batch, scores, flags, why)) if self._writer else b"",
+            counts_of(self.detector, batch.columns, encoded, scores, decision),
+            [row_result((self.file, batch.lines[i]), scores, decision, i, reason) for i, reason in why.items()],
+            self._writer.render(self._rows(batch, scores, decision, why)) if self._writer else b"",
         )
 
     def _rows(
-        self, batch: TypedBatch, scores: Scores, flags: NDArray[np.bool_], why: dict[int, tuple[Reason, ...]]
+        self, batch: TypedBatch, scores: Scores, decision: Decision, why: dict[int, tuple[Reason, ...]]
     ) -> ScoredRows:
         """The rows to write."""
-        numbers = np.column_stack([scores.score, scores.recon, scores.kl, scores.p, scores.severity])
+        numbers = np.column_stack([scores.score, scores.recon, scores.kl, decision.p, decision.severity])
+        flags = decision.flagged
         if self.settings.emit == "all":
             return ScoredRows(batch.rows, batch.lines, numbers.tolist(), flags.tolist(), why)
         rows, lines = [batch.rows[i] for i in why], [batch.lines[i] for i in why]

@@ -62,18 +62,18 @@ def recalibrate(files: Sequence[str], model: str, progress: Progress = lambda fi
     scores = detector.score_encoded(encoded).score
     found = dependence(encoded.x)
     blocks = block_ids(rows, found.length, approved.files)
-    known = detector.calibration = calibrated(scores, blocks, detector.calibration.alpha)
+    known = calibrated(scores, blocks, detector.calibration.alpha)
     change = ThresholdChange(alpha=known.alpha, threshold=known.threshold(known.alpha), by="recalibrate")
-    detector.about = msgspec.structs.replace(
+    about = msgspec.structs.replace(
         about,
         threshold=promise(known, found, int(blocks.max()) + 1),
         history=(*about.history, change),
-        reference=fit_reference(detector.scorer.encoding, approved.columns, encoded, scores, blocks),
+        reference=fit_reference(detector.encoding, approved.columns, encoded, scores, blocks),
     )
     unchanged(detector, Path(model))
-    model_file.save(detector, Path(model).resolve())
+    detector = model_file.save(detector.with_calibration(known, about), Path(model).resolve())
     warnings = (*approved.warnings, *_trained_on(paths, about.lineage.files))
-    return threshold_result(model, detector, detector.about, changed=True, warnings=warnings)
+    return threshold_result(model, detector, about, changed=True, warnings=warnings)
 
 
 def _trained_on(paths: Sequence[str], known: Sequence[str]) -> list[str]:

@@ -36,6 +36,7 @@ def doubtful(
     detector = learned.detector
     encoded = detector.encode({name: values[worst] for name, values in columns.items()})
     scores = detector.score_encoded(encoded)
+    decision = detector.decide(scores)
     positions = [table.names.index(name) for name in detector.columns]
     places = [kept[i] for i in worst.tolist()]
     texts = [[cells[at] for at in positions] for cells in table.rows.take(places)]
@@ -45,7 +46,7 @@ def doubtful(
             file=paths[table.file[place]],
             line=int(table.line[place]),
             score=float(scores.score[i]),
-            p=float(scores.p[i]),
+            p=float(decision.p[i]),
             reason=told[i][0].text,
         )
         for i, place in enumerate(places)

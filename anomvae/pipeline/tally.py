@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from anomvae.data.header import folded
 from anomvae.model import drift
-from anomvae.model.calibration import critical_severity
-from anomvae.model.detector import Detector, Scores
+from anomvae.model.anomaly_score import Scores
+from anomvae.model.calibration import Decision, critical_severity
+from anomvae.model.detector import Detector
 from anomvae.model.encoding import Encoded
 from anomvae.model.schema import MASK, Values
 from anomvae.results import Reason, RowResult
@@ -80,14 +81,22 @@ class Counts(msgspec.Struct, frozen=True):
     bins: list[list[int]]
 
 
-def counts_of(detector: Detector, columns: Columns, rows: Encoded, scores: Scores, flags: NDArray[np.bool_]) -> Counts:
-    """Count a batch."""
-    severities = Severities()
-    severities.add(scores.severity, flags)
-    features = [(j, f.column) for j, f in enumerate(detector.scorer.encoding.features) if f.part in ("value", "era")]
+def counts_of(detector: Detector, columns: Columns, rows: Encoded, scores: Scores, decision: Decision) -> Counts:
+    """Count a batch.
+
+    Args:
+        detector: the fitted model.
+        columns: typed values by name, each (n,).
+        rows: the same, encoded.
+        scores: theirs.
+        decision: and what these mean.
+    """
+    severities, flags = Severities(), decision.flagged
+    severities.add(decision.severity, flags)
+    features = [(j, f.column) for j, f in enumerate(detector.encoding.features) if f.part in ("value", "era")]
     gaps, news = rows.gap.sum(axis=0), (rows.gap & rows.novel).sum(axis=0)
-    reference = detector.about.reference if detector.about else None
-    bins = drift.count(reference, detector.scorer.encoding, columns, rows, scores.score) if reference else []
+    reference = detector.reference
+    bins = drift.count(reference, detector.encoding, columns, rows, scores.score) if reference else []
     return Counts(
         scored=len(flags),
         flagged=int(flags.sum()),
@@ -168,7 +177,7 @@ class Tally:
 
     def warnings(self, detector: Detector) -> list[str]:
         """Values never seen, with a hint where only the spelling is new, and columns without a value."""
-        levels = {f.column: [*f.levels, *f.rare] for f in detector.scorer.encoding.features if not f.numeric}
+        levels = {f.column: [*f.levels, *f.rare] for f in detector.encoding.features if not f.numeric}
         warnings = []
         for (column, value), count in self.unseen.most_common(5):
             near = next((level for level in levels[column] if folded(level) == folded(value)), None)
@@ -191,17 +200,27 @@ def imprecise(values: Values) -> int:
     return 0 if values.dtype == object else int((np.abs(values.astype(np.float64)) > 2.0**53).sum())
 
 
-def row_result(file: str, line: int, scores: Scores, i: int, why: tuple[Reason, ...]) -> RowResult:
-    """Row i of a batch as a record."""
+def row_result(
+    place: tuple[str, int], scores: Scores, decision: Decision, i: int, why: tuple[Reason, ...]
+) -> RowResult:
+    """Row i of a batch as a record.
+
+    Args:
+        place: its file and line.
+        scores: of the batch.
+        decision: what they mean.
+        i: the row.
+        why: its reasons.
+    """
     return RowResult(
-        file=file,
-        line=line,
+        file=place[0],
+        line=place[1],
         score=float(scores.score[i]),
         recon=float(scores.recon[i]),
         kl=float(scores.kl[i]),
-        p=float(scores.p[i]),
-        estimated=bool(scores.estimated[i]),
-        severity=float(scores.severity[i]),
+        p=float(decision.p[i]),
+        estimated=bool(decision.estimated[i]),
+        severity=float(decision.severity[i]),
         critical=False,
         reasons=why,
     )

@@ -49,19 +49,17 @@ def set_threshold(model: str, alpha: float | None = None, score: float | None = 
     wanted = detector.calibration.alpha_at(score) if score is not None else alpha
     if wanted is None or wanted == detector.calibration.alpha:
         return threshold_result(model, detector, about, changed=False)
-    about = move(detector, about, wanted)
-    restate(detector, Path(model))
-    return threshold_result(model, detector, about, changed=True)
+    detector = restate(moved(detector, about, wanted), Path(model))
+    return threshold_result(model, detector, about_of(model, detector), changed=True)
 
 
-def move(detector: Detector, about: About, alpha: float) -> About:
-    """Give a detector another alpha, and the lineage that says so."""
+def moved(detector: Detector, about: About, alpha: float) -> Detector:
+    """The detector at another alpha, with the lineage that says so."""
     new = _alternative(detector.calibration, alpha)
     report = msgspec.structs.replace(about.threshold, **msgspec.structs.asdict(new))
     change = ThresholdChange(alpha=alpha, threshold=new.threshold, by="threshold set")
     about = msgspec.structs.replace(about, threshold=report, history=(*about.history, change))
-    detector.calibration, detector.about = detector.calibration.at(alpha), about
-    return about
+    return detector.with_threshold(alpha, about)
 
 
 def promise(found: Calibration, rows: Dependence, blocks: int) -> CalibrationReport:

@@ -11,6 +11,7 @@ import numpy as np
 from anomvae.errors import ModelError
 from anomvae.model.decoder import Decoder, decoder_shapes
 from anomvae.model.dependencies import Dependency
+from anomvae.model.detector import RowGenerator
 from anomvae.model.marginals import Marginal, Marginals
 from anomvae.model.mixture import Mixture
 from anomvae.model.quantiles import Quantiles
@@ -36,8 +37,9 @@ class GeneratorDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     key: int
 
 
-def describe(generator: Generator) -> GeneratorDocument:
+def describe(generator: RowGenerator) -> GeneratorDocument:
     """The JSON part of a generator."""
+    assert isinstance(generator, Generator)  # noqa: S101 (the only kind there is)
     return GeneratorDocument(
         parts=generator.marginals.parts,
         dependencies=generator.dependencies,
@@ -89,8 +91,9 @@ def layout(document: GeneratorDocument) -> Layout:
     }
 
 
-def tensors(generator: Generator) -> Tensors:
+def tensors(generator: RowGenerator) -> Tensors:
     """The tensors of a generator."""
+    assert isinstance(generator, Generator)  # noqa: S101 (the only kind there is)
     knots = [one for one in generator.marginals.quantiles if one is not None]
     none = np.zeros(0)
     return {f"{PREFIX}{name}": array for name, array in generator.decoder.arrays.items()} | {

@@ -6,8 +6,9 @@ ever run, and no training row is inside: the calibration scores and the names of
 """
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -15,13 +16,14 @@ from numpy.typing import NDArray
 
 from anomvae import disk
 from anomvae.errors import DataError, ModelError
-from anomvae.model.calibration import Calibration, Tail
+from anomvae.model.anomaly_score import VIEW_COSTS, AnomalyScore, Tails, joined_tails
+from anomvae.model.calibration import Calibration
 from anomvae.model.density import Density, term_count
-from anomvae.model.detector import VIEWS, About, Detector, Terms
+from anomvae.model.detector import About, Detector
 from anomvae.model.drift import fits
 from anomvae.model.encoding import Encoding
+from anomvae.model.likelihood import Ensemble
 from anomvae.model.schema import Schema
-from anomvae.model.scoring import Scorer
 from anomvae.model.vae import VAE, layer_shapes
 from anomvae.storage.tensors import MAX_HEADER, header_of, read
 
@@ -56,8 +58,8 @@ class Document(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     generator: msgspec.Raw = NONE
 
 
-def save(detector: Detector, path: Path) -> str:
-    """Write a detector to a file, whole or not at all; returns its model_id (sha256 of the file).
+def save(detector: Detector, path: Path) -> Detector:
+    """Write a detector to a file, whole or not at all; returns it with its model_id, the sha256 of the file.
 
     Raises:
         EnvironmentFault: the file cannot be written.
@@ -71,8 +73,7 @@ def save(detector: Detector, path: Path) -> str:
         raise DataError("schema_too_large", "the categories' names do not fit a model file; drop columns")
     with disk.replacing(path) as file:
         file.write(data)
-    detector.model_id = hashlib.sha256(data).hexdigest()
-    return detector.model_id
+    return detector.with_model_id(hashlib.sha256(data).hexdigest())
 
 
 def load(path: str | Path, *, generator: bool = True) -> Detector:
@@ -107,9 +108,7 @@ def opened(data: bytes, *, generator: bool = True) -> Detector:
         raise ModelError("holds numbers that are not finite; make the model again with 'anomvae fit'.")
     if document.about.reference and not fits(document.about.reference, document.encoding):
         raise ModelError("is corrupt: what it compares files with is not of its columns.")
-    detector = _assemble(document, tensors)
-    detector.model_id = hashlib.sha256(data).hexdigest()
-    return detector
+    return _assemble(document, tensors, hashlib.sha256(data).hexdigest())
 
 
 def parse(header: dict[str, Any]) -> Document:
@@ -135,90 +134,90 @@ def _check_layout(header: dict[str, Any], layout: Layout) -> None:
         raise ModelError(f"is corrupt: tensor '{wrong}' is not what its description needs.")
 
 
+class TensorOf(NamedTuple):
+    """One tensor of a model file: its type, its shape under a document, and where a detector has it."""
+
+    dtype: str
+    shape: Callable[[Document], tuple[int, ...]]
+    of: Callable[[Detector], NDArray[Any]]
+
+
+def _tails_of(detector: Detector) -> Tails:
+    """All tails of a detector in the order of the file: columns, views, hidden columns, the largest of these."""
+    rule = detector.anomaly_score
+    return joined_tails([rule.columns, rule.views, rule.hidden, rule.largest_hidden])
+
+
+def _tail_count(document: Document) -> int:
+    return 2 * len(document.encoding.columns) + len(VIEW_COSTS) + 1
+
+
+def _levels_of(detector: Detector) -> NDArray[np.float64]:
+    rule = detector.anomaly_score
+    return np.array([rule.usual_unseen, rule.unseen_score, rule.doubtful_from, rule.hide_from])
+
+
+# Every tensor beside the networks' and the generator's, in the order of the file.
+TENSORS = {
+    "seen": TensorOf("U8", lambda d: (d.members, d.encoding.width), lambda m: m.ensemble.seen.astype(np.uint8)),
+    "novelty": TensorOf("F64", lambda d: (len(d.encoding.features),), lambda m: m.ensemble.novelty),
+    "intervals": TensorOf("F64", lambda d: (len(d.encoding.features), 2), lambda m: m.intervals),
+    "density.weight": TensorOf(
+        "F32", lambda d: (d.members, d.components, term_count(d.encoding)), lambda m: m.ensemble.density.weight
+    ),
+    "density.bias": TensorOf("F32", lambda d: (d.members, d.components, 1), lambda m: m.ensemble.density.bias),
+    "terms.kl": TensorOf("F64", lambda d: (2,), lambda m: m.anomaly_score.log_kl),
+    "terms.firsts": TensorOf("F64", lambda d: (2, len(d.encoding.features)), lambda m: m.anomaly_score.unseen_weights),
+    "terms.followed": TensorOf(
+        "F64", lambda d: (len(d.encoding.columns),), lambda m: m.anomaly_score.predictable.astype(np.float64)
+    ),
+    "terms.levels": TensorOf("F64", lambda d: (4,), _levels_of),
+    "tails.bounds": TensorOf("I64", lambda d: (_tail_count(d) + 1,), lambda m: _tails_of(m).bounds),
+    "tails.knots": TensorOf("F64", lambda d: (d.knots,), lambda m: _tails_of(m).knots),
+    "tails.nats": TensorOf("F64", lambda d: (d.knots,), lambda m: _tails_of(m).nats),
+    "tails.scale": TensorOf("F64", lambda d: (_tail_count(d),), lambda m: _tails_of(m).scale),
+    "tails.shape": TensorOf("F64", lambda d: (_tail_count(d),), lambda m: _tails_of(m).shape),
+    "tails.limit": TensorOf("F64", lambda d: (_tail_count(d),), lambda m: _tails_of(m).limit),
+    "tails.growth": TensorOf("F64", lambda d: (_tail_count(d),), lambda m: _tails_of(m).growth),
+    "calibration.scores": TensorOf("F64", lambda d: (d.rows,), lambda m: m.calibration.scores),
+}
+
+
 def _layout(document: Document) -> Layout:
     """Type and shape of every tensor that this document needs."""
-    width, features = document.encoding.width, len(document.encoding.features)
-    columns, members = len(document.encoding.columns), document.members
-    tails = 2 * columns + len(VIEWS) + 1
     shapes = layer_shapes(document.encoding, document.hidden, document.latent)
-    made: Layout = {}
+    layout: Layout = {f"net.{k}.weight": ("F32", (document.members, *shape)) for k, shape in shapes.items()}
+    layout |= {f"net.{k}.bias": ("F32", (document.members, 1, shape[1])) for k, shape in shapes.items()}
     if document.generator != NONE:
         from anomvae.storage import generator_part
 
-        made = generator_part.layout(generator_part.parse(document.generator))
-    layout: Layout = {f"net.{k}.weight": ("F32", (members, *shape)) for k, shape in shapes.items()}
-    layout |= {f"net.{k}.bias": ("F32", (members, 1, shape[1])) for k, shape in shapes.items()}
-    return (
-        layout
-        | made
-        | {
-            "seen": ("U8", (members, width)),
-            "novelty": ("F64", (features,)),
-            "intervals": ("F64", (features, 2)),
-            "density.weight": ("F32", (members, document.components, term_count(document.encoding))),
-            "density.bias": ("F32", (members, document.components, 1)),
-            "terms.kl": ("F64", (2,)),
-            "terms.firsts": ("F64", (2, features)),
-            "terms.followed": ("F64", (columns,)),
-            "terms.levels": ("F64", (4,)),
-            "tails.bounds": ("I64", (tails + 1,)),
-            "tails.knots": ("F64", (document.knots,)),
-            "tails.nats": ("F64", (document.knots,)),
-            "tails.scale": ("F64", (tails,)),
-            "tails.shape": ("F64", (tails,)),
-            "tails.limit": ("F64", (tails,)),
-            "tails.growth": ("F64", (tails,)),
-            "calibration.scores": ("F64", (document.rows,)),
-        }
-    )
+        layout |= generator_part.layout(generator_part.parse(document.generator))
+    return layout | {name: (tensor.dtype, tensor.shape(document)) for name, tensor in TENSORS.items()}
 
 
 def _tensors(detector: Detector) -> Tensors:
-    scorer, terms = detector.scorer, detector.terms
-    tails = [*terms.columns, *terms.views, *terms.masked, terms.told]
-    made: Tensors = {}
+    """Every tensor of a detector, by name."""
+    tensors: Tensors = {f"net.{name}": array for name, array in detector.ensemble.vae.arrays.items()}
     if detector.generator:
         from anomvae.storage import generator_part
 
-        made = generator_part.tensors(detector.generator)
-    return (
-        {f"net.{name}": array for name, array in scorer.vae.arrays.items()}
-        | made
-        | {
-            "seen": scorer.seen.astype(np.uint8),
-            "novelty": scorer.novelty,
-            "intervals": detector.intervals,
-            "density.weight": scorer.density.weight,
-            "density.bias": scorer.density.bias,
-            "terms.kl": terms.kl,
-            "terms.firsts": terms.firsts,
-            "terms.followed": terms.followed,
-            "terms.levels": np.array([terms.usual, terms.lift, terms.certain, terms.plain]),
-            "tails.bounds": np.cumsum([0, *(len(tail.knots) for tail in tails)]).astype(np.int64),
-            "tails.knots": np.concatenate([tail.knots for tail in tails]),
-            "tails.nats": np.concatenate([tail.nats for tail in tails]),
-            "tails.scale": np.array([tail.scale for tail in tails]),
-            "tails.shape": np.array([tail.shape for tail in tails]),
-            "tails.limit": np.array([tail.limit for tail in tails]),
-            "tails.growth": np.array([tail.growth for tail in tails]),
-            "calibration.scores": detector.calibration.scores,
-        }
-    )
+        tensors |= generator_part.tensors(detector.generator)
+    return tensors | {name: tensor.of(detector) for name, tensor in TENSORS.items()}
 
 
 def _document(detector: Detector, tensors: Tensors) -> Document:
-    calibration, vae = detector.calibration, detector.scorer.vae
+    calibration, vae = detector.calibration, detector.ensemble.vae
     if detector.about is None:
         raise ModelError("a detector without lineage cannot be saved; fit it from files.")
     return Document(
         format=FORMAT,
         about=detector.about,
         schema=detector.schema,
-        encoding=detector.scorer.encoding,
+        encoding=detector.encoding,
         hidden=vae.hidden,
         latent=vae.latent,
         members=vae.members,
-        components=detector.scorer.density.weight.shape[1],
+        components=detector.ensemble.density.weight.shape[1],
         knots=len(tensors["tails.knots"]),
         rows=len(calibration.scores),
         alpha=calibration.alpha,
@@ -239,54 +238,52 @@ def _described(detector: Detector) -> msgspec.Raw:
     return msgspec.Raw(msgspec.json.encode(generator_part.describe(detector.generator)))
 
 
-def _assemble(document: Document, tensors: Tensors) -> Detector:
-    vae = VAE({k[4:]: v for k, v in tensors.items() if k.startswith("net.")}, document.hidden)
+def _assemble(document: Document, tensors: Tensors, model_id: str) -> Detector:
+    """The detector that a document and its tensors are."""
+    vae = VAE({name[4:]: array for name, array in tensors.items() if name.startswith("net.")}, document.hidden)
     density = Density(tensors["density.weight"], tensors["density.bias"])
-    scorer = Scorer(document.encoding, vae, density, tensors["seen"] != 0, tensors["novelty"])
-    terms = _terms(document, tensors)
-    calibration = Calibration(
-        tensors["calibration.scores"],
-        document.effective,
-        document.tail_start,
-        document.tail_share,
-        document.tail_scale,
-        document.tail_shape,
-        document.alpha,
-    )
-    detector = Detector(document.schema, scorer, terms, calibration, document.about)
-    detector.intervals = tensors["intervals"]
+    generator = None
     if document.generator != NONE:
         from anomvae.storage import generator_part
 
-        detector.generator = generator_part.assemble(generator_part.parse(document.generator), document.schema, tensors)
-    return detector
-
-
-def _terms(document: Document, tensors: Tensors) -> Terms:
-    tails, columns = _tails(tensors), len(document.encoding.columns)
-    masked = columns + len(VIEWS)
-    usual, lift, certain, plain = tensors["terms.levels"].tolist()
-    return Terms(
-        kl=tensors["terms.kl"],
-        columns=tuple(tails[:columns]),
-        views=tuple(tails[columns:masked]),
-        firsts=tensors["terms.firsts"],
-        masked=tuple(tails[masked:-1]),
-        followed=tensors["terms.followed"],
-        told=tails[-1],
-        usual=usual,
-        lift=lift,
-        certain=certain,
-        plain=plain,
+        generator = generator_part.assemble(generator_part.parse(document.generator), document.schema, tensors)
+    return Detector(
+        schema=document.schema,
+        ensemble=Ensemble(document.encoding, vae, density, tensors["seen"] != 0, tensors["novelty"]),
+        anomaly_score=_anomaly_score(document, tensors),
+        calibration=Calibration(
+            scores=tensors["calibration.scores"],
+            **{name: getattr(document, name) for name in Calibration.__struct_fields__ if name != "scores"},
+        ),
+        intervals=tensors["intervals"],
+        about=document.about,
+        generator=generator,
+        model_id=model_id,
     )
 
 
-def _tails(tensors: Tensors) -> list[Tail]:
-    bounds, knots, nats = tensors["tails.bounds"], tensors["tails.knots"], tensors["tails.nats"]
+def _anomaly_score(document: Document, tensors: Tensors) -> AnomalyScore:
+    """The rule of the score, with its tails taken apart."""
+    bounds, knots = tensors["tails.bounds"], tensors["tails.knots"]
     if bounds[0] != 0 or bounds[-1] != len(knots) or np.any(np.diff(bounds) < 1):
         raise ModelError("is corrupt: the tails' bounds do not fit.")
-    numbers = zip(*(tensors[f"tails.{name}"].tolist() for name in ("scale", "shape", "limit", "growth")), strict=True)
-    return [Tail(knots[a:b], nats[a:b], *of) for a, b, of in zip(bounds, bounds[1:], numbers, strict=False)]
+    tails = Tails(**{name: tensors[f"tails.{name}"] for name in Tails.__struct_fields__})
+    columns = len(document.encoding.columns)
+    hidden = columns + len(VIEW_COSTS)
+    usual_unseen, unseen_score, doubtful_from, hide_from = tensors["terms.levels"].tolist()
+    return AnomalyScore(
+        log_kl=tensors["terms.kl"],
+        columns=tails[:columns],
+        views=tails[columns:hidden],
+        unseen_weights=tensors["terms.firsts"],
+        hidden=tails[hidden:-1],
+        predictable=tensors["terms.followed"] != 0,
+        largest_hidden=tails[len(tails) - 1 :],
+        usual_unseen=usual_unseen,
+        unseen_score=unseen_score,
+        doubtful_from=doubtful_from,
+        hide_from=hide_from,
+    )
 
 
 def writable_by_others(path: Path) -> bool:

@@ -25,12 +25,15 @@ def unchanged(detector: Detector, path: Path) -> bytes:
     return data
 
 
-def restate(detector: Detector, path: Path) -> str:
-    """Rewrite what a model file says of itself, and its alpha; its tensors stay, byte for byte. Returns the model_id.
+def restate(detector: Detector, path: Path) -> Detector:
+    """Rewrite what a model file says of itself, and its alpha; its tensors stay, byte for byte.
 
     Args:
         detector: what was loaded from this file, with another `about` and calibration.alpha.
         path: the file; where it is a link, what it points to.
+
+    Returns:
+        The detector with the model_id of the new file.
 
     Raises:
         ModelError: the file is not the one that was loaded.
@@ -49,5 +52,4 @@ def restate(detector: Detector, path: Path) -> str:
     data = len(text).to_bytes(8, "little") + text + data[start:]
     with disk.replacing(path.resolve()) as file:
         file.write(data)
-    detector.model_id = hashlib.sha256(data).hexdigest()
-    return detector.model_id
+    return detector.with_model_id(hashlib.sha256(data).hexdigest())

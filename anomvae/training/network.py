@@ -33,7 +33,7 @@ class Network(nn.Module):
 
     def _lay_out(self, encoding: Encoding) -> None:
         """Where on the value path numbers, categories and gap bits stand."""
-        at = encoding.offsets()
+        at = encoding.offsets
         self.width = encoding.width
         features = list(enumerate(encoding.features))
         self.number_feature = torch.tensor([j for j, f in features if f.numeric], dtype=torch.long)

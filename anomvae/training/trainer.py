@@ -125,7 +125,7 @@ class _Batches:
         self.unit_feature = torch.repeat_interleave(torch.arange(len(widths)), widths)
         numeric = torch.tensor([float(f.numeric) for f in encoding.features])
         first = torch.zeros(encoding.width)
-        first[torch.tensor(encoding.offsets())] = 1
+        first[torch.tensor(encoding.offsets)] = 1
         self.noise_scale = NOISE * numeric[self.unit_feature] * first
 
     def draw(self) -> tuple[Tensor, Tensor, Tensor]:
