@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from anomvae.errors import DataError, UsageError
 from anomvae.invalid import near
 from anomvae.model.cells import MISSING, is_number, quoted
-from anomvae.model.dependencies import Dependency
 from anomvae.model.schema import Column, Schema, parse_cell
 
 Floats = NDArray[np.float64]
@@ -176,41 +175,3 @@ def _neighbours(value: float, step: float) -> tuple[float, float | None, float]:
 def _meet(a: Sequence[tuple[float, float]], b: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     met = [(max(x, u), min(y, v)) for x, y in a for u, v in b]
     return sorted((low, high) for low, high in met if low <= high)
-
-
-def pass_on(wanted: dict[str, Wanted], dependencies: Sequence[Dependency], texts: frozenset[str]) -> dict[str, Wanted]:
-    """Move conditions on columns that a table decides to the table's parent.
-
-    Args:
-        wanted: conditions by column.
-        dependencies: the model's.
-        texts: names of the text columns.
-
-    Raises:
-        UsageError: no level of the parent meets the condition.
-    """
-    out = dict(wanted)
-    for item in dependencies:
-        if item.form == "table" and item.column in out:
-            child, parent = out.pop(item.column), item.parents[0]
-            values = np.array(item.values, dtype=object) if item.text else _floats(item.values)
-            levels = [level for level, good in zip(item.levels, child.allows(values), strict=True) if good]
-            if parent in out:
-                parents = np.array(levels, dtype=object) if parent in texts else _floats(levels)
-                levels = [level for level, good in zip(levels, out[parent].allows(parents), strict=True) if good]
-            if not levels:
-                raise UsageError(f"these conditions were never seen together: {item.spoken()}.")
-            out[parent] = _one_of(levels, parent in texts)
-    return out
-
-
-def _floats(texts: Sequence[str]) -> Floats:
-    return np.array([float(text) if text else np.nan for text in texts])
-
-
-def _one_of(levels: Sequence[str], text: bool) -> Wanted:
-    if text:
-        nothing = np.zeros((1, 0))
-        return Wanted(low=nothing, high=nothing, texts=(frozenset(levels),), missing=set(levels) == {""})
-    numbers = np.sort(_floats([level for level in levels if level]))[None, :]
-    return Wanted(low=numbers, high=numbers, missing=not numbers.size)

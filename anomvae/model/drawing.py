@@ -10,9 +10,9 @@ import scipy  # its `special` takes a sixth of a second, which scoring never pay
 from numpy.typing import NDArray
 
 from anomvae.model.conditions import Wanted
-from anomvae.model.dependencies import rounded
 from anomvae.model.marginals import DAY, Marginal
 from anomvae.model.quantiles import Quantiles, from_normal, to_normal
+from anomvae.model.schema import rounded
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]

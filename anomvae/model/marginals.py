@@ -12,9 +12,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from anomvae.model.dependencies import as_floats, as_texts
 from anomvae.model.quantiles import Quantiles, fit_quantiles, to_normal
-from anomvae.model.schema import Column, Schema, Values
+from anomvae.model.schema import Column, Schema, Values, as_floats, as_texts
 
 Floats = NDArray[np.float64]
 Part = Literal["value", "day", "second"]

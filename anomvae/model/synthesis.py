@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anomvae.errors import UsageError
-from anomvae.model.conditions import Condition, Wanted, pass_on, step_of, wanted_of
+from anomvae.model.conditions import Condition, Wanted, step_of, wanted_of
 from anomvae.model.decoder import Decoder
-from anomvae.model.dependencies import Dependency, apply, as_floats
+from anomvae.model.dependencies import Dependency, apply, pass_on
 from anomvae.model.drawing import Number, Source, allowed_levels, bounds_of, draw_category, draw_gaps, draw_number
 from anomvae.model.marginals import Marginal, Marginals, Part, assemble
 from anomvae.model.mixture import Mixture
-from anomvae.model.schema import Schema, Values
+from anomvae.model.schema import Schema, Values, as_floats
 from anomvae.model.writing import Style
 
 Floats = NDArray[np.float64]
