@@ -31,10 +31,10 @@ from anomvae.model.writing import LOOKED_AT, fit_styles
 from anomvae.pipeline.about import describe
 from anomvae.pipeline.learn import learn
 from anomvae.pipeline.memory import Rows, from_array, from_cells, inferred, lineage, numbered
-from anomvae.pipeline.teach import teach
 from anomvae.results import Reason
 from anomvae.settings import FitSettings, build
 from anomvae.storage import model_file
+from anomvae.synthesis import fit_generator
 
 LEAST_ROWS = 10  # scikit-learn's checks fit so few; the command line asks for twice as many
 BEYOND = 15  # rows beyond a threshold place its false-alarm rate within a factor of two, 95 times in 100
@@ -135,7 +135,9 @@ class AnomVAE(OutlierMixin, BaseEstimator):  # type: ignore[misc]
             learned = learn(schema, columns, settings, least_rows=LEAST_ROWS)
             if settings.generator:
                 styles = fit_styles(schema, rows.texts(columns, LOOKED_AT))
-                learned.detector.generator = teach(schema, columns, settings, styles=styles, device=learned.device)
+                learned.detector.generator = fit_generator(
+                    schema, columns, settings, styles=styles, device=learned.device
+                )
             learned.detector.about = describe(learned, settings, columns, lineage(columns, settings.seed))
         return self._fitted(learned.detector)
 

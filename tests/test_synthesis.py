@@ -7,18 +7,16 @@ from hypothesis import strategies as st
 
 from anomvae.errors import UsageError
 from anomvae.model.cells import ISO, NumberFormat
-from anomvae.model.decoder import Decoder, decoder_shapes, degrees
-from anomvae.model.dependencies import apply, find_dependencies
-from anomvae.model.gate import lone_hashes, row_hashes
-from anomvae.model.marginals import code, fit_marginals
-from anomvae.model.mixture import fit_mixture, log_densities
-from anomvae.model.quantiles import ATOMS, KNOTS, fit_quantiles, from_normal, to_normal
 from anomvae.model.schema import Column, Schema, infer, parse
-from anomvae.model.synthesis import BLOCK, Generator
 from anomvae.model.writing import fit_style, write
 from anomvae.pipeline.learn import Learned
-from anomvae.pipeline.teach import teach
 from anomvae.settings import FitSettings
+from anomvae.synthesis.decoder import Decoder, decoder_shapes, degrees
+from anomvae.synthesis.dependencies import apply, find_dependencies
+from anomvae.synthesis.encoder import ATOMS, KNOTS, code, fit_marginals, fit_quantiles, from_normal, to_normal
+from anomvae.synthesis.generator import BLOCK, Generator, fit_mixture, log_densities
+from anomvae.synthesis.privacy_filter import lone_hashes, row_hashes
+from anomvae.synthesis.train import fit_generator
 from tests.conftest import learn_numbers, numbers
 
 POINT = NumberFormat()
@@ -49,7 +47,7 @@ def shop(n: int = 600, seed: int = 0) -> tuple[Schema, dict[str, np.ndarray]]:
 @pytest.fixture(scope="module")
 def made() -> tuple[Generator, dict[str, np.ndarray]]:
     schema, columns = shop()
-    return teach(schema, columns, FitSettings(steps=400), styles={}, device="cpu"), columns
+    return fit_generator(schema, columns, FitSettings(steps=400), styles={}, device="cpu"), columns
 
 
 def drawn(generator: Generator, *conditions: tuple[str, str, str], seed: int = 0) -> dict[str, np.ndarray]:
@@ -124,7 +122,7 @@ def test_a_part_never_sees_itself_or_what_comes_after(parts: int, masked: int, s
 def test_numpy_and_torch_decode_alike(made: tuple[Generator, dict[str, np.ndarray]]) -> None:
     import torch
 
-    from anomvae.training.generator import GeneratorRecipe, _Network
+    from anomvae.synthesis.network import GeneratorRecipe, _Network
 
     generator, columns = made
     rows = code(generator.schema, generator.marginals, columns)
@@ -290,7 +288,7 @@ def test_the_detector_is_the_same_with_and_without_a_generator() -> None:
     table = numbers(150, seed=3)
     alone = learn_numbers(table, steps=60)
     beside: Learned = learn_numbers(table, steps=60)
-    teach(beside.detector.schema, table, FitSettings(steps=60), styles={}, device="cpu")
+    fit_generator(beside.detector.schema, table, FitSettings(steps=60), styles={}, device="cpu")
     again = learn_numbers(table, steps=60)
     for other in (beside, again):
         for name, array in alone.detector.scorer.vae.arrays.items():
@@ -353,7 +351,7 @@ def test_decimal_commas_and_groups_are_written_back() -> None:
 def test_a_given_layout_is_the_generators_layout() -> None:
     table = {f"p{i}": np.random.default_rng(i).integers(0, 17, 60).astype(float) for i in range(16)}
     schema = Schema(columns=tuple(Column(name=n, kind="integer", modelled=True, digits=0) for n in table))
-    generator = teach(schema, table, FitSettings(steps=20, hidden=(8,), latent=3), styles={}, device="cpu")
+    generator = fit_generator(schema, table, FitSettings(steps=20, hidden=(8,), latent=3), styles={}, device="cpu")
     marginals = fit_marginals(schema, table, frozenset(), discrete=False)
     assert (marginals.width, generator.decoder.hidden, generator.decoder.latent) == (16, (8,), 3)
     assert generator.decoder.masked == 0

@@ -58,8 +58,7 @@ def command(
     **flags: Any,
 ) -> int:
     """Make synthetic rows from a model: never a copy of a training row. Needs no torch."""
-    from anomvae.pipeline.generate import generate
-    from anomvae.report.generate import generate_report
+    from anomvae.synthesis import generate, generate_report
 
     chosen = options.load_config(config)
     words = None if kinds is None else tuple(word.strip() for word in kinds.split(",") if word.strip())

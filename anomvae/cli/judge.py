@@ -2,13 +2,15 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from anomvae.cli import options, show
-from anomvae.comparison import QualityResult
 from anomvae.errors import UsageError
+
+if TYPE_CHECKING:
+    from anomvae.quality import QualityResult
 
 F = TypeVar("F", bound=Callable[..., Any])
 READABLE = (".csv", ".parquet")
@@ -70,15 +72,14 @@ def judge(
     *,
     seed: int,
     silent: bool,
-) -> QualityResult:
+) -> "QualityResult":
     """Compare the rows in `output` with real ones, print the table unless `silent`, write the page where asked.
 
     Raises:
         AnomvaeError: as `anomvae.quality`; or the page cannot be written.
     """
-    from anomvae.assessment import quality
     from anomvae.disk import replacing
-    from anomvae.report.quality import quality_page, quality_report
+    from anomvae.quality import quality, quality_page, quality_report
 
     result = quality(list(against), output, list(holdout) or None, label, seed, detector=detector)
     show.result(result, quality_report, as_json=False, quiet=silent)

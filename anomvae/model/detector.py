@@ -35,7 +35,7 @@ from anomvae.results import ColumnReport, Lineage, Power, ThresholdChange, Train
 from anomvae.settings import Dialect
 
 if TYPE_CHECKING:
-    from anomvae.model.synthesis import Generator
+    from anomvae.synthesis import Generator
 
 VIEWS = ("whole", "worst", "latent", "place")
 COST = np.array([0.5, 1.0, 3.0, 0.0])  # nats taken off each
@@ -181,17 +181,9 @@ class Detector:
         Raises:
             UsageError: there is no generator, or what is given cannot be.
         """
-        from anomvae.model.synthesis import BLOCK  # half of all imports, which scoring never pays
-
         if self.generator is None:
             raise UsageError("this model has no generator; fit it again without --no-generator.")
-        wanted = self.generator.wanted([(name, "==", str(value)) for name, value in (given or {}).items()])
-        self.generator.check(wanted, len(self.calibration.scores))
-        blocks = [self.generator.block(np.random.default_rng([seed, 0, b]), wanted) for b in range(-(-n // BLOCK))]
-        return {
-            column.name: np.concatenate([b[column.name] for b in blocks])[:n]
-            for column in self.generator.schema.modelled
-        }
+        return self.generator.sample(n, given or {}, seed, seen=len(self.calibration.scores))
 
 
 class Judged(msgspec.Struct, frozen=True):

@@ -21,10 +21,10 @@ from anomvae.pipeline.gather import Gathered, gather, training_files
 from anomvae.pipeline.learn import Learned, learn
 from anomvae.pipeline.review import doubtful
 from anomvae.pipeline.select import conditions, spoken
-from anomvae.pipeline.teach import teach
 from anomvae.results import FitResult, Lineage
 from anomvae.settings import FitSettings, SchemaSettings
 from anomvae.storage import model_file
+from anomvae.synthesis import fit_generator
 
 Progress = Callable[[str, int, int], None]
 
@@ -70,7 +70,9 @@ def fit(
     normal, review = doubtful(learned, table, kept, paths, columns)
     if settings.generator:
         told = partial(progress, "generator")
-        detector.generator = teach(fitted_schema, normal, settings, styles=styles, device=learned.device, progress=told)
+        detector.generator = fit_generator(
+            fitted_schema, normal, settings, styles=styles, device=learned.device, progress=told
+        )
     if settings.threshold != "auto":
         calibration = detector.calibration
         detector.calibration = calibration.at(calibration.alpha_at(float(settings.threshold)))

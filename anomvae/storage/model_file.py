@@ -141,9 +141,9 @@ def _layout(document: Document) -> Layout:
     shapes = layer_shapes(document.encoding, document.hidden, document.latent)
     made: Layout = {}
     if document.generator != NONE:
-        from anomvae.storage import generator_part
+        from anomvae.synthesis import generator_file
 
-        made = generator_part.layout(generator_part.parse(document.generator))
+        made = generator_file.layout(generator_file.parse(document.generator))
     layout: Layout = {f"net.{k}.weight": ("F32", (members, *shape)) for k, shape in shapes.items()}
     layout |= {f"net.{k}.bias": ("F32", (members, 1, shape[1])) for k, shape in shapes.items()}
     return (
@@ -176,9 +176,9 @@ def _tensors(detector: Detector) -> Tensors:
     tails = [*terms.columns, *terms.views, *terms.masked, terms.told]
     made: Tensors = {}
     if detector.generator:
-        from anomvae.storage import generator_part
+        from anomvae.synthesis import generator_file
 
-        made = generator_part.tensors(detector.generator)
+        made = generator_file.tensors(detector.generator)
     return (
         {f"net.{name}": array for name, array in scorer.vae.arrays.items()}
         | made
@@ -232,9 +232,9 @@ def _document(detector: Detector, tensors: Tensors) -> Document:
 def _described(detector: Detector) -> msgspec.Raw:
     if detector.generator is None:
         return NONE
-    from anomvae.storage import generator_part
+    from anomvae.synthesis import generator_file
 
-    return msgspec.Raw(msgspec.json.encode(generator_part.describe(detector.generator)))
+    return msgspec.Raw(msgspec.json.encode(generator_file.describe(detector.generator)))
 
 
 def _assemble(document: Document, tensors: Tensors) -> Detector:
@@ -254,9 +254,9 @@ def _assemble(document: Document, tensors: Tensors) -> Detector:
     detector = Detector(document.schema, scorer, terms, calibration, document.about)
     detector.intervals = tensors["intervals"]
     if document.generator != NONE:
-        from anomvae.storage import generator_part
+        from anomvae.synthesis import generator_file
 
-        detector.generator = generator_part.assemble(generator_part.parse(document.generator), document.schema, tensors)
+        detector.generator = generator_file.assemble(generator_file.parse(document.generator), document.schema, tensors)
     return detector
 
 

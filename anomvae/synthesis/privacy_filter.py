@@ -56,7 +56,7 @@ def lone_hashes(columns: Mapping[str, Values], key: int) -> Hashes:
     return np.asarray(hashes[counts == 1])
 
 
-class Gate:
+class PrivacyFilter:
     """Judges synthetic rows.
 
     Args:

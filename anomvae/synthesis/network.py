@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from anomvae.errors import DataError
-from anomvae.model.decoder import SIGMA_FLOOR, decoder_shapes, degrees
-from anomvae.model.marginals import Coded, Marginals
+from anomvae.synthesis.decoder import SIGMA_FLOOR, decoder_shapes, degrees
+from anomvae.synthesis.encoder import Coded, Marginals
 
 BATCH = 256
 RATE = 2e-3

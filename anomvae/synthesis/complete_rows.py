@@ -9,11 +9,11 @@ from anomvae.data.reader import Table, columns_of
 from anomvae.errors import UsageError
 from anomvae.invalid import near
 from anomvae.model.conditions import Wanted, exactly_number, exactly_text
-from anomvae.model.dependencies import Dependency
 from anomvae.model.detector import Detector
 from anomvae.model.schema import MASK, Column, Values, as_floats, as_texts, parse
-from anomvae.model.synthesis import Generator
 from anomvae.settings import Dialect
+from anomvae.synthesis.dependencies import Dependency
+from anomvae.synthesis.generator import Generator
 
 
 class Given(msgspec.Struct, frozen=True):

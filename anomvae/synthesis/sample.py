@@ -10,9 +10,8 @@ import scipy  # its `special` takes a sixth of a second, which scoring never pay
 from numpy.typing import NDArray
 
 from anomvae.model.conditions import Wanted
-from anomvae.model.marginals import DAY, Marginal
-from anomvae.model.quantiles import Quantiles, from_normal, to_normal
 from anomvae.model.schema import rounded
+from anomvae.synthesis.encoder import DAY, Marginal, Quantiles, from_normal, to_normal
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]

@@ -11,7 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from anomvae.comparison import ColumnShape, PairTrend, QualityResult
+from anomvae.quality.records import ColumnShape, PairTrend, QualityResult
 from anomvae.report import page
 from anomvae.report.cell import plain
 

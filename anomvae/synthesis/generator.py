@@ -1,26 +1,113 @@
-"""The generating member as one value: a latent density and a decoder in, typed synthetic rows out.
+"""The generator: a trained decoder and a density of latent points in, typed synthetic rows out.
 
-Rows are drawn part by part: decoder noise is on, categories are sampled, gaps are their own coin. A condition is met
-by construction, never by rejection: its part is drawn from the likelihood cut to what is allowed, the row gets the
-mass that was cut to as its weight, and rows are chosen by weight (sampling-importance-resampling: Rubin 1988).
+Latent points are drawn from a Gaussian mixture that was fitted to those of the training rows. From each point a row is
+drawn part by part: with the decoder's noise, categories and missing cells by chance. A condition is met by
+construction, never by rejection: its part is drawn from the likelihood cut to what is allowed, the probability of what
+is allowed becomes the row's weight, and rows are chosen by weight (sampling-importance-resampling: Rubin 1988).
 """
 
 from collections.abc import Mapping, Sequence
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from anomvae.errors import UsageError
 from anomvae.model.conditions import Condition, Wanted, step_of, wanted_of
-from anomvae.model.decoder import Decoder
-from anomvae.model.dependencies import Dependency, apply, pass_on
-from anomvae.model.drawing import Number, Source, allowed_levels, bounds_of, draw_category, draw_gaps, draw_number
-from anomvae.model.marginals import Marginal, Marginals, Part, assemble
-from anomvae.model.mixture import Mixture
 from anomvae.model.schema import Schema, Values, as_floats
 from anomvae.model.writing import Style
+from anomvae.synthesis.decoder import Decoder
+from anomvae.synthesis.dependencies import Dependency, apply, pass_on
+from anomvae.synthesis.encoder import Marginal, Marginals, Part, assemble
+from anomvae.synthesis.sample import Number, Source, allowed_levels, bounds_of, draw_category, draw_gaps, draw_number
 
 Floats = NDArray[np.float64]
+
+STEPS = 60
+RIDGE = 1e-4  # added to every variance
+ROWS = 20_000  # EM sees at most so many rows
+
+
+class Mixture(msgspec.Struct, frozen=True):
+    """`weights` (k,), `means` (k, latent), `factors` (k, latent, latent): lower Cholesky factors."""
+
+    weights: Floats
+    means: Floats
+    factors: Floats
+
+    def sample(self, n: int, rng: np.random.Generator, temperature: float = 1.0) -> Floats:
+        """Points (n, latent); `temperature` scales the spread within components."""
+        which = np.searchsorted(np.cumsum(self.weights)[:-1], rng.random(n))
+        noise = temperature * rng.standard_normal((n, self.means.shape[1]))
+        out = np.empty_like(noise)
+        for k in range(len(self.weights)):
+            rows = which == k
+            out[rows] = self.means[k] + noise[rows] @ self.factors[k].T
+        return out
+
+
+def fit_mixture(points: Floats, components: int, rng: np.random.Generator) -> Mixture:
+    """Fit `components` Gaussians to points (n, latent)."""
+    if len(points) > ROWS:
+        points = points[rng.choice(len(points), ROWS, replace=False)]
+    share = _first_shares(points, components, rng)
+    before = -np.inf
+    for _ in range(STEPS):
+        mixture = _maximise(points, share)
+        share, likelihood = _expect(points, mixture)
+        if likelihood - before < 1e-4:
+            break
+        before = likelihood
+    return mixture
+
+
+def _first_shares(points: Floats, components: int, rng: np.random.Generator) -> Floats:
+    """Hard assignments to centres chosen far from each other (k-means++, Arthur & Vassilvitskii 2007)."""
+    centres = [points[rng.integers(len(points))]]
+    distance = ((points - centres[0]) ** 2).sum(axis=1)
+    for _ in range(components - 1):
+        total = distance.sum()
+        chosen = rng.choice(len(points), p=distance / total) if total > 0 else 0
+        centres.append(points[chosen])
+        distance = np.minimum(distance, ((points - centres[-1]) ** 2).sum(axis=1))
+    gaps = np.stack([((points - centre) ** 2).sum(axis=1) for centre in centres], axis=1)
+    return np.asarray(np.eye(components)[gaps.argmin(axis=1)])
+
+
+def _maximise(points: Floats, share: Floats) -> Mixture:
+    """Weights, means and covariances; small components are drawn towards the common covariance."""
+    d = points.shape[1]
+    mass = share.sum(axis=0) + 1e-9
+    means = share.T @ points / mass[:, None]
+    common = np.cov(points.T, bias=True).reshape(d, d) / len(mass)
+    factors = np.empty((len(mass), d, d))
+    for k, centre in enumerate(means):
+        away = points - centre
+        scatter = (share[:, k, None] * away).T @ away + d * common
+        factors[k] = np.linalg.cholesky(scatter / (mass[k] + d) + RIDGE * np.eye(d))
+    return Mixture(mass / mass.sum(), means, factors)
+
+
+def _expect(points: Floats, mixture: Mixture) -> tuple[Floats, float]:
+    """Responsibilities (n, k) and the mean log-likelihood."""
+    logs = log_densities(points, mixture)
+    top = logs.max(axis=1, keepdims=True)
+    parts = np.exp(logs - top)
+    total = parts.sum(axis=1, keepdims=True)
+    return parts / total, float((top + np.log(total)).mean())
+
+
+def log_densities(points: Floats, mixture: Mixture) -> Floats:
+    """Log of weight times density of every component at every point (n, k)."""
+    d = points.shape[1]
+    out = np.empty((len(points), len(mixture.weights)))
+    for k, (centre, factor) in enumerate(zip(mixture.means, mixture.factors, strict=True)):
+        away = np.linalg.solve(factor, (points - centre).T)
+        scale = np.log(np.diag(factor)).sum() + 0.5 * d * np.log(2 * np.pi)
+        out[:, k] = np.log(mixture.weights[k]) - 0.5 * (away**2).sum(axis=0) - scale
+    return out
+
+
 Columns = dict[str, Values]
 
 BLOCK = 2048  # rows drawn together, from a random stream of their own
@@ -149,6 +236,23 @@ class Generator:
         for name in self._computed & wanted.keys():
             weight = np.where(wanted[name].allows(columns[name]), weight, -np.inf)
         return columns, weight
+
+    def sample(self, n: int, given: Mapping[str, object], seed: int, *, seen: int) -> Columns:
+        """Draw n rows that nothing filters; the same seed gives the same rows.
+
+        Args:
+            n: how many.
+            given: columns that are fixed, with their values.
+            seed: of the random streams.
+            seen: how many training rows there were.
+
+        Raises:
+            UsageError: what is given cannot be.
+        """
+        wanted = self.wanted([(name, "==", str(value)) for name, value in given.items()])
+        self.check(wanted, seen)
+        blocks = [self.block(np.random.default_rng([seed, 0, b]), wanted) for b in range(-(-n // BLOCK))]
+        return {c.name: np.concatenate([block[c.name] for block in blocks])[:n] for c in self.schema.modelled}
 
     def most_typical(self) -> Columns:
         """The most central training row as the decoder sees it (one row), without noise."""

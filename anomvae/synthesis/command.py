@@ -16,7 +16,6 @@ import msgspec
 import numpy as np
 
 from anomvae import disk
-from anomvae.comparison import Added, GenerateResult, Picture
 from anomvae.data.synthetic import Form, RowWriter, open_rows
 from anomvae.data.writer import output_suffix
 from anomvae.errors import UsageError
@@ -24,12 +23,13 @@ from anomvae.invalid import near
 from anomvae.model.conditions import Condition
 from anomvae.model.detector import Detector
 from anomvae.model.faults import KINDS, Faults
-from anomvae.model.gate import Gate
 from anomvae.model.schema import Values
-from anomvae.model.synthesis import BLOCK, Generator
-from anomvae.pipeline.like import Given, read_given, wishes
 from anomvae.pipeline.select import parse, spoken
 from anomvae.settings import Dialect, GenerateSettings
+from anomvae.synthesis.complete_rows import Given, read_given, wishes
+from anomvae.synthesis.generator import BLOCK, Generator
+from anomvae.synthesis.privacy_filter import PrivacyFilter
+from anomvae.synthesis.records import Added, GenerateResult, Picture
 
 Columns = dict[str, Values]
 Progress = Callable[[str, int, int], None]
@@ -118,7 +118,7 @@ class _Job:
         dialect = detector.about.dialect if detector.about else Dialect()
         self.form = Form(detector.schema, self.generator.styles, dialect.delimiter)
         self.conditions = tuple(map(parse, settings.where))
-        self.gate = Gate(detector) if settings.gate else None
+        self.gate = PrivacyFilter(detector) if settings.gate else None
         self.counts, self.spoilt = Counts(), Counter[str]()
         self.faults = Faults(detector.schema, [item.column for item in self.generator.dependencies])
         self.kinds = self._kinds()
