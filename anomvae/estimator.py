@@ -1,4 +1,4 @@
-"""The scikit-learn face of the detector: `anomvae.AnomVAE`. With the assessment the only door to scikit-learn.
+"""The scikit-learn face of the detector: `anomvae.AnomVAE`. With `anomvae.quality` the only door to scikit-learn.
 
 scikit-learn's sign holds here alone: `score_samples` is higher for more normal rows, it is minus the anomaly score.
 A table with named columns (pandas, polars, Arrow) is read as the text that a CSV file of it would have, so that

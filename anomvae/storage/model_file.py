@@ -35,7 +35,7 @@ NONE = msgspec.Raw(b"null")
 
 
 class Document(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The JSON part of a model file; `generator` is read only where rows are to be made (generator_part.py)."""
+    """The JSON part of a model file; `generator` is read only where rows are to be made (generator_file.py)."""
 
     format: int
     about: About
