@@ -122,7 +122,7 @@ def test_a_part_never_sees_itself_or_what_comes_after(parts: int, masked: int, s
 def test_numpy_and_torch_decode_alike(made: tuple[Generator, dict[str, np.ndarray]]) -> None:
     import torch
 
-    from anomvae.synthesis.network import GeneratorRecipe, _Network
+    from anomvae.synthesis.generator_network import GeneratorRecipe, _Network
 
     generator, columns = made
     rows = code(generator.schema, generator.marginals, columns)

@@ -69,9 +69,13 @@ def fit(
     detector = learned.detector
     normal, review = doubtful(learned, table, kept, paths, columns)
     if settings.generator:
-        told = partial(progress, "generator")
         detector.generator = fit_generator(
-            fitted_schema, normal, settings, styles=styles, device=learned.device, progress=told
+            fitted_schema,
+            normal,
+            settings,
+            styles=styles,
+            device=learned.device,
+            progress=partial(progress, "generator"),
         )
     if settings.threshold != "auto":
         calibration = detector.calibration

@@ -3,7 +3,7 @@
 This is the only way in: what other packages need is named here and loaded on first use, so that importing the
 package costs nothing and scoring never loads it. The path of a row:
 
-    train.py -> encoder.py, dependencies.py, network.py (torch) -> generator.py -> generator_file.py
+    train.py -> encoder.py, dependencies.py, generator_network.py (torch) -> generator.py -> generator_file.py
     command.py -> generator.py (decoder.py, sample.py) -> privacy_filter.py -> the file, records.py -> report.py
 """
 

@@ -16,7 +16,7 @@ from anomvae.synthesis.generator import Generator, fit_mixture
 from anomvae.synthesis.privacy_filter import lone_hashes
 
 if TYPE_CHECKING:
-    from anomvae.synthesis.network import GeneratorRecipe
+    from anomvae.synthesis.generator_network import GeneratorRecipe
 
 
 Floats = NDArray[np.float64]
@@ -48,7 +48,7 @@ def fit_generator(
         device: where to train.
         progress: called with steps done and planned.
     """
-    from anomvae.synthesis.network import train_generator
+    from anomvae.synthesis.generator_network import train_generator
 
     n = len(next(iter(columns.values())))
     dependencies = () if settings.plain else find_dependencies(schema, columns)
@@ -73,7 +73,7 @@ def fit_generator(
 
 
 def _recipe(settings: FitSettings, n: int, parts: int, device: str) -> "GeneratorRecipe":
-    from anomvae.synthesis.network import GeneratorRecipe
+    from anomvae.synthesis.generator_network import GeneratorRecipe
 
     return GeneratorRecipe(
         hidden=HIDDEN if settings.hidden is None else settings.hidden,
