@@ -82,6 +82,7 @@ LONG = {  # functions of more than 40 lines, and why
     ("cli/score.py", "_score_files"): "its arguments are the options",
     ("cli/generate.py", "command"): "its arguments are the options",
     ("cli/folder.py", "run_folder"): "the order in which a run begins and ends, a line a step",
+    ("pipeline/fit.py", "fit"): "the order of a fit, a line a step",
     ("pipeline/learn.py", "_learn"): "one round of training, a line a step, and its record",
     ("pipeline/watch.py", "__init__"): "what a run is made of, a line a part",
 }

@@ -145,9 +145,11 @@ def test_the_gate_knows_a_training_row(employees: Path) -> None:
         table = list(csv.DictReader(file))
     schema = detector.schema
     columns = {c.name: parse(c, [row[c.name] for row in table], schema.numbers)[0] for c in schema.modelled}
-    _, copies = PrivacyFilter(detector).judge(columns)
+    _, copies = PrivacyFilter(detector).find_refused(columns)
     assert copies.all()
-    _, copies = PrivacyFilter(detector).judge({**columns, "income": np.asarray(columns["income"], dtype=float) + 0.01})
+    _, copies = PrivacyFilter(detector).find_refused(
+        {**columns, "income": np.asarray(columns["income"], dtype=float) + 0.01}
+    )
     assert not copies.any()
 
 

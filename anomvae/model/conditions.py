@@ -31,7 +31,7 @@ OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
 FAR = 1e300
 
 
-class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+class Constraint(msgspec.Struct, frozen=True, kw_only=True):
     """What one column may be. One row of each array serves all rows, or there is one for each.
 
     `low`, `high` (rows, k): inclusive intervals of a number, the number of a date or of a boolean.
@@ -58,9 +58,9 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-def wanted_of(
+def constraints_of(
     schema: Schema, levels: Mapping[str, Sequence[str]], conditions: Sequence[Condition]
-) -> dict[str, Wanted]:
+) -> dict[str, Constraint]:
     """Conditions by column, those of one column joined by AND.
 
     Args:
@@ -85,20 +85,22 @@ def wanted_of(
     }
 
 
-def exactly_text(texts: Sequence[str]) -> Wanted:
+def equal_to_text(texts: Sequence[str]) -> Constraint:
     """Each row its own level; rows without one are free."""
     free = np.array([text == "" for text in texts])
-    return Wanted(low=np.zeros((1, 0)), high=np.zeros((1, 0)), texts=tuple(frozenset((t,)) for t in texts), free=free)
+    return Constraint(
+        low=np.zeros((1, 0)), high=np.zeros((1, 0)), texts=tuple(frozenset((t,)) for t in texts), free=free
+    )
 
 
-def exactly_number(values: Floats) -> Wanted:
+def equal_to_number(values: Floats) -> Constraint:
     """Each row its own number; rows without one are free."""
     free = np.isnan(values)
     points = np.where(free, 0.0, values)[:, None]
-    return Wanted(low=points, high=points, free=free)
+    return Constraint(low=points, high=points, free=free)
 
 
-def _texts(name: str, levels: Sequence[str], tests: Sequence[tuple[str, str]]) -> Wanted:
+def _texts(name: str, levels: Sequence[str], tests: Sequence[tuple[str, str]]) -> Constraint:
     for sign, value in tests:
         if sign == "==" and value not in levels:
             shown = ", ".join(quoted(level, 20) for level in levels[:6] if level)
@@ -108,7 +110,7 @@ def _texts(name: str, levels: Sequence[str], tests: Sequence[tuple[str, str]]) -
         told = " and ".join(f"{name} {sign} {value}" for sign, value in tests)
         raise UsageError(f"no value that column '{name}' had in training meets {told}.")
     nothing = np.zeros((1, 0))
-    return Wanted(low=nothing, high=nothing, texts=(allowed,), missing=allowed == {""})
+    return Constraint(low=nothing, high=nothing, texts=(allowed,), missing=allowed == {""})
 
 
 def _compare(level: str, sign: str, value: str) -> bool:
@@ -117,12 +119,12 @@ def _compare(level: str, sign: str, value: str) -> bool:
     return OPERATORS[sign](level, value)
 
 
-def _numbers(schema: Schema, column: Column, tests: Sequence[tuple[str, str]]) -> Wanted:
+def _numbers(schema: Schema, column: Column, tests: Sequence[tuple[str, str]]) -> Constraint:
     if all(value.strip() in MISSING for _, value in tests):
         if {sign for sign, _ in tests} == {"=="}:
-            return Wanted(low=np.zeros((1, 0)), high=np.zeros((1, 0)), missing=True)
+            return Constraint(low=np.zeros((1, 0)), high=np.zeros((1, 0)), missing=True)
         if {sign for sign, _ in tests} == {"!="}:
-            return Wanted(low=np.full((1, 1), -FAR), high=np.full((1, 1), FAR))
+            return Constraint(low=np.full((1, 1), -FAR), high=np.full((1, 1), FAR))
     intervals = [(-FAR, FAR)]
     for sign, text in tests:
         try:
@@ -136,7 +138,7 @@ def _numbers(schema: Schema, column: Column, tests: Sequence[tuple[str, str]]) -
         told = " and ".join(f"{column.name} {sign} {value}" for sign, value in tests)
         raise UsageError(f"no value of column '{column.name}' can meet {told}.")
     bounds = np.array(intervals)
-    return Wanted(low=bounds[:, 0][None, :], high=bounds[:, 1][None, :])
+    return Constraint(low=bounds[:, 0][None, :], high=bounds[:, 1][None, :])
 
 
 def _intervals(column: Column, sign: str, value: float) -> list[tuple[float, float]]:

@@ -104,7 +104,7 @@ def _result(
         columns=about.columns,
         training=about.training,
         calibration=about.threshold,
-        dependencies=tuple(item.spoken() for item in generator.dependencies) if generator else (),
+        dependencies=tuple(item.describe() for item in generator.dependencies) if generator else (),
         self_test=learned.self_test,
         contamination=contamination,
         suspected=0 if suspects is None else len(suspects.rows),

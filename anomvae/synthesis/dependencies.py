@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anomvae.errors import UsageError
-from anomvae.model.conditions import Wanted
+from anomvae.model.conditions import Constraint
 from anomvae.model.schema import Column, Schema, Values, as_floats, as_texts, rounded
 
 Floats = NDArray[np.float64]
@@ -45,7 +45,7 @@ class Dependency(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     offset: float = 0.0
     digits: int | None = None
 
-    def spoken(self) -> str:
+    def describe(self) -> str:
         """The dependency as a reader would write it."""
         a = self.parents[0]
         told = {
@@ -80,7 +80,7 @@ def find_dependencies(schema: Schema, columns: Mapping[str, Values]) -> tuple[De
     return (*_formulas(free, columns), *found)
 
 
-def apply(dependencies: Sequence[Dependency], columns: dict[str, Values]) -> None:
+def fill_in(dependencies: Sequence[Dependency], columns: dict[str, Values]) -> None:
     """Fill in the columns that follow from others, in place."""
     for item in dependencies:
         columns[item.column] = item.compute(columns)
@@ -217,18 +217,20 @@ def _fits(item: Dependency, inputs: Sequence[Floats], target: Floats) -> bool:
     return bool((np.abs(value[~gap] - target[~gap]) <= slack).all())
 
 
-def pass_on(wanted: dict[str, Wanted], dependencies: Sequence[Dependency], texts: frozenset[str]) -> dict[str, Wanted]:
+def move_to_parents(
+    constraints: dict[str, Constraint], dependencies: Sequence[Dependency], texts: frozenset[str]
+) -> dict[str, Constraint]:
     """Move conditions on columns that a table decides to the table's parent.
 
     Args:
-        wanted: conditions by column.
+        constraints: conditions by column.
         dependencies: the model's.
         texts: names of the text columns.
 
     Raises:
         UsageError: no level of the parent meets the condition.
     """
-    out = dict(wanted)
+    out = dict(constraints)
     for item in dependencies:
         if item.form == "table" and item.column in out:
             child, parent = out.pop(item.column), item.parents[0]
@@ -238,7 +240,7 @@ def pass_on(wanted: dict[str, Wanted], dependencies: Sequence[Dependency], texts
                 parents = np.array(levels, dtype=object) if parent in texts else _floats(levels)
                 levels = [level for level, good in zip(levels, out[parent].allows(parents), strict=True) if good]
             if not levels:
-                raise UsageError(f"these conditions were never seen together: {item.spoken()}.")
+                raise UsageError(f"these conditions were never seen together: {item.describe()}.")
             out[parent] = _one_of(levels, parent in texts)
     return out
 
@@ -247,9 +249,9 @@ def _floats(texts: Sequence[str]) -> Floats:
     return np.array([float(text) if text else np.nan for text in texts])
 
 
-def _one_of(levels: Sequence[str], text: bool) -> Wanted:
+def _one_of(levels: Sequence[str], text: bool) -> Constraint:
     if text:
         nothing = np.zeros((1, 0))
-        return Wanted(low=nothing, high=nothing, texts=(frozenset(levels),), missing=set(levels) == {""})
+        return Constraint(low=nothing, high=nothing, texts=(frozenset(levels),), missing=set(levels) == {""})
     numbers = np.sort(_floats([level for level in levels if level]))[None, :]
-    return Wanted(low=numbers, high=numbers, missing=not numbers.size)
+    return Constraint(low=numbers, high=numbers, missing=not numbers.size)

@@ -154,7 +154,7 @@ class Marginals(msgspec.Struct, frozen=True):
         return [0, *np.cumsum([part.units + part.gaps for part in self.parts])[:-1].tolist()]
 
 
-class Coded(msgspec.Struct, frozen=True):
+class EncodedRows(msgspec.Struct, frozen=True):
     """Training rows for the network.
 
     `x` (n, width): numbers in normal units at the middle of their ranks, one-hot levels, gap bits.
@@ -244,10 +244,10 @@ def _category(column: Column, part: Part, values: Values) -> Marginal:
     )
 
 
-def code(schema: Schema, marginals: Marginals, columns: Mapping[str, Values]) -> Coded:
+def encode(schema: Schema, marginals: Marginals, columns: Mapping[str, Values]) -> EncodedRows:
     """Training rows (n) as units of the network."""
     n, count = len(next(iter(columns.values()))), len(marginals.parts)
-    out = Coded(
+    out = EncodedRows(
         np.zeros((n, marginals.width)), np.zeros((n, count)), np.ones((n, count)), np.zeros((n, count), dtype=bool)
     )
     split = {c.name: dict(_split(c, columns[c.name])) for c in schema.modelled if c.name in columns}
@@ -261,7 +261,7 @@ def code(schema: Schema, marginals: Marginals, columns: Mapping[str, Values]) ->
         else:
             texts = as_texts(values)
             gap = texts == ""
-            level = np.minimum(levels_of(part, texts), part.units - 1)
+            level = np.minimum(level_indices(part, texts), part.units - 1)
             seen = np.flatnonzero(level >= 0)
             out.x[seen, at + level[seen]] = 1.0
         out.gap[:, j] = gap
@@ -270,13 +270,13 @@ def code(schema: Schema, marginals: Marginals, columns: Mapping[str, Values]) ->
     return out
 
 
-def levels_of(part: Marginal, texts: NDArray[np.object_]) -> NDArray[np.intp]:
+def level_indices(part: Marginal, texts: NDArray[np.object_]) -> NDArray[np.intp]:
     """Index of each text among the part's levels; -1 where it is none."""
     position = {level: i for i, level in enumerate(part.levels)}
     return np.array([position.get(str(text), -1) for text in texts], dtype=np.intp)
 
 
-def assemble(marginals: Marginals, drawn: Mapping[tuple[str, Part], Values]) -> dict[str, Values]:
+def join_parts(marginals: Marginals, drawn: Mapping[tuple[str, Part], Values]) -> dict[str, Values]:
     """Typed columns from the values of their parts; dates from day and second."""
     out: dict[str, Values] = {}
     for part in marginals.parts:

@@ -13,13 +13,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anomvae.errors import UsageError
-from anomvae.model.conditions import Condition, Wanted, step_of, wanted_of
+from anomvae.model.conditions import Condition, Constraint, constraints_of, step_of
 from anomvae.model.schema import Schema, Values, as_floats
 from anomvae.model.writing import Style
 from anomvae.synthesis.decoder import Decoder
-from anomvae.synthesis.dependencies import Dependency, apply, pass_on
-from anomvae.synthesis.encoder import Marginal, Marginals, Part, assemble
-from anomvae.synthesis.sample import Number, Source, allowed_levels, bounds_of, draw_category, draw_gaps, draw_number
+from anomvae.synthesis.dependencies import Dependency, fill_in, move_to_parents
+from anomvae.synthesis.encoder import Marginal, Marginals, Part, join_parts
+from anomvae.synthesis.sample import (
+    NumberDistribution,
+    SamplingState,
+    allowed_levels,
+    bounds_of,
+    draw_category,
+    draw_gaps,
+    draw_number,
+)
 
 Floats = NDArray[np.float64]
 
@@ -168,17 +176,19 @@ class Generator:
         ends += [float(v) for names in self._names if names.dtype != object for v in names if not np.isnan(v)]
         return (min(ends), max(ends)) if ends else (0.0, 1.0)
 
-    def block(self, rng: np.random.Generator, wanted: Mapping[str, Wanted], temperature: float = 1.0) -> Columns:
+    def block(
+        self, rng: np.random.Generator, constraints: Mapping[str, Constraint], temperature: float = 1.0
+    ) -> Columns:
         """`BLOCK` rows that meet what is wanted of their columns.
 
         Raises:
             UsageError: the conditions were never seen together.
         """
-        if not wanted:
+        if not constraints:
             return self._draw(self.mixture.sample(BLOCK, rng, temperature), {}, rng, temperature)[0]
         parts, logs = [], []
         for _ in range(ROUNDS):
-            columns, weight = self._candidates(CANDIDATES * BLOCK, wanted, rng, temperature)
+            columns, weight = self._candidates(CANDIDATES * BLOCK, constraints, rng, temperature)
             parts.append(columns)
             logs.append(weight)
             if _worth(np.concatenate(logs)) >= BLOCK:
@@ -189,16 +199,16 @@ class Generator:
         chosen = _resample(weight, BLOCK, rng)
         return {name: np.concatenate([part[name] for part in parts])[chosen] for name in parts[0]}
 
-    def wanted(self, conditions: Sequence[Condition]) -> dict[str, Wanted]:
+    def constraints(self, conditions: Sequence[Condition]) -> dict[str, Constraint]:
         """Conditions (column, operator, value) as what each drawn column may be.
 
         Raises:
             UsageError: an unknown column, or a value that it never had or cannot have.
         """
         levels = {name: [*self.levels(name), ""] for name in self.texts}
-        return pass_on(wanted_of(self.schema, levels, conditions), self.dependencies, self.texts)
+        return move_to_parents(constraints_of(self.schema, levels, conditions), self.dependencies, self.texts)
 
-    def check(self, wanted: Mapping[str, Wanted], rows: int) -> None:
+    def check(self, constraints: Mapping[str, Constraint], rows: int) -> None:
         """Refuse several conditions that `rows` training rows never met together.
 
         That is: fewer than three rows are expected to meet them (so that none is no surprise), and less than a
@@ -208,33 +218,33 @@ class Generator:
         Raises:
             UsageError: they were never seen together.
         """
-        if len(wanted) < 2:
+        if len(constraints) < 2:
             return
         rng = np.random.default_rng(0)
-        together = self._chance(wanted, rng)
-        apart = [self._chance({name: item}, rng) for name, item in wanted.items()]
+        together = self._chance(constraints, rng)
+        apart = [self._chance({name: item}, rng) for name, item in constraints.items()]
         if together * rows < 3 and together < RARER * np.prod(apart):
             raise UsageError(NEVER)
 
-    def _chance(self, wanted: Mapping[str, Wanted], rng: np.random.Generator) -> float:
-        return float(np.exp(self._candidates(CANDIDATES * BLOCK, wanted, rng, 1.0)[1]).mean())
+    def _chance(self, constraints: Mapping[str, Constraint], rng: np.random.Generator) -> float:
+        return float(np.exp(self._candidates(CANDIDATES * BLOCK, constraints, rng, 1.0)[1]).mean())
 
     def completed(
-        self, rows: int, each: int, wanted: Mapping[str, Wanted], rng: np.random.Generator, temperature: float
+        self, rows: int, each: int, constraints: Mapping[str, Constraint], rng: np.random.Generator, temperature: float
     ) -> Columns:
-        """One row for each of `rows` different wishes, chosen by weight from `each` candidates."""
-        spread = {name: _repeated(item, each) for name, item in wanted.items()}
+        """One row for each of `rows` sets of constraints, chosen by weight from `each` candidates."""
+        spread = {name: _repeated(item, each) for name, item in constraints.items()}
         columns, weight = self._candidates(rows * each, spread, rng, temperature)
         gumbel = rng.gumbel(size=weight.shape)
         best = (np.maximum(weight, -1e9) + gumbel).reshape(rows, each).argmax(axis=1)
         return {name: values[np.arange(rows) * each + best] for name, values in columns.items()}
 
     def _candidates(
-        self, n: int, wanted: Mapping[str, Wanted], rng: np.random.Generator, temperature: float
+        self, n: int, constraints: Mapping[str, Constraint], rng: np.random.Generator, temperature: float
     ) -> tuple[Columns, Floats]:
-        columns, weight = self._draw(self.mixture.sample(n, rng, temperature), wanted, rng, temperature)
-        for name in self._computed & wanted.keys():
-            weight = np.where(wanted[name].allows(columns[name]), weight, -np.inf)
+        columns, weight = self._draw(self.mixture.sample(n, rng, temperature), constraints, rng, temperature)
+        for name in self._computed & constraints.keys():
+            weight = np.where(constraints[name].allows(columns[name]), weight, -np.inf)
         return columns, weight
 
     def sample(self, n: int, given: Mapping[str, object], seed: int, *, seen: int) -> Columns:
@@ -249,9 +259,9 @@ class Generator:
         Raises:
             UsageError: what is given cannot be.
         """
-        wanted = self.wanted([(name, "==", str(value)) for name, value in given.items()])
-        self.check(wanted, seen)
-        blocks = [self.block(np.random.default_rng([seed, 0, b]), wanted) for b in range(-(-n // BLOCK))]
+        constraints = self.constraints([(name, "==", str(value)) for name, value in given.items()])
+        self.check(constraints, seen)
+        blocks = [self.block(np.random.default_rng([seed, 0, b]), constraints) for b in range(-(-n // BLOCK))]
         return {c.name: np.concatenate([block[c.name] for block in blocks])[:n] for c in self.schema.modelled}
 
     def most_typical(self) -> Columns:
@@ -260,44 +270,51 @@ class Generator:
         return self._draw(self.typical[None, :], {}, rng, 0.0)[0]
 
     def _draw(
-        self, z: Floats, wanted: Mapping[str, Wanted], rng: np.random.Generator, temperature: float
+        self, z: Floats, constraints: Mapping[str, Constraint], rng: np.random.Generator, temperature: float
     ) -> tuple[Columns, Floats]:
         """Rows at latent points (n, latent), and the log of their weights (n,)."""
-        decoding, source = self.decoder.start(z), Source(rng, temperature, np.zeros(len(z)))
+        decoding, state = self.decoder.start(z), SamplingState(rng, temperature, np.zeros(len(z)))
         drawn: dict[tuple[str, Part], Values] = {}
         for j, part in enumerate(self.marginals.parts):
             outputs = decoding.read(j, part.units + part.gaps)
             day = as_floats(drawn[part.column, "day"]) if part.part == "second" else None
             values, x = self._draw_part(
-                j, outputs, decoding.sigma(), wish=wanted.get(part.column), day=day, source=source
+                j, outputs, decoding.sigma(), constraint=constraints.get(part.column), day=day, state=state
             )
             drawn[part.column, part.part] = values
-            decoding.tell(j, x)
-        columns = assemble(self.marginals, drawn)
-        apply(self.dependencies, columns)
-        return {column.name: columns[column.name] for column in self.schema.modelled}, source.weight
+            decoding.condition_on(j, x)
+        columns = join_parts(self.marginals, drawn)
+        fill_in(self.dependencies, columns)
+        return {column.name: columns[column.name] for column in self.schema.modelled}, state.weight
 
     def _draw_part(
-        self, j: int, outputs: Floats, sigma: Floats, *, wish: Wanted | None, day: Floats | None, source: Source
+        self,
+        j: int,
+        outputs: Floats,
+        sigma: Floats,
+        *,
+        constraint: Constraint | None,
+        day: Floats | None,
+        state: SamplingState,
     ) -> tuple[Values, Floats]:
         """Values (n,) of one part and its units (n, units) for the masked layer."""
         part, quantiles = self.marginals.parts[j], self.marginals.quantiles[j]
         n = len(outputs)
-        gap = draw_gaps(part, outputs[:, part.units], wish, source) if part.gaps else np.zeros(n, dtype=bool)
-        if wish is not None and wish.missing and not part.gaps and part.part != "second":
+        gap = draw_gaps(part, outputs[:, part.units], constraint, state) if part.gaps else np.zeros(n, dtype=bool)
+        if constraint is not None and constraint.missing and not part.gaps and part.part != "second":
             raise UsageError(f"column '{part.column}' never was empty in training.")
-        if wish is not None and part.part != "second":
-            _check_range(part, wish)
-        bounds = bounds_of(part, wish, None if day is None else np.where(np.isnan(day), 0.0, day))
+        if constraint is not None and part.part != "second":
+            _check_range(part, constraint)
+        bounds = bounds_of(part, constraint, None if day is None else np.where(np.isnan(day), 0.0, day))
         x = np.zeros((n, part.units + part.gaps))
         if quantiles is not None:
             step = self._steps[part.column] if part.part == "value" else 1.0 if part.digits == 0 else 1e-6
-            number = Number(quantiles, part.digits, step)
-            numbers, x[:, 0] = draw_number(number, outputs[:, 0], sigma, bounds, source)
+            number = NumberDistribution(quantiles, part.digits, step)
+            numbers, x[:, 0] = draw_number(number, outputs[:, 0], sigma, bounds, state)
             values: Values = np.where(gap, np.nan, numbers)
         else:
-            allowed = allowed_levels(part, wish, bounds)
-            level, x[:, : part.units] = draw_category(part, outputs[:, : part.units], allowed, source)
+            allowed = allowed_levels(part, constraint, bounds)
+            level, x[:, : part.units] = draw_category(part, outputs[:, : part.units], allowed, state)
             values = self._names[j][np.where(gap, len(part.levels), level)]
         x[gap, : part.units] = 0.0
         if part.gaps:
@@ -313,11 +330,11 @@ def _added_up(values: Sequence[str], counts: Sequence[int]) -> dict[str, int]:
     return total
 
 
-def _check_range(part: Marginal, wish: Wanted) -> None:
+def _check_range(part: Marginal, constraint: Constraint) -> None:
     """A number that lies outside the training range whatever is drawn was never seen."""
-    inside = (wish.low <= part.high) & (wish.high >= part.low)
-    free = np.zeros(1, dtype=bool) if wish.free is None else wish.free
-    if not wish.texts and not wish.missing and not (inside.any(axis=1) | free).all():
+    inside = (constraint.low <= part.high) & (constraint.high >= part.low)
+    free = np.zeros(1, dtype=bool) if constraint.free is None else constraint.free
+    if not constraint.texts and not constraint.missing and not (inside.any(axis=1) | free).all():
         raise UsageError(f"column '{part.column}' never was in that range in training.")
 
 
@@ -344,9 +361,9 @@ def _resample(logs: Floats, n: int, rng: np.random.Generator) -> NDArray[np.intp
     return rng.permutation(np.minimum(np.searchsorted(total, points), len(logs) - 1))
 
 
-def _repeated(item: Wanted, each: int) -> Wanted:
-    """A wish for each row as one for each of its candidates."""
-    return Wanted(
+def _repeated(item: Constraint, each: int) -> Constraint:
+    """One constraint a row, repeated for each of the row's candidates."""
+    return Constraint(
         low=np.repeat(item.low, each, axis=0),
         high=np.repeat(item.high, each, axis=0),
         texts=tuple(texts for texts in item.texts for _ in range(each)),

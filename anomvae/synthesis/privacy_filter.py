@@ -69,7 +69,7 @@ class PrivacyFilter:
             raise ValueError("a gate needs a model with a generator")
         self._detector, self._hashes, self._key = detector, generator.hashes, generator.key
 
-    def judge(self, columns: Mapping[str, Values]) -> tuple[Bools, Bools]:
+    def find_refused(self, columns: Mapping[str, Values]) -> tuple[Bools, Bools]:
         """Which rows (n,) are unlike training, and which copy a training row."""
         unlike = self._detector.score(columns).p < UNLIKE
         found = np.searchsorted(self._hashes, hashes := row_hashes(columns, self._key))

@@ -11,7 +11,7 @@ from anomvae.model.writing import Style
 from anomvae.settings import FitSettings, seconds
 from anomvae.synthesis.decoder import Decoder
 from anomvae.synthesis.dependencies import find_dependencies
-from anomvae.synthesis.encoder import code, fit_marginals
+from anomvae.synthesis.encoder import encode, fit_marginals
 from anomvae.synthesis.generator import Generator, fit_mixture
 from anomvae.synthesis.privacy_filter import lone_hashes
 
@@ -48,14 +48,14 @@ def fit_generator(
         device: where to train.
         progress: called with steps done and planned.
     """
-    from anomvae.synthesis.generator_network import train_generator
+    from anomvae.synthesis.generator_network import train_network
 
     n = len(next(iter(columns.values())))
     dependencies = () if settings.plain else find_dependencies(schema, columns)
     derived = frozenset(item.column for item in dependencies)
     marginals = fit_marginals(schema, columns, derived, discrete=not settings.plain)
     recipe = _recipe(settings, n, len(marginals.parts), device)
-    trained = train_generator(marginals, lambda: code(schema, marginals, columns), recipe, progress)
+    trained = train_network(marginals, lambda: encode(schema, marginals, columns), recipe, progress)
     rng = np.random.default_rng(settings.seed)
     points = _points(trained.mu, trained.sigma, rng)
     key = int(rng.integers(1 << 63))
