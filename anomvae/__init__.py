@@ -8,15 +8,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from anomvae.errors import AnomvaeError
+from anomvae.quality import quality
 
 if TYPE_CHECKING:
-    from anomvae.assessment import quality
     from anomvae.estimator import AnomVAE
     from anomvae.model.detector import Detector
     from anomvae.pipeline.fit import fit
-    from anomvae.pipeline.generate import generate
     from anomvae.pipeline.score import score
     from anomvae.storage.model_file import load
+    from anomvae.synthesis import generate
 
 __version__ = "0.1.0"
 __all__ = ["AnomVAE", "AnomvaeError", "Detector", "__version__", "fit", "generate", "load", "quality", "score"]
@@ -25,9 +25,8 @@ _HOMES = {
     "AnomVAE": "anomvae.estimator",
     "Detector": "anomvae.model.detector",
     "fit": "anomvae.pipeline.fit",
-    "generate": "anomvae.pipeline.generate",
+    "generate": "anomvae.synthesis",
     "load": "anomvae.storage.model_file",
-    "quality": "anomvae.assessment",
     "score": "anomvae.pipeline.score",
 }
 

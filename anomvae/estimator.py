@@ -1,4 +1,4 @@
-"""The scikit-learn face of the detector: `anomvae.AnomVAE`. With the assessment the only door to scikit-learn.
+"""The scikit-learn face of the detector: `anomvae.AnomVAE`. With `anomvae.quality` the only door to scikit-learn.
 
 scikit-learn's sign holds here alone: `score_samples` is higher for more normal rows, it is minus the anomaly score.
 A table with named columns (pandas, polars, Arrow) is read as the text that a CSV file of it would have, so that
@@ -32,10 +32,10 @@ from anomvae.model.writing import LOOKED_AT, fit_styles
 from anomvae.pipeline.about import describe
 from anomvae.pipeline.learn import learn
 from anomvae.pipeline.memory import Rows, from_array, from_cells, inferred, lineage, numbered
-from anomvae.pipeline.teach import teach
 from anomvae.results import Reason
 from anomvae.settings import FitSettings, SchemaSettings, build
 from anomvae.storage import model_file
+from anomvae.synthesis import fit_generator
 
 LEAST_ROWS = 10  # scikit-learn's checks fit so few; the command line asks for twice as many
 BEYOND = 15  # rows beyond a threshold place its false-alarm rate within a factor of two, 95 times in 100
@@ -138,7 +138,7 @@ class AnomVAE(OutlierMixin, BaseEstimator):  # type: ignore[misc]
             if settings.generator:
                 styles = fit_styles(schema, rows.texts(columns, LOOKED_AT))
                 detector = detector.with_generator(
-                    teach(schema, columns, settings, styles=styles, device=learned.device)
+                    fit_generator(schema, columns, settings, styles=styles, device=learned.device)
                 )
             origin = lineage(columns, settings.seed)
             detector = detector.with_about(describe(learned, settings, SchemaSettings(), columns, origin))

@@ -5,13 +5,15 @@ from pathlib import Path
 
 import msgspec
 
-from anomvae import comparison, deliveries, evaluation, explained, messages, results
+from anomvae import deliveries, evaluation, explained, messages, results
+from anomvae.quality.records import QUALITY_RECORDS
+from anomvae.synthesis.records import GENERATE_RECORDS
 
 
 def records() -> tuple[type[results.Record], ...]:
     """Every record that has a schema."""
-    rooms = (results, deliveries, messages, comparison, evaluation, explained)
-    return tuple(record for room in rooms for record in room.RECORDS)
+    rooms = (results, deliveries, messages, evaluation, explained)
+    return (*(record for room in rooms for record in room.RECORDS), *GENERATE_RECORDS, *QUALITY_RECORDS)
 
 
 def schemas() -> str:

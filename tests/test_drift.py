@@ -26,7 +26,7 @@ from anomvae.model.schema import Column, Schema, Values
 from anomvae.model.sequence import FALSE_ALARMS
 from anomvae.pipeline.challenge import Champion, inherited
 from anomvae.pipeline.fit import fit
-from anomvae.pipeline.tables import read_tables
+from anomvae.quality.read_tables import read_tables
 from anomvae.results import FileResult, FitResult, ScoreResult
 from anomvae.settings import FitSettings, SchemaSettings
 from anomvae.storage import model_file

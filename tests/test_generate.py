@@ -11,11 +11,11 @@ import pytest
 
 import anomvae
 from anomvae.cli import main
-from anomvae.comparison import GenerateResult, Picture
-from anomvae.model.gate import Gate
-from anomvae.pipeline.generate import generate
 from anomvae.settings import FitSettings, GenerateSettings, SchemaSettings
 from anomvae.storage import model_file
+from anomvae.synthesis.command import generate
+from anomvae.synthesis.privacy_filter import PrivacyFilter
+from anomvae.synthesis.records import GenerateResult, Picture
 from tests.conftest import SAMPLE
 from tests.test_cli import read, run
 from tests.test_model_file import rebuilt
@@ -145,9 +145,11 @@ def test_the_gate_knows_a_training_row(employees: Path) -> None:
         table = list(csv.DictReader(file))
     schema = detector.schema
     columns = {c.name: parse(c, [row[c.name] for row in table], schema.numbers)[0] for c in schema.modelled}
-    _, copies = Gate(detector).judge(columns)
+    _, copies = PrivacyFilter(detector).find_refused(columns)
     assert copies.all()
-    _, copies = Gate(detector).judge({**columns, "income": np.asarray(columns["income"], dtype=float) + 0.01})
+    _, copies = PrivacyFilter(detector).find_refused(
+        {**columns, "income": np.asarray(columns["income"], dtype=float) + 0.01}
+    )
     assert not copies.any()
 
 
@@ -190,11 +192,11 @@ def test_a_one_is_drawn_beside_a_typical_one(ones: Path) -> None:
 
 
 def test_pictures_are_shades_of_the_cells() -> None:
-    from anomvae.report.generate import drawing, values
+    from anomvae.synthesis.report import picture_cells, picture_shades
 
     picture = Picture(side=2, cells=("0", "16", "8", "4"), shades=(0.0, 1.0, 0.5, 0.25))
-    assert values(picture).plain == " 0 16\n 8  4"
-    assert drawing(picture).plain == "  ██\n▒▒░░"
+    assert picture_cells(picture).plain == " 0 16\n 8  4"
+    assert picture_shades(picture).plain == "  ██\n▒▒░░"
 
 
 def test_json_is_one_document_of_the_published_schema(ones: Path) -> None:

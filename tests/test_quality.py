@@ -21,13 +21,13 @@ from rich.console import Console
 import anomvae
 from anomvae.cli.output import Printer
 from anomvae.cli.quality_options import Comparison, check, compare, compared
-from anomvae.comparison import ColumnShape, QualityResult
 from anomvae.data import frames
 from anomvae.errors import DataError, UsageError
-from anomvae.model import fidelity
+from anomvae.quality import similarity
+from anomvae.quality.records import ColumnShape, QualityResult
+from anomvae.quality.report import figures, heat_class, quality_page, quality_report
 from anomvae.report.drawing import short
 from anomvae.report.page import render
-from anomvae.report.quality import figures, heat_class, quality_page, quality_report
 from anomvae.storage import model_file
 
 pytestmark = pytest.mark.slow  # fits, and classifiers that compare tables
@@ -227,9 +227,9 @@ def test_without_scikit_learn_one_line_says_what_to_install() -> None:
 
 
 def test_the_name_is_the_function_also_after_its_room_was_imported() -> None:
-    import anomvae.assessment
-
-    assert anomvae.quality is anomvae.assessment.quality
+    code = "import anomvae.quality.report; from anomvae.quality import quality; assert anomvae.quality is quality"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert anomvae.quality is sys.modules["anomvae.quality"].quality
 
 
 def printed(result: QualityResult) -> str:
@@ -337,7 +337,7 @@ def test_a_template_without_a_value_fails_rather_than_print_nothing() -> None:
 @given(st.lists(st.integers(0, 8), min_size=1, max_size=40), st.lists(st.integers(0, 8), min_size=1, max_size=40))
 def test_the_ks_statistic_is_the_largest_distance_of_two_distributions(left: list[int], right: list[int]) -> None:
     naive = max(abs(np.mean(np.array(left) <= t) - np.mean(np.array(right) <= t)) for t in range(9))
-    told = fidelity.ks_statistic(np.sort(np.array(left, dtype=float)), np.sort(np.array(right, dtype=float)))
+    told = similarity.ks_statistic(np.sort(np.array(left, dtype=float)), np.sort(np.array(right, dtype=float)))
     assert told == pytest.approx(naive)
 
 
@@ -345,7 +345,7 @@ def test_the_ks_statistic_is_the_largest_distance_of_two_distributions(left: lis
 def test_a_column_is_exactly_like_itself_in_any_order(values: list[str], seed: int) -> None:
     column = np.array(values, dtype=object)
     shuffled = np.random.default_rng(seed).permutation(column)
-    shape: ColumnShape = fidelity.shape("c", column, column, shuffled)
+    shape: ColumnShape = similarity.shape("c", column, column, shuffled)
     assert shape.similarity == pytest.approx(1.0)
     assert shape.lost == () and shape.invented == 0
     assert sum(shape.real) == pytest.approx(0.0 if set(values) == {""} else 1.0)
@@ -354,14 +354,14 @@ def test_a_column_is_exactly_like_itself_in_any_order(values: list[str], seed: i
 def test_contingency_similarity_is_one_minus_total_variation() -> None:
     real = {"a": np.array(["x", "x", "y", "y"], dtype=object), "b": np.array(["u", "v", "u", "v"], dtype=object)}
     other = {"a": np.array(["x", "x", "y", "y"], dtype=object), "b": np.array(["u", "u", "v", "v"], dtype=object)}
-    (pair,) = fidelity.pair_trends(real, other, ["a", "b"])
+    (pair,) = similarity.pair_trends(real, other, ["a", "b"])
     assert pair.similarity == pytest.approx(0.5)  # two of the four cells, a quarter each, are empty in the other
 
 
 def test_a_number_and_a_category_are_compared_in_ten_bins_of_the_real_range() -> None:
     real = {"n": np.linspace(0, 10, 11), "c": np.array(["x"] * 11, dtype=object)}
     moved = {"n": np.linspace(0, 10, 11) + 100.0, "c": np.array(["x"] * 11, dtype=object)}
-    (pair,) = fidelity.pair_trends(real, moved, ["n", "c"])
+    (pair,) = similarity.pair_trends(real, moved, ["n", "c"])
     assert pair.similarity == pytest.approx(2 / 11)  # all in the last bin, which holds 2 of the 11 real ones
 
 
@@ -378,7 +378,7 @@ def test_axis_ends_are_short() -> None:
 
 def test_distances_count_ties_half() -> None:
     same = {"a": np.array(["x", "y"] * 10, dtype=object)}
-    told = fidelity.nearer(same, same, same, 100, np.random.default_rng(0))
+    told = similarity.nearer(same, same, same, 100, np.random.default_rng(0))
     assert told.share == 0.5
 
 

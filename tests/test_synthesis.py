@@ -7,18 +7,16 @@ from hypothesis import strategies as st
 
 from anomvae.errors import UsageError
 from anomvae.model.cells import ISO, NumberFormat
-from anomvae.model.decoder import Decoder, decoder_shapes, degrees
-from anomvae.model.dependencies import apply, find_dependencies
-from anomvae.model.gate import lone_hashes, row_hashes
-from anomvae.model.marginals import code, fit_marginals
-from anomvae.model.mixture import fit_mixture, log_densities
-from anomvae.model.quantiles import ATOMS, KNOTS, fit_quantiles, from_normal, to_normal
 from anomvae.model.schema import Column, Schema, infer, parse
-from anomvae.model.synthesis import BLOCK, Generator
 from anomvae.model.writing import fit_style, write
 from anomvae.pipeline.learn import Learned
-from anomvae.pipeline.teach import teach
 from anomvae.settings import FitSettings
+from anomvae.synthesis.decoder import Decoder, decoder_shapes, degrees
+from anomvae.synthesis.dependencies import fill_in, find_dependencies
+from anomvae.synthesis.encoder import ATOMS, KNOTS, encode, fit_marginals, fit_quantiles, from_normal, to_normal
+from anomvae.synthesis.generator import BLOCK, Generator, fit_mixture, log_densities
+from anomvae.synthesis.privacy_filter import lone_hashes, row_hashes
+from anomvae.synthesis.train import fit_generator
 from tests.conftest import learn_numbers, numbers
 
 POINT = NumberFormat()
@@ -49,11 +47,11 @@ def shop(n: int = 600, seed: int = 0) -> tuple[Schema, dict[str, np.ndarray]]:
 @pytest.fixture(scope="module")
 def made() -> tuple[Generator, dict[str, np.ndarray]]:
     schema, columns = shop()
-    return teach(schema, columns, FitSettings(steps=400), styles={}, device="cpu"), columns
+    return fit_generator(schema, columns, FitSettings(steps=400), styles={}, device="cpu"), columns
 
 
 def drawn(generator: Generator, *conditions: tuple[str, str, str], seed: int = 0) -> dict[str, np.ndarray]:
-    return generator.block(np.random.default_rng(seed), generator.wanted(conditions))
+    return generator.block(np.random.default_rng(seed), generator.constraints(conditions))
 
 
 values = st.one_of(
@@ -115,7 +113,7 @@ def test_a_part_never_sees_itself_or_what_comes_after(parts: int, masked: int, s
         decoding, outputs = decoder.start(z), []
         for j in range(parts):
             outputs.append(decoding.read(j, 1))
-            decoding.tell(j, row[:, j : j + 1])
+            decoding.condition_on(j, row[:, j : j + 1])
         seen.append(np.hstack(outputs))
     assert np.array_equal(seen[0][:, : change + 1], seen[1][:, : change + 1])
     assert (degrees(masked, parts) < parts).all()
@@ -124,13 +122,13 @@ def test_a_part_never_sees_itself_or_what_comes_after(parts: int, masked: int, s
 def test_numpy_and_torch_decode_alike(made: tuple[Generator, dict[str, np.ndarray]]) -> None:
     import torch
 
-    from anomvae.training.generator import GeneratorRecipe, _Network
+    from anomvae.synthesis.generator_network import GeneratorNetwork, GeneratorRecipe
 
     generator, columns = made
-    rows = code(generator.schema, generator.marginals, columns)
+    rows = encode(generator.schema, generator.marginals, columns)
     decoder, marginals = generator.decoder, generator.marginals
     recipe = GeneratorRecipe(decoder.hidden, decoder.latent, decoder.masked, 1, 0, "cpu")
-    network = _Network(marginals, rows, recipe, torch.Generator().manual_seed(0))
+    network = GeneratorNetwork(marginals, rows, recipe, torch.Generator().manual_seed(0))
     z = np.random.default_rng(0).normal(size=(len(rows.x), decoder.latent))
     with torch.no_grad():
         for name, array in decoder.arrays.items():
@@ -141,7 +139,7 @@ def test_numpy_and_torch_decode_alike(made: tuple[Generator, dict[str, np.ndarra
         units = part.units + part.gaps
         assert np.allclose(decoding.read(j, units), out[:, at : at + units], atol=1e-4)
         assert np.allclose(decoding.sigma(), 0.01 + spread[:, j].exp().numpy(), rtol=1e-3)
-        decoding.tell(j, rows.x[:, at : at + units])
+        decoding.condition_on(j, rows.x[:, at : at + units])
 
 
 def test_em_never_lowers_the_likelihood_of_clear_clusters() -> None:
@@ -157,7 +155,7 @@ def test_em_never_lowers_the_likelihood_of_clear_clusters() -> None:
 
 def test_dependencies_are_found_and_kept(made: tuple[Generator, dict[str, np.ndarray]]) -> None:
     generator, _ = made
-    assert {item.spoken() for item in generator.dependencies} == {
+    assert {item.describe() for item in generator.dependencies} == {
         "amount = quantity * price",
         "state decided by city",
     }
@@ -190,7 +188,7 @@ def test_every_formula_is_found(form: str, make: object) -> None:
     )
     assert found
     rebuilt = dict(columns)
-    apply(found, rebuilt)
+    fill_in(found, rebuilt)
     assert all(np.allclose(rebuilt[name], columns[name], atol=0.0051) for name in "abc")
 
 
@@ -290,7 +288,7 @@ def test_the_detector_is_the_same_with_and_without_a_generator() -> None:
     table = numbers(150, seed=3)
     alone = learn_numbers(table, steps=60)
     beside: Learned = learn_numbers(table, steps=60)
-    teach(beside.detector.schema, table, FitSettings(steps=60), styles={}, device="cpu")
+    fit_generator(beside.detector.schema, table, FitSettings(steps=60), styles={}, device="cpu")
     again = learn_numbers(table, steps=60)
     for other in (beside, again):
         for name, array in alone.detector.ensemble.vae.arrays.items():
@@ -353,7 +351,7 @@ def test_decimal_commas_and_groups_are_written_back() -> None:
 def test_a_given_layout_is_the_generators_layout() -> None:
     table = {f"p{i}": np.random.default_rng(i).integers(0, 17, 60).astype(float) for i in range(16)}
     schema = Schema(columns=tuple(Column(name=n, kind="integer", modelled=True, digits=0) for n in table))
-    generator = teach(schema, table, FitSettings(steps=20, hidden=(8,), latent=3), styles={}, device="cpu")
+    generator = fit_generator(schema, table, FitSettings(steps=20, hidden=(8,), latent=3), styles={}, device="cpu")
     marginals = fit_marginals(schema, table, frozenset(), discrete=False)
     assert (marginals.width, generator.decoder.hidden, generator.decoder.latent) == (16, (8,), 3)
     assert generator.decoder.masked == 0

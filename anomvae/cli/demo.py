@@ -66,9 +66,8 @@ def command(story: str, printer: Printer) -> int:
 
 def _draw_typical(table: Path) -> None:
     """Draw the 1 that differs least from all others, as the table has it."""
-    from anomvae.comparison import Picture
-    from anomvae.report.generate import drawing, values
     from anomvae.report.terminal import console
+    from anomvae.synthesis import Picture, picture_cells, picture_shades
 
     with table.open(newline="", encoding="utf-8") as file:
         rows = [row[:-1] for row in csv.reader(file) if row[-1] == "1"]
@@ -78,7 +77,7 @@ def _draw_typical(table: Path) -> None:
     picture = Picture(side=8, cells=tuple(rows[typical]), shades=tuple(value / 16 for value in pixels[typical]))
     screen = console()
     screen.print(f"The most typical of the {len(rows)} ones in {table}:")
-    screen.print(values(picture), drawing(picture), "", sep="\n")
+    screen.print(picture_cells(picture), picture_shades(picture), "", sep="\n")
 
 
 def sample_data() -> Path:

@@ -44,8 +44,7 @@ def command(
     **flags: Any,
 ) -> int:
     """Make synthetic rows from a model: never a copy of a training row. Needs no torch."""
-    from anomvae.pipeline.generate import generate
-    from anomvae.report.generate import generate_report
+    from anomvae.synthesis import generate, generate_report
 
     if flags["kinds"] is not None:
         flags["kinds"] = tuple(word.strip() for word in flags["kinds"].split(",") if word.strip())

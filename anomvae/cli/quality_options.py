@@ -2,16 +2,18 @@
 
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 
 from anomvae.cli import options
 from anomvae.cli.output import Printer
-from anomvae.comparison import QualityResult
 from anomvae.errors import UsageError
 from anomvae.formats import suffixes
+
+if TYPE_CHECKING:
+    from anomvae.quality import QualityResult
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,7 +87,7 @@ def check(comparison: Comparison, output: str | None) -> None:
         raise UsageError("--label needs --holdout FILE: what was learnt is tested on rows that the model never saw.")
 
 
-def compare(comparison: Comparison, detector: Any, output: str, seed: int, printer: Printer) -> QualityResult:
+def compare(comparison: Comparison, detector: Any, output: str, seed: int, printer: Printer) -> "QualityResult":
     """Compare written rows with real ones, print the table and write the page.
 
     Args:
@@ -98,9 +100,8 @@ def compare(comparison: Comparison, detector: Any, output: str, seed: int, print
     Raises:
         AnomvaeError: as `anomvae.quality`; or the page cannot be written.
     """
-    from anomvae.assessment import quality
     from anomvae.disk import replacing
-    from anomvae.report.quality import quality_page, quality_report
+    from anomvae.quality import quality, quality_page, quality_report
 
     held_out = list(comparison.holdout) or None
     result = quality(list(comparison.against), output, held_out, comparison.label, seed, detector=detector)

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from anomvae.errors import DataError, UsageError
 from anomvae.invalid import near
 from anomvae.model.cells import MISSING, is_number, quoted
-from anomvae.model.dependencies import Dependency
 from anomvae.model.schema import Column, Schema, parse_cell
 
 Floats = NDArray[np.float64]
@@ -32,7 +31,7 @@ OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
 FAR = 1e300
 
 
-class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+class Constraint(msgspec.Struct, frozen=True, kw_only=True):
     """What one column may be. One row of each array serves all rows, or there is one for each.
 
     `low`, `high` (rows, k): inclusive intervals of a number, the number of a date or of a boolean.
@@ -59,9 +58,9 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-def wanted_of(
+def constraints_of(
     schema: Schema, levels: Mapping[str, Sequence[str]], conditions: Sequence[Condition]
-) -> dict[str, Wanted]:
+) -> dict[str, Constraint]:
     """Conditions by column, those of one column joined by AND.
 
     Args:
@@ -86,20 +85,22 @@ def wanted_of(
     }
 
 
-def exactly_text(texts: Sequence[str]) -> Wanted:
+def equal_to_text(texts: Sequence[str]) -> Constraint:
     """Each row its own level; rows without one are free."""
     free = np.array([text == "" for text in texts])
-    return Wanted(low=np.zeros((1, 0)), high=np.zeros((1, 0)), texts=tuple(frozenset((t,)) for t in texts), free=free)
+    return Constraint(
+        low=np.zeros((1, 0)), high=np.zeros((1, 0)), texts=tuple(frozenset((t,)) for t in texts), free=free
+    )
 
 
-def exactly_number(values: Floats) -> Wanted:
+def equal_to_number(values: Floats) -> Constraint:
     """Each row its own number; rows without one are free."""
     free = np.isnan(values)
     points = np.where(free, 0.0, values)[:, None]
-    return Wanted(low=points, high=points, free=free)
+    return Constraint(low=points, high=points, free=free)
 
 
-def _texts(name: str, levels: Sequence[str], tests: Sequence[tuple[str, str]]) -> Wanted:
+def _texts(name: str, levels: Sequence[str], tests: Sequence[tuple[str, str]]) -> Constraint:
     for sign, value in tests:
         if sign == "==" and value not in levels:
             shown = ", ".join(quoted(level, 20) for level in levels[:6] if level)
@@ -109,7 +110,7 @@ def _texts(name: str, levels: Sequence[str], tests: Sequence[tuple[str, str]]) -
         told = " and ".join(f"{name} {sign} {value}" for sign, value in tests)
         raise UsageError(f"no value that column '{name}' had in training meets {told}.")
     nothing = np.zeros((1, 0))
-    return Wanted(low=nothing, high=nothing, texts=(allowed,), missing=allowed == {""})
+    return Constraint(low=nothing, high=nothing, texts=(allowed,), missing=allowed == {""})
 
 
 def _compare(level: str, sign: str, value: str) -> bool:
@@ -118,12 +119,12 @@ def _compare(level: str, sign: str, value: str) -> bool:
     return OPERATORS[sign](level, value)
 
 
-def _numbers(schema: Schema, column: Column, tests: Sequence[tuple[str, str]]) -> Wanted:
+def _numbers(schema: Schema, column: Column, tests: Sequence[tuple[str, str]]) -> Constraint:
     if all(value.strip() in MISSING for _, value in tests):
         if {sign for sign, _ in tests} == {"=="}:
-            return Wanted(low=np.zeros((1, 0)), high=np.zeros((1, 0)), missing=True)
+            return Constraint(low=np.zeros((1, 0)), high=np.zeros((1, 0)), missing=True)
         if {sign for sign, _ in tests} == {"!="}:
-            return Wanted(low=np.full((1, 1), -FAR), high=np.full((1, 1), FAR))
+            return Constraint(low=np.full((1, 1), -FAR), high=np.full((1, 1), FAR))
     intervals = [(-FAR, FAR)]
     for sign, text in tests:
         try:
@@ -137,7 +138,7 @@ def _numbers(schema: Schema, column: Column, tests: Sequence[tuple[str, str]]) -
         told = " and ".join(f"{column.name} {sign} {value}" for sign, value in tests)
         raise UsageError(f"no value of column '{column.name}' can meet {told}.")
     bounds = np.array(intervals)
-    return Wanted(low=bounds[:, 0][None, :], high=bounds[:, 1][None, :])
+    return Constraint(low=bounds[:, 0][None, :], high=bounds[:, 1][None, :])
 
 
 def _intervals(column: Column, sign: str, value: float) -> list[tuple[float, float]]:
@@ -176,41 +177,3 @@ def _neighbours(value: float, step: float) -> tuple[float, float | None, float]:
 def _meet(a: Sequence[tuple[float, float]], b: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     met = [(max(x, u), min(y, v)) for x, y in a for u, v in b]
     return sorted((low, high) for low, high in met if low <= high)
-
-
-def pass_on(wanted: dict[str, Wanted], dependencies: Sequence[Dependency], texts: frozenset[str]) -> dict[str, Wanted]:
-    """Move conditions on columns that a table decides to the table's parent.
-
-    Args:
-        wanted: conditions by column.
-        dependencies: the model's.
-        texts: names of the text columns.
-
-    Raises:
-        UsageError: no level of the parent meets the condition.
-    """
-    out = dict(wanted)
-    for item in dependencies:
-        if item.form == "table" and item.column in out:
-            child, parent = out.pop(item.column), item.parents[0]
-            values = np.array(item.values, dtype=object) if item.text else _floats(item.values)
-            levels = [level for level, good in zip(item.levels, child.allows(values), strict=True) if good]
-            if parent in out:
-                parents = np.array(levels, dtype=object) if parent in texts else _floats(levels)
-                levels = [level for level, good in zip(levels, out[parent].allows(parents), strict=True) if good]
-            if not levels:
-                raise UsageError(f"these conditions were never seen together: {item.spoken()}.")
-            out[parent] = _one_of(levels, parent in texts)
-    return out
-
-
-def _floats(texts: Sequence[str]) -> Floats:
-    return np.array([float(text) if text else np.nan for text in texts])
-
-
-def _one_of(levels: Sequence[str], text: bool) -> Wanted:
-    if text:
-        nothing = np.zeros((1, 0))
-        return Wanted(low=nothing, high=nothing, texts=(frozenset(levels),), missing=set(levels) == {""})
-    numbers = np.sort(_floats([level for level in levels if level]))[None, :]
-    return Wanted(low=numbers, high=numbers, missing=not numbers.size)

@@ -9,8 +9,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from anomvae.model.dependencies import as_floats, rounded
-from anomvae.model.schema import Column, Schema, Values
+from anomvae.model.schema import Column, Schema, Values, as_floats, rounded
 
 Columns = dict[str, Values]
 Texts = NDArray[np.object_]

@@ -31,6 +31,25 @@ def gaps(values: Values) -> NDArray[np.bool_]:
     return np.asarray(values == "" if values.dtype == object else np.isnan(values.astype(np.float64)), dtype=bool)
 
 
+def as_floats(values: Values) -> NDArray[np.float64]:
+    """Return a column of numbers, dates or booleans (n,) as float64, NaN where a cell is missing."""
+    return np.asarray(values, dtype=np.float64)
+
+
+def as_texts(values: Values) -> NDArray[np.object_]:
+    """Return any typed column (n,) as text, "" where a cell is missing; equal values have equal text."""
+    if values.dtype == object:
+        return np.asarray(values, dtype=object)
+    unique, index = np.unique(as_floats(values), return_inverse=True)
+    names = np.array(["" if np.isnan(v) else repr(float(v) + 0.0) for v in unique], dtype=object)
+    return np.asarray(names[index])
+
+
+def rounded(values: NDArray[np.float64], digits: int | None) -> NDArray[np.float64]:
+    """Round numbers to the decimals of their column, with 0.0 in place of -0.0; None leaves them as they are."""
+    return values if digits is None else np.round(values, digits) + 0.0
+
+
 class Column(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One column: its kind, how its text is read, why it is or is not modelled, and whether no output may show it."""
 

@@ -23,10 +23,10 @@ from anomvae.pipeline.gather import Gathered, gather, training_files
 from anomvae.pipeline.learn import Learned, learn
 from anomvae.pipeline.review import doubtful
 from anomvae.pipeline.select import conditions, spoken
-from anomvae.pipeline.teach import teach
 from anomvae.results import FitResult, Lineage
 from anomvae.settings import FitSettings, SchemaSettings
 from anomvae.storage import model_file
+from anomvae.synthesis import fit_generator
 
 COLLAPSED = (
     "posterior collapse: no latent dimension is in use, the KL says nothing of a row; "
@@ -77,7 +77,7 @@ def fit(
     if settings.generator:
         told = partial(progress, "generator")
         detector = detector.with_generator(
-            teach(fitted_schema, normal, settings, styles=styles, device=learned.device, progress=told)
+            fit_generator(fitted_schema, normal, settings, styles=styles, device=learned.device, progress=told)
         )
     if settings.threshold != "auto":
         detector = detector.with_threshold(detector.calibration.alpha_at(float(settings.threshold)))

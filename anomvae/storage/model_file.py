@@ -37,7 +37,7 @@ NONE = msgspec.Raw(b"null")
 
 
 class Document(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The JSON part of a model file; `generator` is read only where rows are to be made (generator_part.py)."""
+    """The JSON part of a model file; `generator` is read only where rows are to be made (generator_file.py)."""
 
     format: int
     about: About
@@ -189,9 +189,9 @@ def _layout(document: Document) -> Layout:
     layout: Layout = {f"net.{k}.weight": ("F32", (document.members, *shape)) for k, shape in shapes.items()}
     layout |= {f"net.{k}.bias": ("F32", (document.members, 1, shape[1])) for k, shape in shapes.items()}
     if document.generator != NONE:
-        from anomvae.storage import generator_part
+        from anomvae.synthesis import generator_file
 
-        layout |= generator_part.layout(generator_part.parse(document.generator))
+        layout |= generator_file.layout(generator_file.parse(document.generator))
     return layout | {name: (tensor.dtype, tensor.shape(document)) for name, tensor in TENSORS.items()}
 
 
@@ -199,9 +199,9 @@ def _tensors(detector: Detector) -> Tensors:
     """Every tensor of a detector, by name."""
     tensors: Tensors = {f"net.{name}": array for name, array in detector.ensemble.vae.arrays.items()}
     if detector.generator:
-        from anomvae.storage import generator_part
+        from anomvae.synthesis import generator_file
 
-        tensors |= generator_part.tensors(detector.generator)
+        tensors |= generator_file.tensors(detector.generator)
     return tensors | {name: tensor.of(detector) for name, tensor in TENSORS.items()}
 
 
@@ -233,9 +233,9 @@ def _document(detector: Detector, tensors: Tensors) -> Document:
 def _described(detector: Detector) -> msgspec.Raw:
     if detector.generator is None:
         return NONE
-    from anomvae.storage import generator_part
+    from anomvae.synthesis import generator_file
 
-    return msgspec.Raw(msgspec.json.encode(generator_part.describe(detector.generator)))
+    return msgspec.Raw(msgspec.json.encode(generator_file.describe(detector.generator)))
 
 
 def _assemble(document: Document, tensors: Tensors, model_id: str) -> Detector:
@@ -244,9 +244,9 @@ def _assemble(document: Document, tensors: Tensors, model_id: str) -> Detector:
     density = Density(tensors["density.weight"], tensors["density.bias"])
     generator = None
     if document.generator != NONE:
-        from anomvae.storage import generator_part
+        from anomvae.synthesis import generator_file
 
-        generator = generator_part.assemble(generator_part.parse(document.generator), document.schema, tensors)
+        generator = generator_file.assemble(generator_file.parse(document.generator), document.schema, tensors)
     return Detector(
         schema=document.schema,
         ensemble=Ensemble(document.encoding, vae, density, tensors["seen"] != 0, tensors["novelty"]),

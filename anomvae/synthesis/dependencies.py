@@ -13,7 +13,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from anomvae.model.schema import Column, Schema, Values
+from anomvae.errors import UsageError
+from anomvae.model.conditions import Constraint
+from anomvae.model.schema import Column, Schema, Values, as_floats, as_texts, rounded
 
 Floats = NDArray[np.float64]
 Form = Literal["table", "product", "sum", "difference", "ratio", "discounted", "linear"]
@@ -43,7 +45,7 @@ class Dependency(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     offset: float = 0.0
     digits: int | None = None
 
-    def spoken(self) -> str:
+    def describe(self) -> str:
         """The dependency as a reader would write it."""
         a = self.parents[0]
         told = {
@@ -70,25 +72,6 @@ class Dependency(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         return texts if self.text else np.array([float(text) if text else np.nan for text in texts])
 
 
-def as_floats(values: Values) -> Floats:
-    """A numeric column as float64."""
-    return np.asarray(values, dtype=np.float64)
-
-
-def as_texts(values: Values) -> NDArray[np.object_]:
-    """Values as text that names them; "" for a gap."""
-    if values.dtype == object:
-        return np.asarray(values, dtype=object)
-    unique, index = np.unique(as_floats(values), return_inverse=True)
-    names = np.array(["" if np.isnan(v) else repr(float(v) + 0.0) for v in unique], dtype=object)
-    return np.asarray(names[index])
-
-
-def rounded(values: Floats, digits: int | None) -> Floats:
-    """To the column's decimals, as `write_number` would; -0.0 is 0.0."""
-    return values if digits is None else np.round(values, digits) + 0.0
-
-
 def find_dependencies(schema: Schema, columns: Mapping[str, Values]) -> tuple[Dependency, ...]:
     """Every column that follows from others, ordered so that parents come before children."""
     found = _tables(schema, columns)
@@ -97,7 +80,7 @@ def find_dependencies(schema: Schema, columns: Mapping[str, Values]) -> tuple[De
     return (*_formulas(free, columns), *found)
 
 
-def apply(dependencies: Sequence[Dependency], columns: dict[str, Values]) -> None:
+def fill_in(dependencies: Sequence[Dependency], columns: dict[str, Values]) -> None:
     """Fill in the columns that follow from others, in place."""
     for item in dependencies:
         columns[item.column] = item.compute(columns)
@@ -232,3 +215,43 @@ def _fits(item: Dependency, inputs: Sequence[Floats], target: Floats) -> bool:
     size = 1e-9 * np.abs(target[~gap])
     slack = size if item.digits is None else np.maximum(0.5 * 10.0**-item.digits * (1 + 1e-6), size)
     return bool((np.abs(value[~gap] - target[~gap]) <= slack).all())
+
+
+def move_to_parents(
+    constraints: dict[str, Constraint], dependencies: Sequence[Dependency], texts: frozenset[str]
+) -> dict[str, Constraint]:
+    """Move conditions on columns that a table decides to the table's parent.
+
+    Args:
+        constraints: conditions by column.
+        dependencies: the model's.
+        texts: names of the text columns.
+
+    Raises:
+        UsageError: no level of the parent meets the condition.
+    """
+    out = dict(constraints)
+    for item in dependencies:
+        if item.form == "table" and item.column in out:
+            child, parent = out.pop(item.column), item.parents[0]
+            values = np.array(item.values, dtype=object) if item.text else _floats(item.values)
+            levels = [level for level, good in zip(item.levels, child.allows(values), strict=True) if good]
+            if parent in out:
+                parents = np.array(levels, dtype=object) if parent in texts else _floats(levels)
+                levels = [level for level, good in zip(levels, out[parent].allows(parents), strict=True) if good]
+            if not levels:
+                raise UsageError(f"these conditions were never seen together: {item.describe()}.")
+            out[parent] = _one_of(levels, parent in texts)
+    return out
+
+
+def _floats(texts: Sequence[str]) -> Floats:
+    return np.array([float(text) if text else np.nan for text in texts])
+
+
+def _one_of(levels: Sequence[str], text: bool) -> Constraint:
+    if text:
+        nothing = np.zeros((1, 0))
+        return Constraint(low=nothing, high=nothing, texts=(frozenset(levels),), missing=set(levels) == {""})
+    numbers = np.sort(_floats([level for level in levels if level]))[None, :]
+    return Constraint(low=numbers, high=numbers, missing=not numbers.size)

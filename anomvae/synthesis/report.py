@@ -4,8 +4,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from anomvae.comparison import GenerateResult, Picture
 from anomvae.report.terminal import cell
+from anomvae.synthesis.records import GenerateResult, Picture
 
 SHADES = " ░▒▓█"
 
@@ -53,18 +53,18 @@ def _gallery(result: GenerateResult) -> RenderableType:
         first = i == 1 and typical is not None
         told = Text("a typical training row" if first else "", style="dim")
         grid.add_row(Text(f"synthetic row {i}", style="bold"), Text(), told)
-        grid.add_row(values(one), drawing(one), drawing(typical) if first and typical else Text())
+        grid.add_row(picture_cells(one), picture_shades(one), picture_shades(typical) if first and typical else Text())
     return grid
 
 
-def values(picture: Picture) -> Text:
+def picture_cells(picture: Picture) -> Text:
     """The cells, `side` of them a line."""
     width = max(len(text) for text in picture.cells)
     rows = [picture.cells[i : i + picture.side] for i in range(0, len(picture.cells), picture.side)]
     return Text("\n".join(" ".join(text.rjust(width) for text in row) for row in rows))
 
 
-def drawing(picture: Picture) -> Text:
+def picture_shades(picture: Picture) -> Text:
     """Two characters a pixel: shades that need no colour, in greys where there is one."""
     out = Text()
     for i, shade in enumerate(picture.shades):

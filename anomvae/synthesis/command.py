@@ -1,7 +1,7 @@
 """generate: model -> synthetic rows -> gate -> (faults) -> writer, and one GenerateResult.
 
 Rows come in blocks, each from a random stream of its own, so that the output depends on the model, the seed and the
-wish alone, and the first n rows are the same however many are asked for. Memory holds one block.
+settings alone, and the first n rows are the same however many are asked for. Memory holds one block.
 """
 
 import time
@@ -16,7 +16,6 @@ import msgspec
 import numpy as np
 
 from anomvae import disk
-from anomvae.comparison import Added, GenerateResult, Picture
 from anomvae.data.synthetic import SyntheticRows, TableStyle
 from anomvae.errors import UsageError
 from anomvae.formats import TableWriter, open_writer, output_suffix
@@ -24,12 +23,13 @@ from anomvae.invalid import near
 from anomvae.model.conditions import Condition
 from anomvae.model.detector import Detector
 from anomvae.model.faults import KINDS, Faults
-from anomvae.model.gate import Gate
 from anomvae.model.schema import Values
-from anomvae.model.synthesis import BLOCK, Generator
-from anomvae.pipeline.like import Given, read_given, wishes
 from anomvae.pipeline.select import parse, spoken
 from anomvae.settings import Dialect, GenerateSettings
+from anomvae.synthesis.complete_rows import PartialRows, read_partial_rows, row_constraints
+from anomvae.synthesis.generator import BLOCK, Generator
+from anomvae.synthesis.privacy_filter import PrivacyFilter
+from anomvae.synthesis.records import Added, GenerateResult, Picture
 
 Columns = dict[str, Values]
 Progress = Callable[[str, int, int], None]
@@ -73,7 +73,7 @@ def generate(
         progress: called with a stage, rows so far and rows in all.
 
     Raises:
-        UsageError: the wish cannot be met.
+        UsageError: the settings contradict each other, or no row can meet them.
         DataError: the file of `like` is refused.
     """
     settings = settings or GenerateSettings()
@@ -118,21 +118,23 @@ class _Job:
         dialect = detector.about.dialect if detector.about else Dialect()
         self.form = TableStyle(detector.schema, self.generator.styles, dialect.delimiter)
         self.conditions = tuple(map(parse, settings.where))
-        self.gate = Gate(detector) if settings.gate else None
+        self.gate = PrivacyFilter(detector) if settings.gate else None
         self.counts, self.spoilt = Counts(), Counter[str]()
         self.faults = Faults(detector.schema, [item.column for item in self.generator.dependencies])
         self.kinds = self._kinds()
-        self.given = self._given(n)
+        self.partial = self._partial_rows(n)
         self.classes = self._classes(n)
         self.number = 10 if n is None else n
         if self.number < 1:
             raise UsageError(f"-n {n}: ask for at least one row.")
-        self.total = self.given.rows if self.given else sum(self.classes.values()) if settings.balance else self.number
+        self.total = (
+            self.partial.rows if self.partial else sum(self.classes.values()) if settings.balance else self.number
+        )
 
     def rows(self) -> Iterator[Columns]:
         """Batches of typed columns, gated."""
-        if self.given is not None:
-            yield from self._completed(self.given)
+        if self.partial is not None:
+            yield from self._completed(self.partial)
         elif self.settings.balance is not None:
             for stream, (level, rows) in enumerate(self.classes.items()):
                 yield from self._stream((*self.conditions, (self.settings.balance, "==", level)), rows, stream)
@@ -181,11 +183,11 @@ class _Job:
 
     def _stream(self, conditions: Sequence[Condition], rows: int, stream: int) -> Iterator[Columns]:
         """`rows` rows that meet the conditions and pass the gate."""
-        wanted, made, block = self.generator.wanted(conditions), 0, 0
-        self.generator.check(wanted, len(self.detector.calibration.scores))
+        constraints, made, block = self.generator.constraints(conditions), 0, 0
+        self.generator.check(constraints, len(self.detector.calibration.scores))
         while made < rows:
             rng = np.random.default_rng([self.settings.seed, stream, block])
-            columns = self.generator.block(rng, wanted, self.settings.temperature)
+            columns = self.generator.block(rng, constraints, self.settings.temperature)
             good = self._gated(columns, rows - made)
             made, block = made + len(good), block + 1
             if block >= PATIENCE and made < 0.01 * block * BLOCK and made < rows:
@@ -202,7 +204,7 @@ class _Job:
             good = np.arange(min(BLOCK, most))
             self.counts.drawn += len(good)
             return good
-        unlike, copies = self.gate.judge(columns)
+        unlike, copies = self.gate.find_refused(columns)
         good = np.flatnonzero(~unlike & ~copies)[:most]
         used = int(good[-1]) + 1 if len(good) == most else len(unlike)
         self.counts.drawn += used
@@ -210,18 +212,18 @@ class _Job:
         self.counts.copies += int(copies[:used].sum())
         return good
 
-    def _completed(self, given: Given) -> Iterator[Columns]:
+    def _completed(self, partial: PartialRows) -> Iterator[Columns]:
         """The file's rows, completed; a refused row is drawn again, and kept at last."""
-        for block, start in enumerate(range(0, given.rows, LIKE_ROWS)):
-            some = given.take(slice(start, start + LIKE_ROWS))
+        for block, start in enumerate(range(0, partial.rows, LIKE_ROWS)):
+            some = partial.take(slice(start, start + LIKE_ROWS))
             out: Columns = {}
             left = np.arange(some.rows)
             for attempt in range(TRIES):
                 rng = np.random.default_rng([self.settings.seed, block, attempt])
                 part = some.take(left)
-                wanted = wishes(part, self.generator)
+                constraints = row_constraints(part, self.generator)
                 made = part.fixed_in(
-                    self.generator.completed(part.rows, LIKE_CANDIDATES, wanted, rng, self.settings.temperature)
+                    self.generator.completed(part.rows, LIKE_CANDIDATES, constraints, rng, self.settings.temperature)
                 )
                 self.counts.drawn += len(left)
                 out = out or {name: values.copy() for name, values in made.items()}
@@ -236,17 +238,17 @@ class _Job:
     def _refused(self, columns: Columns) -> np.ndarray:
         if self.gate is None:
             return np.zeros(0, dtype=np.intp)
-        unlike, copies = self.gate.judge(columns)
+        unlike, copies = self.gate.find_refused(columns)
         self.counts.unlike += int(unlike.sum())
         self.counts.copies += int(copies.sum())
         return np.flatnonzero(unlike | copies)
 
-    def _given(self, n: int | None) -> Given | None:
+    def _partial_rows(self, n: int | None) -> PartialRows | None:
         if self.settings.like is None:
             return None
         if n is not None or self.settings.where or self.settings.balance:
             raise UsageError("--like sets the rows and what they hold: it goes without -n, --where and --balance.")
-        return read_given(self.settings.like, self.detector, self.generator)
+        return read_partial_rows(self.settings.like, self.detector, self.generator)
 
     def _classes(self, n: int | None) -> dict[str, int]:
         """Rows to add to each class, by `--balance` and `--to`."""

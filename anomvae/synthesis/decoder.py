@@ -70,23 +70,23 @@ class Decoding:
             state = _silu(state @ arrays[f"decoder.{i}.weight"] + arrays[f"decoder.{i}.bias"])
         self._outputs = state @ arrays["output.weight"] + arrays["output.bias"]
         self._active = state @ arrays["masked.latent"] + arrays["masked.bias"]  # sums first, activations once read
-        self._told = np.zeros_like(self._outputs)
+        self._drawn = np.zeros_like(self._outputs)
         self._spread = np.zeros(len(z), dtype=np.float32)
 
     def read(self, part: int, units: int) -> Floats:
         """Outputs (n, units) of a part: a mean or logits, then the gap's logit."""
         decoder, arrays = self._decoder, self._decoder.arrays
         at, (start, stop) = decoder.offsets[part], decoder.blocks[part : part + 2]
-        own, told = slice(at, at + units), self._told[:, :at]
+        own, drawn = slice(at, at + units), self._drawn[:, :at]
         outputs, spread = self._outputs[:, own], arrays["sigma"][part]
         if stop > start:  # masked units that have now seen all they may see
             sums: Single = self._active[:, start:stop]
-            sums += told @ arrays["masked.before"][:at, start:stop]
+            sums += drawn @ arrays["masked.before"][:at, start:stop]
             sums[:] = _silu(sums)
         if decoder.masked:
             active = self._active[:, :stop]
             seen = active @ np.column_stack([arrays["masked.output"][:stop, own], arrays["masked.spread"][:stop, part]])
-            outputs = outputs + seen[:, :-1] + told @ arrays["masked.direct"][:at, own]
+            outputs = outputs + seen[:, :-1] + drawn @ arrays["masked.direct"][:at, own]
             spread = spread + seen[:, -1]
         self._spread[:] = spread
         return outputs.astype(np.float64)
@@ -95,10 +95,10 @@ class Decoding:
         """Standard deviation (n,) of the number that was read last."""
         return np.asarray(SIGMA_FLOOR + np.exp(np.clip(self._spread, -20.0, 5.0)), dtype=np.float64)
 
-    def tell(self, part: int, x: Floats) -> None:
+    def condition_on(self, part: int, x: Floats) -> None:
         """The units (n, units) that were drawn for a part."""
         at = self._decoder.offsets[part]
-        self._told[:, at : at + x.shape[1]] = x
+        self._drawn[:, at : at + x.shape[1]] = x
 
 
 def _silu(a: Single) -> Single:

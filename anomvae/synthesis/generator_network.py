@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from anomvae.errors import DataError
-from anomvae.model.decoder import SIGMA_FLOOR, decoder_shapes, degrees
-from anomvae.model.marginals import Coded, Marginals
+from anomvae.synthesis.decoder import SIGMA_FLOOR, decoder_shapes, degrees
+from anomvae.synthesis.encoder import EncodedRows, Marginals
 
 BATCH = 256
 RATE = 2e-3
@@ -50,9 +50,9 @@ class TrainedGenerator(msgspec.Struct, frozen=True):
     steps: int
 
 
-def train_generator(
+def train_network(
     marginals: Marginals,
-    rows: Callable[[], Coded],
+    rows: Callable[[], EncodedRows],
     recipe: GeneratorRecipe,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> TrainedGenerator:
@@ -63,7 +63,7 @@ def train_generator(
     """
     torch.set_num_threads(1)
     rng = torch.Generator().manual_seed(recipe.seed)
-    network = _Network(marginals, rows(), recipe, rng).to(recipe.device)
+    network = GeneratorNetwork(marginals, rows(), recipe, rng).to(recipe.device)
     average = [parameter.detach().clone() for parameter in network.parameters()]
     done = _run(network, average, recipe, rng, progress)
     for name in INTERVALS:  # of training alone, and as large as the rows
@@ -77,7 +77,7 @@ def train_generator(
 
 
 def _run(
-    network: "_Network", average: list[Tensor], recipe: GeneratorRecipe, rng: torch.Generator,
+    network: "GeneratorNetwork", average: list[Tensor], recipe: GeneratorRecipe, rng: torch.Generator,
     progress: Callable[[int, int], None],
 ) -> int:  # fmt: skip
     parameters = list(network.parameters())
@@ -105,7 +105,7 @@ def _run(
     return recipe.steps
 
 
-class _Network(nn.Module):
+class GeneratorNetwork(nn.Module):
     """Encoder, decoder and masked layer, and the training rows as tensors."""
 
     x: Tensor
@@ -119,7 +119,7 @@ class _Network(nn.Module):
     earlier: Tensor
     belongs: Tensor
 
-    def __init__(self, marginals: Marginals, rows: Coded, recipe: GeneratorRecipe, rng: torch.Generator) -> None:
+    def __init__(self, marginals: Marginals, rows: EncodedRows, recipe: GeneratorRecipe, rng: torch.Generator) -> None:
         super().__init__()
         self.hidden = recipe.hidden
         width, parts = marginals.width, len(marginals.parts)
@@ -161,7 +161,7 @@ class _Network(nn.Module):
         self.register_buffer("belongs", functional.one_hot(belongs, len(units)).float() if units else torch.zeros(0, 0))
         self.gap_units = torch.tensor([at[j] + part.units for j, part in parts if part.gaps], dtype=torch.long)
 
-    def _keep(self, rows: Coded) -> None:
+    def _keep(self, rows: EncodedRows) -> None:
         """Rows, and of their numbers the interval in normal units; `tied` marks intervals worth integrating."""
         n, numbers = len(rows.x), self.numbers.numpy()
         self.register_buffer("x", torch.from_numpy(rows.x).float())

@@ -1,22 +1,108 @@
-"""Each column alone: its distribution, and how it becomes units of the generating network and back.
+"""How the generator sees a table: each column alone, as inputs and outputs of its network.
 
-A number takes one unit in standard normal units (its quantile function is kept); a category, a boolean or a
-number with few values takes one unit a level; a column with gaps one more, "is missing". A date is two numbers, the
-day and the second of the day. Columns that follow from others are no part of this.
+A number is moved to standard normal units by its quantile function (`Quantiles`), a bounded table of knots:
+interpolated order statistics, with a step at every value that recurs. A training value v stands for the whole interval
+[P(X < v), P(X <= v)] of ranks, wide for a value that recurs (a tie), narrow for one of a continuum. No value that
+occurs once is kept, except the smallest and the largest.
+
+A category, a boolean or a number with few values takes one unit for each level; a column with missing cells takes one
+unit more, "is missing". A date is two numbers, the day and the second of the day. Columns that follow from others are
+not encoded.
 """
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Literal
 
 import msgspec
 import numpy as np
+import scipy  # its `special` takes a sixth of a second, which scoring never pays
 from numpy.typing import NDArray
 
-from anomvae.model.dependencies import as_floats, as_texts
-from anomvae.model.quantiles import Quantiles, fit_quantiles, to_normal
-from anomvae.model.schema import Column, Schema, Values
+from anomvae.model.schema import Column, Schema, Values, as_floats, as_texts
 
 Floats = NDArray[np.float64]
+
+KNOTS = 400  # order statistics kept, half of them evenly spread by rank, half by normal units
+ATOMS = 1000  # recurring values kept
+RECURS = 3  # a value counts as recurring from so many rows on
+EDGE = 1e-6  # ranks stay this far from 0 and 1
+
+
+class Quantiles(msgspec.Struct, frozen=True, dict=True):
+    """A quantile function through knots.
+
+    `rank`, `value` (k,): both rising; two knots with one value are an atom, a recurring value with a mass.
+    """
+
+    rank: Floats
+    value: Floats
+
+    @cached_property
+    def smooth(self) -> bool:
+        """Whether no value recurs."""
+        return bool(np.all(np.diff(self.value) > 0))
+
+    def ranks(self, values: Floats) -> tuple[Floats, Floats]:
+        """P(X < v) and P(X <= v) of each value (n,); equal where v is no atom."""
+        low = self._interpolate(values, np.searchsorted(self.value, values, side="left"))
+        if self.smooth:
+            return low, low
+        at = np.searchsorted(self.value, values, side="right") - 1
+        return low, np.maximum(low, np.where(self.value[np.maximum(at, 0)] == values, self.rank[at], low))
+
+    def values(self, rank: Floats) -> Floats:
+        """The quantile function."""
+        return np.interp(rank, self.rank, self.value)
+
+    def _interpolate(self, values: Floats, right: NDArray[np.intp]) -> Floats:
+        """Rank of values between the knots before `right` and at it."""
+        b = np.clip(right, 0, len(self.value) - 1)
+        a = np.maximum(b - 1, 0)
+        span = self.value[b] - self.value[a]
+        share = np.where(span > 0, (values - self.value[a]) / np.where(span > 0, span, 1.0), 0.0)
+        inner = self.rank[a] + np.clip(share, 0.0, 1.0) * (self.rank[b] - self.rank[a])
+        return np.where(values <= self.value[0], 0.0, np.where(values > self.value[-1], 1.0, inner))
+
+
+def fit_quantiles(values: Floats) -> Quantiles:
+    """Knots of a sample (n,) without gaps."""
+    n = len(values)
+    levels, counts = np.unique(values, return_counts=True)
+    upper = np.cumsum(counts) / n
+    lower = np.concatenate([[0.0], upper[:-1]])
+    atom = counts >= RECURS
+    if atom.sum() > ATOMS:
+        atom &= counts >= np.sort(counts)[-ATOMS]
+    rank = _grid(n)
+    value = np.interp(rank * n - 0.5, np.arange(n), np.sort(values))
+    at = np.searchsorted(lower, rank, side="right") - 1
+    inside = atom[at] | (np.isin(value, levels[atom]))
+    ends = [(0.0, levels[0]), (1.0, levels[-1])]
+    steps = [*zip(lower[atom], levels[atom], strict=True), *zip(upper[atom], levels[atom], strict=True)]
+    points = np.array([*ends, *steps, *zip(rank[~inside], value[~inside], strict=True)])
+    points = points[np.lexsort((points[:, 1], points[:, 0]))]
+    return Quantiles(points[:, 0].copy(), np.maximum.accumulate(points[:, 1]))
+
+
+def _grid(n: int) -> Floats:
+    """Ranks of the order statistics to keep, between 0 and 1."""
+    count = min(KNOTS, n // 2 + 1)
+    even = (np.arange(count // 2) + 0.5) / (count // 2)
+    reach = -float(scipy.special.ndtri(0.5 / n))
+    return np.unique(np.concatenate([even, scipy.special.ndtr(np.linspace(-reach, reach, count - count // 2))]))
+
+
+def to_normal(rank: Floats) -> Floats:
+    """Standard normal units of a rank."""
+    return np.asarray(scipy.special.ndtri(np.clip(rank, EDGE, 1 - EDGE)))
+
+
+def from_normal(z: Floats) -> Floats:
+    """Rank of standard normal units."""
+    return np.asarray(scipy.special.ndtr(z))
+
+
 Part = Literal["value", "day", "second"]
 
 DAY = 86400.0
@@ -68,7 +154,7 @@ class Marginals(msgspec.Struct, frozen=True):
         return [0, *np.cumsum([part.units + part.gaps for part in self.parts])[:-1].tolist()]
 
 
-class Coded(msgspec.Struct, frozen=True):
+class EncodedRows(msgspec.Struct, frozen=True):
     """Training rows for the network.
 
     `x` (n, width): numbers in normal units at the middle of their ranks, one-hot levels, gap bits.
@@ -158,10 +244,10 @@ def _category(column: Column, part: Part, values: Values) -> Marginal:
     )
 
 
-def code(schema: Schema, marginals: Marginals, columns: Mapping[str, Values]) -> Coded:
+def encode(schema: Schema, marginals: Marginals, columns: Mapping[str, Values]) -> EncodedRows:
     """Training rows (n) as units of the network."""
     n, count = len(next(iter(columns.values()))), len(marginals.parts)
-    out = Coded(
+    out = EncodedRows(
         np.zeros((n, marginals.width)), np.zeros((n, count)), np.ones((n, count)), np.zeros((n, count), dtype=bool)
     )
     split = {c.name: dict(_split(c, columns[c.name])) for c in schema.modelled if c.name in columns}
@@ -175,7 +261,7 @@ def code(schema: Schema, marginals: Marginals, columns: Mapping[str, Values]) ->
         else:
             texts = as_texts(values)
             gap = texts == ""
-            level = np.minimum(levels_of(part, texts), part.units - 1)
+            level = np.minimum(level_indices(part, texts), part.units - 1)
             seen = np.flatnonzero(level >= 0)
             out.x[seen, at + level[seen]] = 1.0
         out.gap[:, j] = gap
@@ -184,13 +270,13 @@ def code(schema: Schema, marginals: Marginals, columns: Mapping[str, Values]) ->
     return out
 
 
-def levels_of(part: Marginal, texts: NDArray[np.object_]) -> NDArray[np.intp]:
+def level_indices(part: Marginal, texts: NDArray[np.object_]) -> NDArray[np.intp]:
     """Index of each text among the part's levels; -1 where it is none."""
     position = {level: i for i, level in enumerate(part.levels)}
     return np.array([position.get(str(text), -1) for text in texts], dtype=np.intp)
 
 
-def assemble(marginals: Marginals, drawn: Mapping[tuple[str, Part], Values]) -> dict[str, Values]:
+def join_parts(marginals: Marginals, drawn: Mapping[tuple[str, Part], Values]) -> dict[str, Values]:
     """Typed columns from the values of their parts; dates from day and second."""
     out: dict[str, Values] = {}
     for part in marginals.parts:

@@ -14,8 +14,8 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from anomvae.comparison import ColumnShape, Nearer, PairTrend
 from anomvae.model.schema import Values, gaps
+from anomvae.quality.records import ColumnShape, Nearer, PairTrend
 
 Floats = NDArray[np.float64]
 Columns = Mapping[str, Values]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from anomvae.model.detector import Detector
 from anomvae.model.schema import Values
-from anomvae.model.synthesis import Generator
+from anomvae.synthesis.generator import Generator
 
 Hashes = NDArray[np.uint64]
 Bools = NDArray[np.bool_]
@@ -57,7 +57,7 @@ def lone_hashes(columns: Mapping[str, Values], key: int) -> Hashes:
     return np.asarray(hashes[counts == 1])
 
 
-class Gate:
+class PrivacyFilter:
     """Judges synthetic rows.
 
     Args:
@@ -70,7 +70,7 @@ class Gate:
             raise ValueError("a gate needs a model with a generator")
         self._detector, self._hashes, self._key = detector, generator.hashes, generator.key
 
-    def judge(self, columns: Mapping[str, Values]) -> tuple[Bools, Bools]:
+    def find_refused(self, columns: Mapping[str, Values]) -> tuple[Bools, Bools]:
         """Which rows (n,) are unlike training, and which copy a training row."""
         unlike = self._detector.p_values(columns) < UNLIKE
         found = np.searchsorted(self._hashes, hashes := row_hashes(columns, self._key))

@@ -9,23 +9,23 @@ from anomvae.data.reader import TableReader
 from anomvae.data.typed_reader import dialect_of, parse_columns
 from anomvae.errors import UsageError
 from anomvae.invalid import near
-from anomvae.model.conditions import Wanted, exactly_number, exactly_text
-from anomvae.model.dependencies import Dependency, as_floats, as_texts
+from anomvae.model.conditions import Constraint, equal_to_number, equal_to_text
 from anomvae.model.detector import Detector
-from anomvae.model.schema import MASK, Values
-from anomvae.model.synthesis import Generator
+from anomvae.model.schema import MASK, Values, as_floats, as_texts
+from anomvae.synthesis.dependencies import Dependency
+from anomvae.synthesis.generator import Generator
 
 
-class Given(msgspec.Struct, frozen=True):
+class PartialRows(msgspec.Struct, frozen=True):
     """Rows (n) of a file: typed columns with gaps where the file says nothing."""
 
     columns: dict[str, Values]
     rows: int
 
-    def take(self, index: np.ndarray | slice) -> "Given":
+    def take(self, index: np.ndarray | slice) -> "PartialRows":
         """The chosen rows."""
         columns = {name: values[index] for name, values in self.columns.items()}
-        return Given(columns, len(next(iter(columns.values()))))
+        return PartialRows(columns, len(next(iter(columns.values()))))
 
     def fixed_in(self, made: Mapping[str, Values]) -> dict[str, Values]:
         """Generated rows with the file's own cells in their places."""
@@ -36,7 +36,7 @@ class Given(msgspec.Struct, frozen=True):
         return out
 
 
-def read_given(file: str, detector: Detector, generator: Generator) -> Given:
+def read_partial_rows(file: str, detector: Detector, generator: Generator) -> PartialRows:
     """Read the file and check that it fits the model.
 
     Raises:
@@ -66,14 +66,14 @@ def read_given(file: str, detector: Detector, generator: Generator) -> Given:
     for column, errors in typed.errors.items():
         for i, error in errors.items():
             raise UsageError(f"{file}:{lines[i]}: column '{column}': {error.message}.") from error
-    given = Given(typed.columns, len(rows))
-    _check(file, given, generator, lines)
-    return given
+    partial = PartialRows(typed.columns, len(rows))
+    _check(file, partial, generator, lines)
+    return partial
 
 
-def _check(file: str, given: Given, generator: Generator, lines: Sequence[int]) -> None:
+def _check(file: str, partial: PartialRows, generator: Generator, lines: Sequence[int]) -> None:
     """Every fixed level must be known, and what follows from other columns must follow."""
-    for name, values in given.columns.items():
+    for name, values in partial.columns.items():
         if name in generator.texts:
             known = generator.levels(name)
             for i, text in enumerate(values.tolist()):
@@ -81,25 +81,25 @@ def _check(file: str, given: Given, generator: Generator, lines: Sequence[int]) 
                     cell = MASK if name in generator.schema.redacted else text
                     raise UsageError(f"{file}:{lines[i]}: column '{name}' never was '{cell}' in training.")
     for item in generator.dependencies:
-        if item.column in given.columns:
-            _check_dependency(file, given, item, lines)
+        if item.column in partial.columns:
+            _check_dependency(file, partial, item, lines)
 
 
-def _check_dependency(file: str, given: Given, item: Dependency, lines: Sequence[int]) -> None:
-    child = as_texts(given.columns[item.column])
-    parents = [given.columns.get(name) for name in item.parents]
+def _check_dependency(file: str, partial: PartialRows, item: Dependency, lines: Sequence[int]) -> None:
+    child = as_texts(partial.columns[item.column])
+    parents = [partial.columns.get(name) for name in item.parents]
     filled = child != ""
     whole = np.array(filled)
     for values in parents:
         whole &= np.zeros(len(filled), dtype=bool) if values is None else as_texts(values) != ""
     if item.form != "table" and (filled & ~whole).any():
-        told = f"column '{item.column}' is computed ({item.spoken()}): give its parts instead"
+        told = f"column '{item.column}' is computed ({item.describe()}): give its parts instead"
         raise UsageError(f"{file}:{lines[int(np.argmax(filled & ~whole))]}: {told}.")
     if whole.any():
-        made = item.compute({name: values for name, values in given.columns.items() if name in item.parents})
-        wrong = whole & ~_same(made, given.columns[item.column], item.digits)
+        made = item.compute({name: values for name, values in partial.columns.items() if name in item.parents})
+        wrong = whole & ~_same(made, partial.columns[item.column], item.digits)
         if wrong.any():
-            raise UsageError(f"{file}:{lines[int(np.argmax(wrong))]}: breaks what held in training: {item.spoken()}.")
+            raise UsageError(f"{file}:{lines[int(np.argmax(wrong))]}: breaks what held in training: {item.describe()}.")
 
 
 def _same(made: Values, values: Values, digits: int | None) -> np.ndarray:
@@ -109,23 +109,27 @@ def _same(made: Values, values: Values, digits: int | None) -> np.ndarray:
     return np.abs(as_floats(made) - as_floats(values)) <= np.maximum(slack, 1e-9 * np.abs(as_floats(values)))
 
 
-def wishes(given: Given, generator: Generator) -> dict[str, Wanted]:
+def row_constraints(partial: PartialRows, generator: Generator) -> dict[str, Constraint]:
     """What each row's columns must be, moved from columns that a table decides to their parents."""
-    wanted: dict[str, Wanted] = {}
-    columns = dict(given.columns)
+    constraints: dict[str, Constraint] = {}
+    columns = dict(partial.columns)
     for item in generator.dependencies:
         child = columns.pop(item.column, None)
         if child is not None and item.form == "table":
             parent = columns.get(item.parents[0])
             if parent is None or (as_texts(parent) == "").any():
-                wanted[item.parents[0]] = _parents(item, as_texts(child), parent, item.parents[0] in generator.texts)
+                constraints[item.parents[0]] = _parents(
+                    item, as_texts(child), parent, item.parents[0] in generator.texts
+                )
                 columns.pop(item.parents[0], None)
     for name, values in columns.items():
-        wanted[name] = exactly_text(values.tolist()) if name in generator.texts else exactly_number(as_floats(values))
-    return wanted
+        constraints[name] = (
+            equal_to_text(values.tolist()) if name in generator.texts else equal_to_number(as_floats(values))
+        )
+    return constraints
 
 
-def _parents(item: Dependency, child: np.ndarray, parent: Values | None, text: bool) -> Wanted:
+def _parents(item: Dependency, child: np.ndarray, parent: Values | None, text: bool) -> Constraint:
     """For every row the parent's levels that give the child's value; where the parent is filled, itself."""
     own = as_texts(parent) if parent is not None else np.full(len(child), "", dtype=object)
     by_value: dict[str, list[str]] = {}
@@ -136,9 +140,9 @@ def _parents(item: Dependency, child: np.ndarray, parent: Values | None, text: b
     free = np.array([not levels for levels in sets])
     if text:
         nothing = np.zeros((1, 0))
-        return Wanted(low=nothing, high=nothing, texts=tuple(map(frozenset, sets)), free=free)
+        return Constraint(low=nothing, high=nothing, texts=tuple(map(frozenset, sets)), free=free)
     k = max(1, *(len(levels) for levels in sets))
     points = np.array([[*map(float, levels), *([float(levels[-1])] if levels else [0.0]) * k][:k] for levels in sets])
     # A level that only pads a shorter row counts once: an interval that ends before it begins has no mass.
     pads = np.arange(k)[None, :] >= np.maximum([len(levels) for levels in sets], 1)[:, None]
-    return Wanted(low=np.where(pads, 1.0, points), high=np.where(pads, 0.0, points), free=free)
+    return Constraint(low=np.where(pads, 1.0, points), high=np.where(pads, 0.0, points), free=free)

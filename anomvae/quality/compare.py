@@ -1,12 +1,10 @@
-"""How good synthetic rows are: `anomvae.quality`. With the estimator the only door to scikit-learn.
+"""Synthetic rows compared with real ones: the measures of `anomvae.quality`, put together.
 
-Likeness (shapes, trends, missing, rare categories), a classifier that tries to tell synthetic from real rows (C2ST,
-Lopez-Paz & Oquab, arXiv 1610.06545), use (train on synthetic, test on real: Esteban et al., arXiv 1706.02633) and
-memory (copies, distance to the closest record). The module is not called `quality`, since a submodule of that name
-would hide the function. Same tables and seed, same record.
+Likeness (shapes, trends, missing cells, rare categories), a classifier that tries to tell synthetic from real
+rows (C2ST, Lopez-Paz & Oquab, arXiv 1610.06545), use (train on synthetic, test on real: Esteban et al., arXiv
+1706.02633) and memorisation (copies, distance to the closest record). The same tables and seed give the same record.
 """
 
-import importlib.util
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,15 +14,15 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from anomvae.comparison import ColumnShape, PairTrend, QualityResult, Transfer, TwoSample
 from anomvae.data import frames
 from anomvae.errors import DataError, UsageError
 from anomvae.invalid import near
-from anomvae.model import fidelity
 from anomvae.model.detector import Detector
-from anomvae.model.fidelity import Columns
 from anomvae.model.schema import Values, gaps
-from anomvae.pipeline.tables import read_tables
+from anomvae.quality import similarity
+from anomvae.quality.read_tables import read_tables
+from anomvae.quality.records import ColumnShape, PairTrend, QualityResult, Transfer, TwoSample
+from anomvae.quality.similarity import Columns
 
 SIDE_ROWS = 5_000  # of each side of the classifier test and of distances
 TRANSFER_ROWS = 10_000
@@ -52,32 +50,19 @@ class Sides(msgspec.Struct, frozen=True):
         return self.real if self.held_out is None else self.held_out
 
 
-def quality(
-    real: Any,
-    synthetic: Any,
-    holdout: Any = None,
-    label: str | None = None,
-    seed: int = 0,
-    *,
-    detector: Detector | None = None,
-) -> QualityResult:
-    """Compare synthetic with real rows.
+def compare(given: Sequence[Any], label: str | None, seed: int, detector: Detector | None) -> QualityResult:
+    """Compare tables, as `anomvae.quality` does, with scikit-learn known to be there.
 
     Args:
-        real: the rows that the generator was trained on: a pandas DataFrame, or a path (or paths) of tables.
-        synthetic: the rows to judge, given in the same way.
-        holdout: real rows that the generator never saw. Without them copying cannot be told from learning.
-        label: a column to predict: a model trained on synthetic rows beside one trained on real rows.
+        given: the training rows, the synthetic rows and, where there are any, the held-out rows: DataFrames or paths.
+        label: a column to predict.
         seed: of the subsamples and the classifiers.
-        detector: the model that made the synthetic rows, so that paths are read by its dialect and schema.
+        detector: the model that made the synthetic rows.
 
     Raises:
-        UsageError: scikit-learn is not installed, the tables share no column, or the label is not in them.
+        UsageError: the tables share no column, or the label is not in them.
         DataError: a file is refused, or a table has no rows.
     """
-    if importlib.util.find_spec("sklearn") is None:
-        raise UsageError("judging synthetic rows needs scikit-learn; install it with: pip install 'anomvae[sklearn]'.")
-    given = [real, synthetic] + ([] if holdout is None else [holdout])
     sides = _from_frames(given) if all(map(frames.is_frame, given)) else _from_files(given, detector)
     if label is not None and label not in sides.real:
         raise UsageError(f"label '{label}' is not a column of every table{near(label, sides.real)}")
@@ -98,15 +83,15 @@ def _judged(sides: Sides, label: str | None, seed: int) -> QualityResult:
     real, synthetic, held_out = sides.real, sides.synthetic, sides.held_out
     columns, pairs = _likeness(sides, synthetic, rng)
     shape, trend, overall = _means(columns, pairs)
-    rows = fidelity.rows_of(synthetic)
-    rare = sum(len(fidelity.rare_levels(values)) for values in real.values() if values.dtype == object)
+    rows = similarity.rows_of(synthetic)
+    rare = sum(len(similarity.rare_levels(values)) for values in real.values() if values.dtype == object)
     return QualityResult(
         real=sides.names[0],
         synthetic=sides.names[1],
         held_out=sides.names[2],
-        rows_real=fidelity.rows_of(real),
+        rows_real=similarity.rows_of(real),
         rows_synthetic=rows,
-        rows_held_out=0 if held_out is None else fidelity.rows_of(held_out),
+        rows_held_out=0 if held_out is None else similarity.rows_of(held_out),
         seed=seed,
         against="training" if held_out is None else "held-out",
         shape=shape,
@@ -115,9 +100,9 @@ def _judged(sides: Sides, label: str | None, seed: int) -> QualityResult:
         attainable=None if held_out is None else _attainable(sides, rows, rng),
         c2st=_two_sample(sides.reference, synthetic, rng, seed),
         tstr=None if held_out is None or label is None else _transfer(sides, label, rng, seed),
-        nearer=None if held_out is None else fidelity.nearer(real, held_out, synthetic, SIDE_ROWS, rng),
-        copies=fidelity.copies(real, synthetic),
-        copies_held_out=None if held_out is None else fidelity.copies(real, held_out),
+        nearer=None if held_out is None else similarity.nearer(real, held_out, synthetic, SIDE_ROWS, rng),
+        copies=similarity.copies(real, synthetic),
+        copies_held_out=None if held_out is None else similarity.copies(real, held_out),
         rare=rare,
         rare_kept=rare - sum(len(column.lost) for column in columns),
         missing_gap=max(abs(column.missing_real - column.missing_synthetic) for column in columns),
@@ -137,10 +122,10 @@ def _cannot_tell(sides: Sides, label: str | None, rows: int) -> tuple[str, ...]:
             "to which copies would look good",
         ]
         told += [] if label is None else [f"use for predicting '{label}' (TSTR): {NO_HELD_OUT}"]
-    if min(rows, fidelity.rows_of(sides.reference)) < 2 * FOLDS:
+    if min(rows, similarity.rows_of(sides.reference)) < 2 * FOLDS:
         told.append(f"whether a classifier can tell the rows apart: needs at least {2 * FOLDS} rows of each kind")
-    if len(sides.real) > fidelity.PAIR_COLUMNS:
-        told.append(f"trends of pairs beyond the first {fidelity.PAIR_COLUMNS} columns: they were not compared")
+    if len(sides.real) > similarity.PAIR_COLUMNS:
+        told.append(f"trends of pairs beyond the first {similarity.PAIR_COLUMNS} columns: they were not compared")
     return tuple(told)
 
 
@@ -150,11 +135,11 @@ def _likeness(
     """Shapes and trends of `rows` beside the reference; gaps and rare categories beside the training rows."""
     real = sides.reference
     shapes = tuple(
-        fidelity.shape(name, sides.real[name], real[name], rows[name], date=sides.kinds[name] == "datetime")
+        similarity.shape(name, sides.real[name], real[name], rows[name], date=sides.kinds[name] == "datetime")
         for name in rows
     )
-    left, right = (fidelity.sample(table, fidelity.PAIR_ROWS, rng) for table in (real, rows))
-    return shapes, fidelity.pair_trends(left, right, list(rows)[: fidelity.PAIR_COLUMNS])
+    left, right = (similarity.sample(table, similarity.PAIR_ROWS, rng) for table in (real, rows))
+    return shapes, similarity.pair_trends(left, right, list(rows)[: similarity.PAIR_COLUMNS])
 
 
 def _means(columns: Sequence[ColumnShape], pairs: Sequence[PairTrend]) -> tuple[float, float | None, float]:
@@ -165,17 +150,17 @@ def _means(columns: Sequence[ColumnShape], pairs: Sequence[PairTrend]) -> tuple[
 
 def _attainable(sides: Sides, rows: int, rng: np.random.Generator) -> float:
     """The overall likeness of as many training rows to the held-out ones: what chance alone costs."""
-    return _means(*_likeness(sides, fidelity.sample(sides.real, rows, rng), rng))[2]
+    return _means(*_likeness(sides, similarity.sample(sides.real, rows, rng), rng))[2]
 
 
 def _two_sample(reference: Columns, synthetic: Columns, rng: np.random.Generator, seed: int) -> TwoSample | None:
     from sklearn.ensemble import HistGradientBoostingClassifier
     from sklearn.model_selection import StratifiedKFold, cross_val_score
 
-    rows = min(fidelity.rows_of(reference), fidelity.rows_of(synthetic), SIDE_ROWS)
+    rows = min(similarity.rows_of(reference), similarity.rows_of(synthetic), SIDE_ROWS)
     if rows < 2 * FOLDS:
         return None
-    parts, categorical = _features([fidelity.sample(table, rows, rng) for table in (reference, synthetic)])
+    parts, categorical = _features([similarity.sample(table, rows, rng) for table in (reference, synthetic)])
     model = HistGradientBoostingClassifier(categorical_features=categorical, random_state=seed)
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
     truth = np.repeat([0, 1], rows)
@@ -204,10 +189,10 @@ def _transfer(sides: Sides, label: str, rng: np.random.Generator, seed: int) -> 
     if len(sides.real) == 1:
         return None
     tables = [_with_label(table, label) for table in (sides.synthetic, sides.real, sides.held_out)]
-    rows = min(fidelity.rows_of(tables[0]), fidelity.rows_of(tables[1]), TRANSFER_ROWS)
-    if min(rows, fidelity.rows_of(tables[2])) < 2 * FOLDS:
+    rows = min(similarity.rows_of(tables[0]), similarity.rows_of(tables[1]), TRANSFER_ROWS)
+    if min(rows, similarity.rows_of(tables[2])) < 2 * FOLDS:
         return None
-    tables[:2] = [fidelity.sample(table, rows, rng) for table in tables[:2]]
+    tables[:2] = [similarity.sample(table, rows, rng) for table in tables[:2]]
     inputs, categorical = _features([{n: v for n, v in table.items() if n != label} for table in tables])
     targets = [table[label] for table in tables]
     metric = _metric(targets[2], targets[1])
@@ -218,7 +203,7 @@ def _transfer(sides: Sides, label: str, rng: np.random.Generator, seed: int) -> 
 
 
 def _with_label(table: Columns, label: str) -> dict[str, Values]:
-    return fidelity.take(table, np.flatnonzero(~gaps(table[label])))
+    return similarity.take(table, np.flatnonzero(~gaps(table[label])))
 
 
 def _metric(held_out: Values, real: Values) -> Literal["auc", "accuracy", "r2"]:
@@ -275,7 +260,7 @@ def _sides(
     if not shared:
         raise UsageError("the tables share no column; name the real table first, then the synthetic one.")
     for table, file in zip(tables, names, strict=False):
-        if not fidelity.rows_of(table):
+        if not similarity.rows_of(table):
             raise DataError("too_few_rows", "no rows to compare").within(str(file))
     for name in shared:
         if len({table[name].dtype == object for table in tables}) > 1:

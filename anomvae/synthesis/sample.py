@@ -9,10 +9,9 @@ import numpy as np
 import scipy  # its `special` takes a sixth of a second, which scoring never pays
 from numpy.typing import NDArray
 
-from anomvae.model.conditions import Wanted
-from anomvae.model.dependencies import rounded
-from anomvae.model.marginals import DAY, Marginal
-from anomvae.model.quantiles import Quantiles, from_normal, to_normal
+from anomvae.model.conditions import Constraint
+from anomvae.model.schema import rounded
+from anomvae.synthesis.encoder import DAY, Marginal, Quantiles, from_normal, to_normal
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -20,7 +19,7 @@ FARTHEST = 40.0  # normal units; nothing lies beyond
 POINT = 1e-9  # an interval of normal units that is narrower is a point
 
 
-class Source(msgspec.Struct, frozen=True):
+class SamplingState(msgspec.Struct, frozen=True):
     """What a part is drawn with: the random stream, the temperature, and (n,) logs of the rows' weights."""
 
     rng: np.random.Generator
@@ -32,7 +31,7 @@ class Source(msgspec.Struct, frozen=True):
         self.weight[:] += logs
 
 
-class Number(msgspec.Struct, frozen=True):
+class NumberDistribution(msgspec.Struct, frozen=True):
     """How a number is made: its quantile function, its decimals, and the `step` of the grid it lies on (0: none)."""
 
     quantiles: Quantiles
@@ -52,40 +51,42 @@ class Bounds(msgspec.Struct, frozen=True):
     free: Bools | None
 
 
-def bounds_of(part: Marginal, wish: Wanted | None, day: Floats | None) -> Bounds | None:
+def bounds_of(part: Marginal, constraint: Constraint | None, day: Floats | None) -> Bounds | None:
     """The intervals wanted of a part; None where nothing is. A date's interval bounds its day, then its second."""
-    if wish is None or wish.texts or wish.missing:
+    if constraint is None or constraint.texts or constraint.missing:
         return None
     if part.part == "value":
-        return Bounds(wish.low, wish.high, wish.free)
+        return Bounds(constraint.low, constraint.high, constraint.free)
     if part.part == "day":
-        low, high = np.floor(wish.low / DAY), np.floor(wish.high / DAY)
+        low, high = np.floor(constraint.low / DAY), np.floor(constraint.high / DAY)
         for k in range(1, low.shape[1]):  # two intervals may touch one day
             low[:, k] = np.maximum(low[:, k], high[:, k - 1] + 1)
-        return Bounds(low, high, wish.free)
+        return Bounds(low, high, constraint.free)
     start = np.asarray(day, dtype=np.float64)[:, None] * DAY
-    return Bounds(np.clip(wish.low - start, 0.0, DAY), np.clip(wish.high - start, -1.0, DAY), wish.free)
+    return Bounds(
+        np.clip(constraint.low - start, 0.0, DAY), np.clip(constraint.high - start, -1.0, DAY), constraint.free
+    )
 
 
 def draw_number(
-    number: Number, mean: Floats, sigma: Floats, wish: Bounds | None, source: Source
+    number: NumberDistribution, mean: Floats, sigma: Floats, bounds: Bounds | None, state: SamplingState
 ) -> tuple[Floats, Floats]:
     """Values (n,) and the unit (n,) that tells the network of them."""
-    if wish is None:
-        z = mean + source.temperature * sigma * source.rng.standard_normal(len(mean))
+    if bounds is None:
+        z = mean + state.temperature * sigma * state.rng.standard_normal(len(mean))
         values = number.values(z)
     else:
-        values = _within(number, mean, max(source.temperature, 1e-3) * sigma, wish, source)
+        values = _within(number, mean, max(state.temperature, 1e-3) * sigma, bounds, state)
     low, high = number.quantiles.ranks(values)
     return values, to_normal((low + high) / 2)
 
 
-def _within(number: Number, mean: Floats, sigma: Floats, wish: Bounds, source: Source) -> Floats:
+def _within(number: NumberDistribution, mean: Floats, sigma: Floats, bounds: Bounds, state: SamplingState) -> Floats:
     """Values inside one of the wanted intervals."""
-    n, k, step, quantiles = len(mean), wish.low.shape[1], number.step, number.quantiles
-    start = np.stack([_normal(quantiles.ranks(wish.low[:, i] - step / 2)[0]) for i in range(k)], axis=1)
-    stop = np.stack([_normal(quantiles.ranks(wish.high[:, i] + step / 2)[1]) for i in range(k)], axis=1)
-    reach = (wish.high >= quantiles.value[0]) & (wish.low <= quantiles.value[-1]) & (wish.high >= wish.low)
+    n, k, step, quantiles = len(mean), bounds.low.shape[1], number.step, number.quantiles
+    start = np.stack([_normal(quantiles.ranks(bounds.low[:, i] - step / 2)[0]) for i in range(k)], axis=1)
+    stop = np.stack([_normal(quantiles.ranks(bounds.high[:, i] + step / 2)[1]) for i in range(k)], axis=1)
+    reach = (bounds.high >= quantiles.value[0]) & (bounds.low <= quantiles.value[-1]) & (bounds.high >= bounds.low)
     point = reach & (stop - start < POINT)
     a, b = (start - mean[:, None]) / sigma[:, None], (stop - mean[:, None]) / sigma[:, None]
     with np.errstate(invalid="ignore"):
@@ -93,18 +94,18 @@ def _within(number: Number, mean: Floats, sigma: Floats, wish: Bounds, source: S
     density = np.exp(-0.5 * middle**2) / (sigma[:, None] * np.sqrt(2 * np.pi))
     mass = np.where(point, density, np.where(reach, _mass(a, b), 0.0))
     total = mass.sum(axis=1)
-    chosen = _pick(mass, source.rng)
+    chosen = _pick(mass, state.rng)
     rows = np.arange(n)
-    z = mean + sigma * _truncated(a[rows, chosen], b[rows, chosen], source.rng)
+    z = mean + sigma * _truncated(a[rows, chosen], b[rows, chosen], state.rng)
     values = number.values(z)
-    low, high = (np.broadcast_to(bound, (n, k))[rows, chosen] for bound in (wish.low, wish.high))
+    low, high = (np.broadcast_to(bound, (n, k))[rows, chosen] for bound in (bounds.low, bounds.high))
     values = np.clip(values, low, high)
-    free = np.zeros(n, dtype=bool) if wish.free is None else wish.free
+    free = np.zeros(n, dtype=bool) if bounds.free is None else bounds.free
     if free.any():
-        usual = mean + sigma * source.rng.standard_normal(n)
+        usual = mean + sigma * state.rng.standard_normal(n)
         values = np.where(free, number.values(usual), values)
     with np.errstate(divide="ignore"):
-        source.weigh(np.where(free, 0.0, np.log(total)))
+        state.weigh(np.where(free, 0.0, np.log(total)))
     return values
 
 
@@ -137,7 +138,7 @@ def _pick(mass: Floats, rng: np.random.Generator) -> NDArray[np.intp]:
 
 
 def draw_category(
-    part: Marginal, logits: Floats, allowed: Bools | None, source: Source
+    part: Marginal, logits: Floats, allowed: Bools | None, state: SamplingState
 ) -> tuple[NDArray[np.intp], Floats]:
     """Levels (n,) and one-hot units (n, units); rare levels that share the last unit come by their counts.
 
@@ -145,18 +146,18 @@ def draw_category(
         part: the category.
         logits: (n, units).
         allowed: (rows or 1, levels), or None.
-        source: what to draw with.
+        state: what to draw with.
     """
-    heat = np.exp((logits - logits.max(axis=1, keepdims=True)) / max(source.temperature, 1e-3))
+    heat = np.exp((logits - logits.max(axis=1, keepdims=True)) / max(state.temperature, 1e-3))
     if allowed is not None:
         shares = _unit_shares(part, allowed)
         with np.errstate(divide="ignore"):
-            source.weigh(np.log((heat * shares).sum(axis=1) / heat.sum(axis=1)))
+            state.weigh(np.log((heat * shares).sum(axis=1) / heat.sum(axis=1)))
         heat = heat * shares
-    unit = _pick(heat, source.rng)
+    unit = _pick(heat, state.rng)
     x = np.zeros(heat.shape)
     x[np.arange(len(unit)), unit] = 1.0
-    return _spread(part, unit, allowed, source.rng), x
+    return _spread(part, unit, allowed, state.rng), x
 
 
 def _unit_shares(part: Marginal, allowed: Bools) -> Floats:
@@ -184,33 +185,33 @@ def _spread(
     return out
 
 
-def allowed_levels(part: Marginal, wish: Wanted | None, bounds: Bounds | None) -> Bools | None:
+def allowed_levels(part: Marginal, constraint: Constraint | None, bounds: Bounds | None) -> Bools | None:
     """Which levels of a category are wanted (rows or 1, levels); None where all are."""
     if bounds is not None:
         values = np.array([float(level) for level in part.levels])
         slack = 1e-9 * np.abs(values)
         inside = (values + slack >= bounds.low[:, :, None]) & (values - slack <= bounds.high[:, :, None])
         return _or_free(inside.any(axis=1), bounds.free)
-    if wish is None or not wish.texts:
+    if constraint is None or not constraint.texts:
         return None
-    masks = {texts: np.array([level in texts for level in part.levels]) for texts in set(wish.texts)}
-    return _or_free(np.stack([masks[texts] for texts in wish.texts]), wish.free)
+    masks = {texts: np.array([level in texts for level in part.levels]) for texts in set(constraint.texts)}
+    return _or_free(np.stack([masks[texts] for texts in constraint.texts]), constraint.free)
 
 
 def _or_free(allowed: Bools, free: Bools | None) -> Bools:
     return allowed if free is None else allowed | free[:, None]
 
 
-def draw_gaps(part: Marginal, logit: Floats, wish: Wanted | None, source: Source) -> Bools:
+def draw_gaps(part: Marginal, logit: Floats, constraint: Constraint | None, state: SamplingState) -> Bools:
     """Which rows (n,) have a gap here."""
-    heated = logit / max(source.temperature, 1e-3)
-    gap = np.asarray(source.rng.random(len(logit)) < scipy.special.expit(heated))
-    if wish is None:
+    heated = logit / max(state.temperature, 1e-3)
+    gap = np.asarray(state.rng.random(len(logit)) < scipy.special.expit(heated))
+    if constraint is None:
         return gap
-    if wish.missing:
-        source.weigh(scipy.special.log_expit(heated))
+    if constraint.missing:
+        state.weigh(scipy.special.log_expit(heated))
         return np.ones(len(logit), dtype=bool)
-    may = np.array([("" in texts) for texts in wish.texts]) if wish.texts else np.zeros(1, dtype=bool)
-    open_ = np.broadcast_to(may if wish.free is None else may | wish.free, gap.shape)
-    source.weigh(np.where(open_, 0.0, scipy.special.log_expit(-heated)))
+    may = np.array([("" in texts) for texts in constraint.texts]) if constraint.texts else np.zeros(1, dtype=bool)
+    open_ = np.broadcast_to(may if constraint.free is None else may | constraint.free, gap.shape)
+    state.weigh(np.where(open_, 0.0, scipy.special.log_expit(-heated)))
     return np.asarray(gap & open_)

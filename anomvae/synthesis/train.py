@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from anomvae.model.decoder import Decoder
-from anomvae.model.dependencies import find_dependencies
-from anomvae.model.gate import lone_hashes
-from anomvae.model.marginals import code, fit_marginals
-from anomvae.model.mixture import fit_mixture
 from anomvae.model.schema import Schema, Values
-from anomvae.model.synthesis import Generator
 from anomvae.model.writing import Style
 from anomvae.settings import FitSettings, seconds
+from anomvae.synthesis.decoder import Decoder
+from anomvae.synthesis.dependencies import find_dependencies
+from anomvae.synthesis.encoder import encode, fit_marginals
+from anomvae.synthesis.generator import Generator, fit_mixture
+from anomvae.synthesis.privacy_filter import lone_hashes
 
 if TYPE_CHECKING:
-    from anomvae.training.generator import GeneratorRecipe
+    from anomvae.synthesis.generator_network import GeneratorRecipe
+
 
 Floats = NDArray[np.float64]
 
@@ -29,7 +29,7 @@ COMPONENTS = 10
 MEDOIDS = 1000  # rows among which the most central one is looked for
 
 
-def teach(
+def fit_generator(
     schema: Schema,
     columns: Mapping[str, Values],
     settings: FitSettings,
@@ -48,14 +48,14 @@ def teach(
         device: where to train.
         progress: called with steps done and planned.
     """
-    from anomvae.training.generator import train_generator
+    from anomvae.synthesis.generator_network import train_network
 
     n = len(next(iter(columns.values())))
     dependencies = () if settings.plain else find_dependencies(schema, columns)
     derived = frozenset(item.column for item in dependencies)
     marginals = fit_marginals(schema, columns, derived, discrete=not settings.plain)
     recipe = _recipe(settings, n, len(marginals.parts), device)
-    trained = train_generator(marginals, lambda: code(schema, marginals, columns), recipe, progress)
+    trained = train_network(marginals, lambda: encode(schema, marginals, columns), recipe, progress)
     rng = np.random.default_rng(settings.seed)
     points = _points(trained.mu, trained.sigma, rng)
     key = int(rng.integers(1 << 63))
@@ -73,7 +73,7 @@ def teach(
 
 
 def _recipe(settings: FitSettings, n: int, parts: int, device: str) -> "GeneratorRecipe":
-    from anomvae.training.generator import GeneratorRecipe
+    from anomvae.synthesis.generator_network import GeneratorRecipe
 
     return GeneratorRecipe(
         hidden=HIDDEN if settings.hidden is None else settings.hidden,

@@ -9,17 +9,15 @@ import msgspec
 import numpy as np
 
 from anomvae.errors import ModelError
-from anomvae.model.decoder import Decoder, decoder_shapes
-from anomvae.model.dependencies import Dependency
 from anomvae.model.detector import RowGenerator
-from anomvae.model.marginals import Marginal, Marginals
-from anomvae.model.mixture import Mixture
-from anomvae.model.quantiles import Quantiles
 from anomvae.model.schema import Schema
-from anomvae.model.synthesis import Generator
 from anomvae.model.writing import Style
 from anomvae.storage.model_file import GENERATOR as PREFIX
 from anomvae.storage.model_file import Layout, Tensors
+from anomvae.synthesis.decoder import Decoder, decoder_shapes
+from anomvae.synthesis.dependencies import Dependency
+from anomvae.synthesis.encoder import Marginal, Marginals, Quantiles
+from anomvae.synthesis.generator import Generator, Mixture
 
 
 class GeneratorDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Column
 from rich.text import Text
 
-from anomvae.comparison import ColumnShape, PairTrend, QualityResult
+from anomvae.quality.records import ColumnShape, PairTrend, QualityResult
 from anomvae.report import drawing, page
 from anomvae.report.cell import plain
 from anomvae.report.terminal import table, text_column
