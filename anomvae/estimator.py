@@ -25,6 +25,7 @@ except ImportError as error:
 from anomvae.data import frames
 from anomvae.errors import DataError, UsageError
 from anomvae.model.anomaly_score import Scores
+from anomvae.model.arrays import Floats
 from anomvae.model.detector import Detector
 from anomvae.model.explanation import reasons
 from anomvae.model.schema import Schema, from_arrays
@@ -40,8 +41,6 @@ from anomvae.synthesis import fit_generator
 LEAST_ROWS = 10  # scikit-learn's checks fit so few; the command line asks for twice as many
 BEYOND = 15  # rows beyond a threshold place its false-alarm rate within a factor of two, 95 times in 100
 CHECKED: Mapping[str, Any] = {"dtype": np.float64, "ensure_all_finite": "allow-nan"}
-
-Floats = NDArray[np.float64]
 
 
 class Components(msgspec.Struct, frozen=True):

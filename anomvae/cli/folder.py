@@ -119,11 +119,11 @@ def run_folder(plan: RunPlan) -> RunSummary:
     places.check(plan.folder, plan.out, plan.shared)
     workers = _workers(plan)
     idle = seconds(plan.watch.idle_exit, "--idle-exit") if plan.watch.idle_exit else None
-    from anomvae.outlets import desk
+    from anomvae.outlets.desk import Notifier, check_outlets
 
-    outlets, rules = desk.checked(plan.outlets), places.rules(plan.watch)
+    outlets, inbox_rules = check_outlets(plan.outlets), places.rules(plan.watch)
     with ExitStack() as stack:
-        scanner = stack.enter_context(places.opened(plan.folder, rules))
+        scanner = stack.enter_context(places.opened(plan.folder, inbox_rules))
 
         def lock_input() -> None:
             health.hold(scanner.descriptor, str(plan.folder))
@@ -140,10 +140,10 @@ def run_folder(plan: RunPlan) -> RunSummary:
         model, store = _model(plan), _store(plan)
         stack.callback(store.close)
         places.claim(store, plan.folder)
-        notifier = desk.Notifier(outlets, store, str(plan.folder), found, plan.say)
+        notifier = Notifier(outlets, store, str(plan.folder), found, plan.say)
         stack.callback(notifier.close, 0.0)
         seen, codes = SeenStates(store.ledger), {0}
-        inbox = Inbox(scanner, rules, seen.known, lock_input)
+        inbox = Inbox(scanner, inbox_rules, seen.known, lock_input)
         stack.callback(inbox.close)
 
         def say(said: Said) -> None:

@@ -86,11 +86,11 @@ def _model(named: str | None, last: str | None, printer: Printer) -> tuple[Any, 
     return detector, card_of(detector, named or str(last))
 
 
-def write_page(path: str, overview: Any, printer: Printer) -> int:
+def write_page(path: str, report: Any, printer: Printer) -> int:
     """Write a page, whole or not at all; returns its bytes."""
     from anomvae.disk import faults, replacing
 
-    page = overview.page().encode()
+    page = report.page().encode()
     with faults(f"{path}: the page cannot be written"), replacing(Path(path)) as file:
         file.write(page)
     printer.aside(f"wrote {path}")

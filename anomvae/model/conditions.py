@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from anomvae.errors import DataError, UsageError
 from anomvae.invalid import near
+from anomvae.model.arrays import Floats
 from anomvae.model.cells import MISSING, is_number, quoted
 from anomvae.model.schema import Column, Schema, parse_cell
 
-Floats = NDArray[np.float64]
 Condition = tuple[str, str, str]
 
 OPERATORS: dict[str, Callable[[Any, Any], bool]] = {

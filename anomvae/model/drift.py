@@ -17,13 +17,10 @@ from statistics import NormalDist
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
+from anomvae.model.arrays import Floats, Ints
 from anomvae.model.encoding import Encoded, Encoding, Feature
 from anomvae.model.schema import Values
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.intp]
 
 BINS = 20
 NORMAL = NormalDist()

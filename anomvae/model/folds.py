@@ -8,7 +8,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from anomvae.model.arrays import Floats
+
 Index = NDArray[np.intp]
 
 FOLDS = 5

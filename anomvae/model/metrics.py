@@ -5,9 +5,9 @@ form "estimate +- error" and the bootstrap shrink to a point.
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from anomvae.model.arrays import Floats
+
 Interval = tuple[float, float]
 
 Z = 1.959963984540054  # two-sided 95 % of the normal distribution

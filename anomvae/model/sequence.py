@@ -12,8 +12,9 @@ import msgspec
 import numpy as np
 
 from anomvae.drift import REMEMBERED, Evidence
+from anomvae.model.arrays import Ints
 from anomvae.model.calibration import Calibration, file_p_value
-from anomvae.model.drift import Change, Ints, Reference, compare
+from anomvae.model.drift import Change, Reference, compare
 
 FALSE_ALARMS = 1e-4  # of clean files
 FLAGS = 0.8  # share of them that the flag count gets, which is the harder to tell; the rest goes to the columns

@@ -4,8 +4,9 @@ from itertools import pairwise
 
 import numpy as np
 
+from anomvae.model.arrays import Ints
 from anomvae.model.detector import Detector
-from anomvae.model.drift import Change, Ints, Reference, sets
+from anomvae.model.drift import Change, Reference, sets
 from anomvae.model.explanation import number_text, unit_text
 from anomvae.model.schema import MASK
 

@@ -15,9 +15,9 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from anomvae.model.arrays import Floats
 from anomvae.model.encoding import Encoding
 
-Floats = NDArray[np.float64]
 Arrays = Mapping[str, NDArray[np.float32]]
 
 SIGMA_FLOOR = 0.05  # of a number's scale; one that is reconstructed better than this stops mattering

@@ -9,13 +9,11 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from anomvae.model import cells
+from anomvae.model.arrays import Floats
 from anomvae.model.cells import NumberFormat
 from anomvae.model.schema import Column, Schema, Values
-
-Floats = NDArray[np.float64]
 
 LOOKED_AT = 2000  # cells of a column that tell how it is written
 _ISO = re.compile(r"\d{4}-\d\d-\d\d(?:([T ])\d\d:\d\d(:\d\d)?(\.\d{1,6})?(Z|[+-]\d\d:\d\d)?)?").fullmatch

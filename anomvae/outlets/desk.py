@@ -42,7 +42,7 @@ class Outlets(msgspec.Struct, frozen=True):
     metrics: Path | None
 
 
-def checked(settings: OutletSettings) -> Outlets:
+def check_outlets(settings: OutletSettings) -> Outlets:
     """Make the outlets that the settings name.
 
     Raises:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from anomvae.data import frames
 from anomvae.errors import DataError, UsageError
 from anomvae.invalid import near
+from anomvae.model.arrays import Floats
 from anomvae.model.detector import Detector
 from anomvae.model.schema import Values, gaps
 from anomvae.quality import similarity
@@ -30,7 +31,6 @@ FOLDS = 5
 LEVELS = 253  # scikit-learn's histogram trees take 255 categories; rarer ones share the last
 CLASSES = 10  # a number with so few whole values is a class
 
-Floats = NDArray[np.float64]
 NO_HELD_OUT = "needs held-out rows; rows that the generator was trained on cannot stand in for them"
 
 

@@ -14,10 +14,10 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from anomvae.model.arrays import Floats
 from anomvae.model.schema import Values, gaps
 from anomvae.quality.records import ColumnShape, Nearer, PairTrend
 
-Floats = NDArray[np.float64]
 Columns = Mapping[str, Values]
 Codes = NDArray[np.intp]
 Level = TypeVar("Level", str, int)

@@ -12,7 +12,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from anomvae.model.arrays import Floats
+
 Single = NDArray[np.float32]
 
 SIGMA_FLOOR = 0.01  # normal units

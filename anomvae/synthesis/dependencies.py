@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anomvae.errors import UsageError
+from anomvae.model.arrays import Floats
 from anomvae.model.conditions import Constraint
 from anomvae.model.schema import Column, Schema, Values, as_floats, as_texts, rounded
 
-Floats = NDArray[np.float64]
 Form = Literal["table", "product", "sum", "difference", "ratio", "discounted", "linear"]
 
 PARENT_LEVELS = 500

@@ -19,9 +19,8 @@ import numpy as np
 import scipy  # its `special` takes a sixth of a second, which scoring never pays
 from numpy.typing import NDArray
 
+from anomvae.model.arrays import Floats
 from anomvae.model.schema import Column, Schema, Values, as_floats, as_texts
-
-Floats = NDArray[np.float64]
 
 KNOTS = 400  # order statistics kept, half of them evenly spread by rank, half by normal units
 ATOMS = 1000  # recurring values kept

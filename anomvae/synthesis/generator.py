@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anomvae.errors import UsageError
+from anomvae.model.arrays import Floats
 from anomvae.model.conditions import Condition, Constraint, constraints_of, step_of
 from anomvae.model.schema import Schema, Values, as_floats
 from anomvae.model.writing import Style
@@ -28,8 +29,6 @@ from anomvae.synthesis.sample import (
     draw_gaps,
     draw_number,
 )
-
-Floats = NDArray[np.float64]
 
 STEPS = 60
 RIDGE = 1e-4  # added to every variance

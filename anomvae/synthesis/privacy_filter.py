@@ -10,12 +10,12 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from anomvae.model.arrays import Bools
 from anomvae.model.detector import Detector
 from anomvae.model.schema import Values
 from anomvae.synthesis.generator import Generator
 
 Hashes = NDArray[np.uint64]
-Bools = NDArray[np.bool_]
 
 UNLIKE = 1e-3  # a row with a smaller p-value is refused; about one normal row in a thousand has one
 

@@ -9,12 +9,11 @@ import numpy as np
 import scipy  # its `special` takes a sixth of a second, which scoring never pays
 from numpy.typing import NDArray
 
+from anomvae.model.arrays import Bools, Floats
 from anomvae.model.conditions import Constraint
 from anomvae.model.schema import rounded
 from anomvae.synthesis.encoder import DAY, Marginal, Quantiles, from_normal, to_normal
 
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 FARTHEST = 40.0  # normal units; nothing lies beyond
 POINT = 1e-9  # an interval of normal units that is narrower is a point
 

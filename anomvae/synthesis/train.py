@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from anomvae.model.arrays import Floats
 from anomvae.model.schema import Schema, Values
 from anomvae.model.writing import Style
 from anomvae.settings import FitSettings, seconds
@@ -18,8 +19,6 @@ from anomvae.synthesis.privacy_filter import lone_hashes
 if TYPE_CHECKING:
     from anomvae.synthesis.generator_network import GeneratorRecipe
 
-
-Floats = NDArray[np.float64]
 
 HIDDEN = (64, 64)
 LATENT = 32  # at most; never more than there are columns
