@@ -11,11 +11,11 @@ from anomvae.errors import AnomvaeError
 from anomvae.quality import quality
 
 if TYPE_CHECKING:
+    from anomvae.commands.fit import fit
     from anomvae.estimator import AnomVAE
     from anomvae.model.detector import Detector
-    from anomvae.pipeline.fit import fit
-    from anomvae.pipeline.score import score
-    from anomvae.storage.model_file import load
+    from anomvae.scoring.file import score
+    from anomvae.store.model_file import load
     from anomvae.synthesis import generate
 
 __version__ = "0.1.0"
@@ -24,10 +24,10 @@ __all__ = ["AnomVAE", "AnomvaeError", "Detector", "__version__", "fit", "generat
 _HOMES = {
     "AnomVAE": "anomvae.estimator",
     "Detector": "anomvae.model.detector",
-    "fit": "anomvae.pipeline.fit",
+    "fit": "anomvae.commands.fit",
     "generate": "anomvae.synthesis",
-    "load": "anomvae.storage.model_file",
-    "score": "anomvae.pipeline.score",
+    "load": "anomvae.store.model_file",
+    "score": "anomvae.scoring.file",
 }
 
 

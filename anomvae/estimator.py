@@ -22,21 +22,21 @@ try:
 except ImportError as error:
     raise ImportError("AnomVAE needs scikit-learn; install it with: pip install 'anomvae[sklearn]'.") from error
 
-from anomvae.data import frames
+from anomvae.config import FitSettings, SchemaSettings, build
 from anomvae.errors import DataError, UsageError
 from anomvae.model.anomaly_score import Scores
 from anomvae.model.arrays import Floats
 from anomvae.model.detector import Detector
-from anomvae.model.explanation import reasons
+from anomvae.model.explain import reasons
 from anomvae.model.schema import Schema, from_arrays
-from anomvae.model.writing import LOOKED_AT, fit_styles
-from anomvae.pipeline.about import describe
-from anomvae.pipeline.learn import learn
-from anomvae.pipeline.memory import Rows, from_array, from_cells, inferred, lineage, numbered
-from anomvae.results import Reason
-from anomvae.settings import FitSettings, SchemaSettings, build
-from anomvae.storage import model_file
+from anomvae.model.value_formatting import LOOKED_AT, fit_styles
+from anomvae.records.results import Reason
+from anomvae.store import model_file
 from anomvae.synthesis import fit_generator
+from anomvae.table import frames
+from anomvae.training.fit_detector import learn
+from anomvae.training.frame_rows import Rows, from_array, from_cells, inferred, lineage, numbered
+from anomvae.training.model_card import describe
 
 LEAST_ROWS = 10  # scikit-learn's checks fit so few; the command line asks for twice as many
 BEYOND = 15  # rows beyond a threshold place its false-alarm rate within a factor of two, 95 times in 100

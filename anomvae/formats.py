@@ -216,7 +216,7 @@ def _encoded(text: io.StringIO) -> bytes:
 def _arrow_types() -> dict[ColumnType, Any]:
     import pyarrow as pa
 
-    from anomvae.results import Reason
+    from anomvae.records.results import Reason
 
     text, number = pa.string(), pa.float64()
     fields: list[Any] = [(name, number if name == "share" else text) for name in Reason.__struct_fields__]

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from anomvae.config import FitSettings
 from anomvae.model.schema import from_arrays
-from anomvae.pipeline.learn import learn
-from anomvae.settings import FitSettings
+from anomvae.training.fit_detector import learn
 
 
 class Anomvae:

@@ -21,9 +21,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 
+from anomvae.config import FitSettings
 from anomvae.model.schema import from_arrays
-from anomvae.pipeline.learn import learn
-from anomvae.settings import FitSettings
+from anomvae.training.fit_detector import learn
 from benchmarks import pyod_vae
 from benchmarks.page import write_section
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
+from anomvae.config import FitSettings
 from anomvae.model.schema import from_arrays
-from anomvae.pipeline.learn import learn
-from anomvae.settings import FitSettings
+from anomvae.training.fit_detector import learn
 
 SHARE, CAP = 0.05, 6_000
 HEAD = "| set | rows | drawn | clean | untreated | treated | clean, treated | drawn found |"

@@ -14,13 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import lfilter
 
-from anomvae.drift import Evidence
 from anomvae.model.calibration import effective_rows, file_p_value, fit_calibration, verdict
-from anomvae.model.drift import count, fit_reference
-from anomvae.model.encoding import encode, fit_encoding
-from anomvae.model.folds import block_ids, dependence
+from anomvae.model.cross_fitting import block_ids, dependence
+from anomvae.model.drift import WINDOWS, Weighed, count, fit_reference, weigh
+from anomvae.model.encoder import encode, fit_encoding
 from anomvae.model.schema import Column, Schema, Values
-from anomvae.model.sequence import WINDOWS, Weighed, weigh
+from anomvae.records.results import Evidence
 from benchmarks.page import write_section
 
 ROWS, ALPHA = 1000, 0.01

@@ -18,11 +18,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 import anomvae
+from anomvae.config import FitSettings
 from anomvae.model.detector import Detector
-from anomvae.model.encoding import Encoded
-from anomvae.model.explanation import surprise_explained
+from anomvae.model.encoder import Encoded
+from anomvae.model.explain import surprise_explained
 from anomvae.model.schema import Values, parse
-from anomvae.settings import FitSettings
 from benchmarks.faults_data import EASY, HARD, TABLES, Faulty, Witness, faults, split
 from benchmarks.page import write_section
 

@@ -28,8 +28,8 @@ from typing import NamedTuple
 ROOT = Path(__file__).parent.parent
 ROOMS = {  # file: the tests that concern it, the quick ones first
     "anomvae/model/calibration.py": ["tests/test_calibration.py", "-k", "not blocks_keep and not dependence"],
-    "anomvae/storage/ledger.py": ["tests/test_ledger.py", "tests/test_history.py"],
-    "anomvae/inbox/settler.py": ["tests/test_inbox.py"],
+    "anomvae/folder/ledger.py": ["tests/test_ledger.py", "tests/test_history.py"],
+    "anomvae/folder/settle.py": ["tests/test_inbox.py"],
 }
 LIBRARIES = (
     "numpy",

@@ -31,7 +31,7 @@ MEASURED = """
 import sys, time
 from anomvae.cli import main
 from anomvae.outlets import policy
-from anomvae.outlets.desk import Desk
+from anomvae.notify.notifier import Desk
 close, ended = Desk.close, []
 trouble, good = policy.trouble, policy.good
 policy.trouble = lambda topics, name, now, cooldown: trouble(topics, name, now, -1.0)  # no file goes untold

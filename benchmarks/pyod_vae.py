@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from pyod.models import vae as pyod
 
-from anomvae.model.encoding import encode, fit_encoding
-from anomvae.model.folds import block_ids, deal, training_pools
+from anomvae.model.cross_fitting import block_ids, deal, training_pools
+from anomvae.model.encoder import encode, fit_encoding
 from anomvae.model.schema import from_arrays
 from anomvae.model.vae import VAE
 from anomvae.training.trainer import Recipe, train

@@ -18,9 +18,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from anomvae.config import FitSettings
 from anomvae.model.schema import Column, Schema, Values, from_arrays
-from anomvae.pipeline.learn import learn
-from anomvae.settings import FitSettings
+from anomvae.training.fit_detector import learn
 from benchmarks.adapter import Anomvae
 from benchmarks.page import write_section
 

@@ -10,7 +10,7 @@ from pages import NOTE, code, paragraph, table
 from anomvae import cli, errors
 from anomvae.cli.command import variable
 from anomvae.cli.options import parameter
-from anomvae.settings import (
+from anomvae.config import (
     FitSettings,
     GenerateSettings,
     SchemaSettings,

@@ -10,18 +10,18 @@ from make_commands import every_command, key_of, options_of
 from msgspec import inspect
 from pages import NOTE, code, paragraph, table
 
-from anomvae import cli, settings
+from anomvae import cli, config
 from anomvae.cli.command import variable
 
-SECTIONS: dict[str, type[settings.Settings]] = {
-    "": settings.Config,
-    "schema": settings.SchemaSettings,
-    "schema.columns.NAME": settings.ColumnSettings,
-    "fit": settings.FitSettings,
-    "score": settings.ScoreSettings,
-    "generate": settings.GenerateSettings,
-    "watch": settings.WatchSettings,
-    "outlets": settings.OutletSettings,
+SECTIONS: dict[str, type[config.Settings]] = {
+    "": config.Config,
+    "schema": config.SchemaSettings,
+    "schema.columns.NAME": config.ColumnSettings,
+    "fit": config.FitSettings,
+    "score": config.ScoreSettings,
+    "generate": config.GenerateSettings,
+    "watch": config.WatchSettings,
+    "outlets": config.OutletSettings,
 }
 OF_ALL = {
     "model": "`-m`",
@@ -37,13 +37,13 @@ code 2, with the nearest known key. Paths are relative to where the command runs
 "Set by" names the option that wins over a key and the variable between the two (`commands.md`). A duration is written
 `90`, `90s`, `10m`, `1h` or `7d`.
 """
-SetBy = dict[tuple[type[settings.Settings], str], list[str]]
+SetBy = dict[tuple[type[config.Settings], str], list[str]]
 
 
 def configuration() -> str:
     """The page."""
     over = _options()
-    parts = [NOTE.format(source="anomvae/settings.py"), HEAD]
+    parts = [NOTE.format(source="anomvae/config.py"), HEAD]
     parts += [_section(name, kind, over) for name, kind in SECTIONS.items()]
     return (
         "".join(parts)
@@ -57,16 +57,16 @@ def whole() -> str:
     lines = []
     for name, kind in SECTIONS.items():
         lines += [f"\n[{name.replace('NAME', 'ordered_at')}]"] if name else []
-        lines += [f"{key} = {json.dumps(_shown(*told))}" for key, told in settings.keys_of(kind).items()]
+        lines += [f"{key} = {json.dumps(_shown(*told))}" for key, told in config.keys_of(kind).items()]
     return "```toml\n" + "\n".join(lines) + "\n```\n"
 
 
-def _shown(field: msgspec.structs.FieldInfo, key: settings.Key) -> Any:
+def _shown(field: msgspec.structs.FieldInfo, key: config.Key) -> Any:
     default = msgspec.to_builtins(field.default) if field.default is not msgspec.NODEFAULT else None
     return key.example if default in (None, (), []) else default
 
 
-def _section(name: str, kind: type[settings.Settings], over: SetBy) -> str:
+def _section(name: str, kind: type[config.Settings], over: SetBy) -> str:
     title = f"`[{name}]`" if name else "The head of the file"
     told = paragraph(kind.__doc__).removeprefix(f"`[{name}]`: ")
     rows = [
@@ -77,7 +77,7 @@ def _section(name: str, kind: type[settings.Settings], over: SetBy) -> str:
             OF_ALL.get(field.name, "") if name == "" else ", ".join(over.get((kind, field.name), ())),
             key.meaning,
         ]
-        for field, key in settings.keys_of(kind).values()
+        for field, key in config.keys_of(kind).values()
     ]
     return f"\n## {title}\n\n{told[0].upper()}{told[1:]}\n\n" + table(
         ["key", "value", "default", "set by", "meaning"], rows
@@ -102,7 +102,7 @@ def _type_of(kind: Any) -> str:
     return words[type(kind).__name__]
 
 
-def _limits(field: msgspec.structs.FieldInfo, key: settings.Key) -> str:
+def _limits(field: msgspec.structs.FieldInfo, key: config.Key) -> str:
     """What a value may be, beyond its type."""
     if key.limits:
         return f"({key.limits})"

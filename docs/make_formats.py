@@ -8,12 +8,12 @@ import msgspec
 from make_schemas import records
 from pages import code, filled, paragraph, table
 
-from anomvae.data.writer import SCORE_COLUMNS
-from anomvae.deliveries import HealthResult, Manifest, Quarantined
-from anomvae.results import Reason, Record, RowResult
-from anomvae.storage.database import MIGRATIONS
-from anomvae.storage.model_file import Document
-from anomvae.storage.tensors import DTYPES
+from anomvae.folder.database import MIGRATIONS
+from anomvae.records.folder import HealthResult, Manifest, Quarantined
+from anomvae.records.results import Reason, Record, RowResult
+from anomvae.store.model_file import Document
+from anomvae.store.tensors import DTYPES
+from anomvae.table.writer import SCORE_COLUMNS
 
 PAGE = Path(__file__).parent / "formats.md"
 MEANT = {

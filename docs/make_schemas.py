@@ -5,14 +5,14 @@ from pathlib import Path
 
 import msgspec
 
-from anomvae import deliveries, evaluation, explained, messages, results
 from anomvae.quality.records import QUALITY_RECORDS
+from anomvae.records import folder, results
 from anomvae.synthesis.records import GENERATE_RECORDS
 
 
 def records() -> tuple[type[results.Record], ...]:
     """Every record that has a schema."""
-    rooms = (results, deliveries, messages, evaluation, explained)
+    rooms = (results, folder, folder, results, results)
     return (*(record for room in rooms for record in room.RECORDS), *GENERATE_RECORDS, *QUALITY_RECORDS)
 
 

@@ -15,9 +15,9 @@ import pytest
 from filelock import FileLock
 
 from anomvae.cli import demo
+from anomvae.config import FitSettings
 from anomvae.model.schema import from_arrays
-from anomvae.pipeline.learn import Learned, learn
-from anomvae.settings import FitSettings
+from anomvae.training.fit_detector import Learned, learn
 from tests import bad_inputs
 from tests.fits import SESSION
 from tests.transcripts import WIDTH

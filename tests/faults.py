@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from anomvae import disk
+from anomvae import durable_io
 
 
 class Count:
@@ -110,7 +110,7 @@ class PowerCut(Kill):
 
 def ledger_first() -> None:
     """The ledger says done before the result is there."""
-    from anomvae.storage.store import Store
+    from anomvae.folder.output_folder import Store
 
     good, commit = Store.commit, Store.commit
 
@@ -131,27 +131,27 @@ def random_names() -> None:
     """Results are named at random, not by content."""
     import secrets
 
-    from anomvae.pipeline import judge
+    from anomvae.folder import process_file
 
-    judge.delivery_id = lambda path, sha: secrets.token_hex(16)  # type: ignore[assignment]
+    process_file.delivery_id = lambda path, sha: secrets.token_hex(16)  # type: ignore[assignment]
 
 
 def log_not_cut_back() -> None:
     """The alert log is only ever appended to."""
-    from anomvae.storage import store
+    from anomvae.folder import output_folder
 
-    write_at = disk.write_at
+    write_at = durable_io.write_at
 
     def bad(path: Path, position: int, pieces: Any) -> int:
         size = path.stat().st_size if path.exists() else 0
         return write_at(path, size, pieces)
 
-    store.disk.write_at = bad  # type: ignore[attr-defined]
+    output_folder.disk.write_at = bad  # type: ignore[attr-defined]
 
 
 def no_folder_sync() -> None:
     """Names are never brought to the disk."""
-    disk.sync_folder = lambda folder: None  # type: ignore[assignment]
+    durable_io.sync_folder = lambda folder: None  # type: ignore[assignment]
 
 
 BUGS: dict[str, Callable[[], None]] = {
@@ -169,9 +169,9 @@ def install(spec: str) -> None:
     """Install the fault that a JSON object names."""
     told = json.loads(spec)
     if "fail" in told:
-        disk.hook = Fail(**told["fail"])
+        durable_io.hook = Fail(**told["fail"])
     if "kill" in told:
-        disk.hook = Kill(told["kill"])
+        durable_io.hook = Kill(told["kill"])
     if "poison" in told:
         _poison(told["poison"])
     if "observer" in told:
@@ -184,9 +184,9 @@ def install(spec: str) -> None:
 
 def _poison(how: str) -> None:
     """A file with 'poison' in its name kills, or breaks, whoever reads it."""
-    from anomvae.pipeline import score
+    from anomvae.scoring import file
 
-    class Table(score.Table):  # type: ignore[misc, name-defined]
+    class Table(file.Table):  # type: ignore[misc, name-defined]
         def __init__(self, name: str, *rest: Any) -> None:
             if "poison" in name:
                 if how == "abort":
@@ -197,7 +197,7 @@ def _poison(how: str) -> None:
                     raise ZeroDivisionError("a bug")
             super().__init__(name, *rest)
 
-    score.Table = Table  # type: ignore[attr-defined]
+    file.Table = Table  # type: ignore[attr-defined]
 
 
 def _observer(how: str) -> None:
@@ -226,21 +226,21 @@ def _stretches(rows: int, seconds: float = 0.0, dies: str = "") -> None:
     """Files are long from so many rows on, and given away so many at a time; each takes a while, or ends its process."""
     import time
 
-    from anomvae.pipeline import piece, score
+    from anomvae.scoring import batch, file
 
-    real, score.LONG, score.STRETCH = piece.judged, rows, rows
+    real, file.LONG, file.STRETCH = batch.judged, rows, rows
 
-    def judged(stretch: piece.Stretch, detector: Any) -> piece.Part:
+    def judged(stretch: batch.Stretch, detector: Any) -> batch.Part:
         if dies and dies in stretch.file:
             os.abort()
         time.sleep(seconds)
         return real(stretch, detector)
 
-    piece.judged = judged
+    batch.judged = judged
 
 
 def _slow(seconds: float) -> None:
     """A disk that takes its time over every sync."""
     import time
 
-    disk.hook = lambda verb, *details: time.sleep(seconds) if verb == "sync" else None
+    durable_io.hook = lambda verb, *details: time.sleep(seconds) if verb == "sync" else None

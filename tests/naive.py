@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from anomvae.config import FitSettings
 from anomvae.model.schema import from_arrays
-from anomvae.pipeline.learn import Learned, learn
-from anomvae.settings import FitSettings
+from anomvae.training.fit_detector import Learned, learn
 
 
 def p_value(calibration: np.ndarray, score: float) -> float:

@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from anomvae.report.cell import HARMFUL
+from anomvae.report.sanitize import HARMFUL
 from tests import bad_inputs
 from tests.folders import Watch, assert_same, environment, score, sink, table
 from tests.test_crashes import deliver, storm

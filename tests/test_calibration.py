@@ -11,7 +11,7 @@ from anomvae.errors import UsageError
 from anomvae.model import calibration
 from anomvae.model.anomaly_score import FEW_ROWS, fit_tails
 from anomvae.model.calibration import fit_calibration
-from anomvae.model.folds import training_pools
+from anomvae.model.cross_fitting import training_pools
 from tests import naive
 from tests.conftest import learn_numbers
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from anomvae.cli import main
-from anomvae.results import FitResult, ScoreResult
+from anomvae.records.results import FitResult, ScoreResult
 from tests.conftest import ROOT, SAMPLE
 from tests.fits import SESSION
 from tests.transcripts import WIDTH

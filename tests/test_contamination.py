@@ -12,15 +12,14 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from anomvae.cli import main
+from anomvae.commands.fit import fit
+from anomvae.config import FitSettings
 from anomvae.errors import DataError
 from anomvae.model.calibration import fit_calibration
-from anomvae.model.out_of_fold import score_without_hiding
-from anomvae.model.trimming import USUAL, extended, most_anomalous, usual
-from anomvae.pipeline.fit import fit
-from anomvae.pipeline.learn import Learned
+from anomvae.model.cross_fitting import USUAL, extended, most_anomalous, score_without_hiding, usual
+from anomvae.records.results import FitResult
 from anomvae.report.terminal import fit_report
-from anomvae.results import FitResult
-from anomvae.settings import FitSettings
+from anomvae.training.fit_detector import Learned
 from tests.conftest import learn_numbers, numbers
 
 pytestmark = pytest.mark.slow  # fits of 1,200 rows
@@ -150,7 +149,7 @@ def test_rows_to_review_are_told_by_the_line_that_they_start_on(
 def test_explaining_a_row_to_review_gives_its_score(
     fitted: tuple[Path, FitResult, list[tuple[str, int]]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from anomvae.explained import ExplainResult
+    from anomvae.records.results import ExplainResult
 
     folder, result, _ = fitted
     row = result.review[0]

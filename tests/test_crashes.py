@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from anomvae import disk
+from anomvae import durable_io
 from tests import faults
 from tests.folders import FAST, Sink, assert_same, environment, score, sink, table
 
@@ -48,7 +48,7 @@ class Story:
             try:
                 if bug:
                     faults.BUGS[bug]()
-                disk.hook = hook or disk.hook
+                durable_io.hook = hook or durable_io.hook
                 code = score(self.folder, out, self.model, "--jobs", str(jobs))
             finally:
                 os._exit(code)
@@ -61,11 +61,11 @@ class Story:
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         copy = out.with_name("counted")
         shutil.copytree(self.before, copy)
-        old, disk.hook = disk.hook, hook
+        old, durable_io.hook = durable_io.hook, hook
         try:
             score(self.folder, copy, self.model)
         finally:
-            disk.hook = old
+            durable_io.hook = old
         return code
 
     def state(self, name: str) -> Path:

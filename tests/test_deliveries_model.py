@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from anomvae import disk
-from anomvae.deliveries import Manifest
+from anomvae import durable_io
+from anomvae.records.folder import Manifest
 from tests import faults
 from tests.folders import score, sink, table
 
@@ -99,7 +99,7 @@ class Deliveries(RuleBasedStateMachine):
         sys.stdout.flush()
         child = os.fork()
         if child == 0:
-            disk.hook = faults.Kill(at)
+            durable_io.hook = faults.Kill(at)
             score(self.folder, self.out, self.model)
             os._exit(0)
         os.waitpid(child, 0)

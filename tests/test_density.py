@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from anomvae.model.density import Density, fit_density
-from anomvae.model.encoding import Encoded, Encoding, encode, fit_encoding
+from anomvae.model.encoder import Encoded, Encoding, encode, fit_encoding
+from anomvae.model.mixture import Density, fit_density
 from anomvae.model.schema import Column, Schema, Values
 
 SCHEMA = Schema(

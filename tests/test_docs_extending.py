@@ -6,9 +6,9 @@ from typing import get_args
 
 import pytest
 
-from anomvae.outlets.desk import _outlets
-from anomvae.outlets.webhook import Webhook
-from anomvae.settings import Kind, OutletSettings
+from anomvae.config import Kind, OutletSettings
+from anomvae.notify.http_outlets import Webhook
+from anomvae.notify.notifier import _outlets
 from tests.conftest import ROOT
 
 PAGE = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
@@ -70,7 +70,7 @@ def test_the_page_names_every_module_that_asks_for_a_kind_of_column() -> None:
 
 def test_the_page_names_every_module_that_asks_for_an_output_format() -> None:
     known = modules_with({"jsonl", ".jsonl"})  # the one format that is only written: the others are read too
-    assert {"data/writer.py", "settings.py"} <= known
+    assert {"table/writer.py", "config.py"} <= known
     assert known - named_after("- An output format", "\n- ") == set()
 
 

@@ -15,7 +15,7 @@ from anomvae.model.calibration import (
     severity,
 )
 from anomvae.model.vae import kl_divergence, padded
-from anomvae.pipeline.learn import Learned
+from anomvae.training.fit_detector import Learned
 from tests.conftest import ROOT, numbers
 
 PAGE = (ROOT / "docs" / "method.md").read_text(encoding="utf-8")

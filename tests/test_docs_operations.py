@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import get_args
 
 from anomvae.errors import PRECEDENCE
-from anomvae.results import Verdict
+from anomvae.records.results import Verdict
 from tests.conftest import ROOT
 from tests.folders import ids, score, table
 

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from anomvae import cli
-from anomvae.settings import ColumnSettings, Config, Settings, read_config
+from anomvae.config import ColumnSettings, Config, Settings, read_config
 from tests.conftest import ROOT
 
 sys.path.insert(0, str(ROOT / "docs"))

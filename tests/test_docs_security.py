@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from anomvae.data import records, source
-from anomvae.pipeline import isolate, worker
-from anomvae.storage import tensors
+from anomvae.folder import process_file
+from anomvae.store import tensors
+from anomvae.table import csv_decode
+from anomvae.workers import process
 from tests.conftest import ROOT
 from tests.folders import environment, table
 
@@ -52,12 +53,12 @@ def test_every_row_of_the_claims_names_a_test() -> None:
 @pytest.mark.parametrize(
     ("told", "value"),
     [
-        ("line over 8 MiB", source.MAX_RECORD == 8 << 20),
-        ("field over 1 MiB", records.MAX_FIELD == 1 << 20),
-        ("10,000 columns", records.MAX_COLUMNS == 10_000),
-        ("or to 1 TiB", source.MAX_INFLATED == 1 << 40),
-        ("with 4 GiB", worker.ADDRESS_SPACE == 4 << 30),
-        ("120 s", isolate.SECONDS == 120),
+        ("line over 8 MiB", csv_decode.MAX_RECORD == 8 << 20),
+        ("field over 1 MiB", csv_decode.MAX_FIELD == 1 << 20),
+        ("10,000 columns", csv_decode.MAX_COLUMNS == 10_000),
+        ("or to 1 TiB", csv_decode.MAX_INFLATED == 1 << 40),
+        ("with 4 GiB", process.ADDRESS_SPACE == 4 << 30),
+        ("120 s", process_file.SECONDS == 120),
         ("may have 2 GiB", tensors.MAX_FILE == 2 << 30),
         ("header 1 MiB", tensors.MAX_HEADER == 1 << 20),
     ],

@@ -17,19 +17,18 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from anomvae.cli import main
-from anomvae.deliveries import Manifest
-from anomvae.drift import Drift
+from anomvae.commands.compare import Champion, inherited
+from anomvae.commands.fit import fit
+from anomvae.config import FitSettings, SchemaSettings
 from anomvae.model import drift
 from anomvae.model.calibration import file_p_value
-from anomvae.model.encoding import Encoding, encode, fit_encoding
+from anomvae.model.drift import FALSE_ALARMS
+from anomvae.model.encoder import Encoding, encode, fit_encoding
 from anomvae.model.schema import Column, Schema, Values
-from anomvae.model.sequence import FALSE_ALARMS
-from anomvae.pipeline.challenge import Champion, inherited
-from anomvae.pipeline.fit import fit
 from anomvae.quality.read_tables import read_tables
-from anomvae.results import FileResult, FitResult, ScoreResult
-from anomvae.settings import FitSettings, SchemaSettings
-from anomvae.storage import model_file
+from anomvae.records.folder import Manifest
+from anomvae.records.results import Drift, FileResult, FitResult, ScoreResult
+from anomvae.store import model_file
 from benchmarks.drift import World
 from sample_data import make_orders
 from tests.folders import Watch, lines, score

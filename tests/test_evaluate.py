@@ -13,10 +13,10 @@ import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from anomvae.cli import main
+from anomvae.commands.evaluate import MOST, Labels
 from anomvae.errors import UsageError
-from anomvae.evaluation import EvaluateResult
-from anomvae.model.cells import NumberFormat
-from anomvae.pipeline.labels import MOST, Labels
+from anomvae.model.value_parsing import NumberFormat
+from anomvae.records.results import EvaluateResult
 from tests.conftest import numbers
 
 Captured = pytest.CaptureFixture[str]

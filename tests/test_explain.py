@@ -14,16 +14,15 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from anomvae.cli import main
+from anomvae.commands.explain import explain, place
 from anomvae.errors import DataError, UsageError
-from anomvae.explained import ExplainResult
-from anomvae.model.anatomy import dissect
 from anomvae.model.detector import Detector
-from anomvae.pipeline.explain import explain, place
-from anomvae.pipeline.learn import Learned
-from anomvae.report.cell import HARMFUL
+from anomvae.model.explain import dissect
+from anomvae.records.results import ExplainResult, ScoreResult
 from anomvae.report.explain import explain_report
-from anomvae.results import ScoreResult
-from anomvae.storage import model_file
+from anomvae.report.sanitize import HARMFUL
+from anomvae.store import model_file
+from anomvae.training.fit_detector import Learned
 from tests.conftest import SAMPLE, numbers
 
 DAY = SAMPLE / "incoming" / "2026-11-12.csv"

@@ -19,8 +19,8 @@ import msgspec
 import pytest
 
 from anomvae.cli import main
-from anomvae.deliveries import HealthResult, Manifest, StatusResult
-from anomvae.results import ScoreResult
+from anomvae.records.folder import HealthResult, Manifest, StatusResult
+from anomvae.records.results import ScoreResult
 from tests import bad_inputs
 from tests.folders import FAST, ROOT, Watch, assert_same, environment, ids, lines, score, sink, table
 
@@ -240,12 +240,12 @@ def test_a_change_in_place_with_the_same_size_and_times_is_seen(folder: Path, ou
 def test_a_file_that_changes_while_it_is_read_gives_no_mixture(
     folder: Path, out: Path, model: Path, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
-    from anomvae.data import reader, source
-    from anomvae.pipeline import deliver
-    from anomvae.pipeline.watch import FolderLoop
+    from anomvae.folder.loop import FolderLoop
+    from anomvae.table import csv_decode, reader
+    from anomvae.workers import delivery
 
-    monkeypatch.setattr(source, "CHUNK", 2048)
-    monkeypatch.setattr(deliver, "CHUNK", 2048)
+    monkeypatch.setattr(csv_decode, "CHUNK", 2048)
+    monkeypatch.setattr(delivery, "CHUNK", 2048)
     monkeypatch.setattr(reader, "BATCH_ROWS", 40)
     old, new = table(300, 1), table(300, 2)
     tick, point = FolderLoop.tick, 0
@@ -681,7 +681,7 @@ def test_judged_files_move_out_of_the_way_and_a_retried_one_comes_back(folder: P
 def test_a_move_never_takes_newer_content_away(
     folder: Path, out: Path, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from anomvae import disk
+    from anomvae import durable_io
 
     path = folder / "a.csv"
     path.write_bytes(table(10, 1))
@@ -691,7 +691,7 @@ def test_a_move_never_takes_newer_content_away(
             path.with_suffix(".tmp").write_bytes(table(10, 2))
             path.with_suffix(".tmp").rename(path)
 
-    monkeypatch.setattr(disk, "hook", replace_before)
+    monkeypatch.setattr(durable_io, "hook", replace_before)
     score(folder, out, model, "--after", "move")
     monkeypatch.undo()
     assert path.read_bytes() == table(10, 2)

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from anomvae.deliveries import Counters, HealthResult, Line, Quarantined, StatusResult
+from anomvae.records.folder import Counters, HealthResult, Line, Quarantined, StatusResult
+from anomvae.records.results import Waits
 from anomvae.report import folder
-from anomvae.report.cell import HARMFUL
-from anomvae.results import Waits
+from anomvae.report.sanitize import HARMFUL
 from tests.test_report import GOLDEN, HOSTILE, record
 
 ID = "5611465a46208b1841903a192bdc015b"

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from anomvae import formats
-from anomvae.data.writer import ScoredRows, scored_columns
+from anomvae.folder.output_folder import Store
 from anomvae.formats import CsvWriter, OutputColumn, OutputRows, TableWriter, open_writer, output_suffix, suffixes
-from anomvae.storage.store import Store
+from anomvae.table.writer import ScoredRows, scored_columns
 from tests.conftest import SAMPLE
 
 

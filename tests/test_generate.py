@@ -11,8 +11,8 @@ import pytest
 
 import anomvae
 from anomvae.cli import main
-from anomvae.settings import FitSettings, GenerateSettings, SchemaSettings
-from anomvae.storage import model_file
+from anomvae.config import FitSettings, GenerateSettings, SchemaSettings
+from anomvae.store import model_file
 from anomvae.synthesis.command import generate
 from anomvae.synthesis.privacy_filter import PrivacyFilter
 from anomvae.synthesis.records import GenerateResult, Picture

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anomvae.cli import main
-from anomvae.deliveries import Period, StatusResult
-from anomvae.pipeline.history import past
+from anomvae.folder.ledger import Ledger
+from anomvae.folder.status import past
+from anomvae.records.folder import Period, StatusResult
 from anomvae.report.folder import SPARKS, history_lines, spark
-from anomvae.storage.ledger import Ledger
 from tests.test_folder_report import drawn
 from tests.test_outlets import manifest, refused
 

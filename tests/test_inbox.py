@@ -9,10 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anomvae.inbox.inbox import Inbox, Rules, opened
-from anomvae.inbox.probe import Probe, file_system, on_network, probe
-from anomvae.inbox.scanner import Scan, Scanner, Stat
-from anomvae.inbox.settler import BLIND, MOST_READY, UNENDED, Settler
+from anomvae.folder.inbox import Inbox, Rules, opened
+from anomvae.folder.scanner import Scan, Scanner, Stat
+from anomvae.folder.settle import BLIND, MOST_READY, UNENDED, Probe, Settler, file_system, on_network, probe
 
 FINE = Probe(written=False, ended=True)
 
@@ -358,7 +357,7 @@ def test_network_file_systems_are_told_by_their_mount(monkeypatch: pytest.Monkey
         "2 1 0:2 / /mnt/my\\040share rw,relatime shared:1 - nfs4 server:/x rw\n"
         "3 1 0:3 / /mnt/local rw - xfs /dev/b rw\n"
     )
-    monkeypatch.setattr("anomvae.inbox.probe.MOUNTS", mounts)
+    monkeypatch.setattr("anomvae.folder.settle.MOUNTS", mounts)
     assert (on_network(Path("/mnt/my share/in")), file_system(Path("/mnt/my share/in"))) == (True, "nfs4")
     assert not on_network(Path("/mnt/local/in"))
     assert file_system(Path("/srv")) == "ext4"

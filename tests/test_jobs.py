@@ -16,10 +16,10 @@ import msgspec
 import pytest
 
 from anomvae.cli import main
-from anomvae.pipeline import pool
-from anomvae.pipeline.watch import FolderLoop
-from anomvae.pipeline.worker import Worker
-from anomvae.storage.store import Mark, Store
+from anomvae.folder.loop import FolderLoop
+from anomvae.folder.output_folder import Mark, Store
+from anomvae.workers import pool
+from anomvae.workers.process import Worker
 from tests.folders import FAST, Watch, assert_same, environment, ids, lines, score, sink, table
 
 pytestmark = pytest.mark.slow  # real runs with workers, each of its own

@@ -9,13 +9,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from anomvae.deliveries import Manifest, Quarantined
-from anomvae.drift import REMEMBERED, ColumnDrift, Drift
 from anomvae.errors import UsageError
-from anomvae.results import ColumnBlame
-from anomvae.storage import database
-from anomvae.storage.ledger import Entry, Ledger
-from anomvae.storage.outbox import OutboxUpdate, Topic
+from anomvae.folder import database
+from anomvae.folder.ledger import Entry, Ledger
+from anomvae.folder.outbox import OutboxUpdate, Topic
+from anomvae.records.folder import Manifest, Quarantined
+from anomvae.records.results import REMEMBERED, ColumnBlame, ColumnDrift, Drift
 from tests.test_outlets import manifest, refused
 
 KEY = (1, 2, 3, 4, 5)

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 from msgspec import structs
 
+from anomvae.config import FitSettings
 from anomvae.model.anomaly_score import HIDDEN_COST, VIEW_COSTS
 from anomvae.model.detector import Detector
-from anomvae.model.explanation import surprise_explained
-from anomvae.model.faults import Faults
+from anomvae.model.explain import surprise_explained
+from anomvae.model.fault_injection import Faults
 from anomvae.model.likelihood import hide_each_column
 from anomvae.model.schema import Column, Schema, Values
-from anomvae.pipeline.learn import Learned, learn
-from anomvae.settings import FitSettings
+from anomvae.training.fit_detector import Learned, learn
 
 pytestmark = pytest.mark.slow  # fits with every column hidden
 

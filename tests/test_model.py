@@ -9,14 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anomvae.errors import DataError
-from anomvae.model import cells
-from anomvae.model.cells import NumberFormat
-from anomvae.model.encoding import Encoded, Encoding, encode, fit_encoding
+from anomvae.model import value_parsing
+from anomvae.model.encoder import Encoded, Encoding, encode, fit_encoding
 from anomvae.model.schema import Column, Schema, declared, infer, parse
 from anomvae.model.vae import BLOCK
-from anomvae.pipeline.learn import Learned
+from anomvae.model.value_parsing import NumberFormat
+from anomvae.training.fit_detector import Learned
 from anomvae.training.network import Network
-from anomvae.training.optimiser import DECAY, AdamW
+from anomvae.training.trainer import DECAY, AdamW
 from tests.conftest import learn_numbers, numbers
 
 POINT = NumberFormat()
@@ -138,13 +138,16 @@ def test_categories_survive_encoding(values: list[str]) -> None:
 
 @given(st.decimals(-(10**9), 10**9, places=2).map(str))
 def test_a_written_number_reads_back(text: str) -> None:
-    assert cells.write_number(POINT.parse(text), 2) in (text, text.replace("-0.00", "0.00"))
+    assert value_parsing.write_number(POINT.parse(text), 2) in (text, text.replace("-0.00", "0.00"))
 
 
 @given(st.datetimes().map(lambda moment: moment.replace(microsecond=0).isoformat()))
 def test_a_date_without_a_zone_is_utc(text: str) -> None:
-    assert cells.parse_date(text, cells.ISO) == datetime.fromisoformat(f"{text}+00:00").timestamp()
-    assert cells.parse_date(f"{text}+02:00", cells.ISO) == cells.parse_date(text, cells.ISO) - 7200
+    assert value_parsing.parse_date(text, value_parsing.ISO) == datetime.fromisoformat(f"{text}+00:00").timestamp()
+    assert (
+        value_parsing.parse_date(f"{text}+02:00", value_parsing.ISO)
+        == value_parsing.parse_date(text, value_parsing.ISO) - 7200
+    )
 
 
 @pytest.mark.parametrize("text", ["1_000", "１２", "٣", "0x10", "1e", "5kg", "1,5", "inf", "1e400", "−5"])

@@ -13,8 +13,8 @@ import pytest
 
 import anomvae
 from anomvae.cli import main
-from anomvae.settings import FitSettings
-from anomvae.storage import model_file
+from anomvae.config import FitSettings
+from anomvae.store import model_file
 from tests.conftest import SAMPLE
 
 EMPLOYEES = str(SAMPLE / "employees.csv")
@@ -141,11 +141,11 @@ def test_no_training_cell_is_in_the_file(tmp_path: Path) -> None:
 
 
 def test_a_failed_write_leaves_the_old_model(tmp_path: Path) -> None:
-    from anomvae import disk
+    from anomvae import durable_io
 
     target = tmp_path / "m"
     target.write_bytes(b"old")
-    with pytest.raises(ZeroDivisionError), disk.replacing(target) as file:
+    with pytest.raises(ZeroDivisionError), durable_io.replacing(target) as file:
         file.write(b"new")
         raise ZeroDivisionError
     assert target.read_bytes() == b"old"

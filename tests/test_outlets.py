@@ -21,21 +21,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anomvae import disk
+from anomvae import durable_io
 from anomvae.cli import main
-from anomvae.deliveries import Counters, HealthResult, Manifest, Messages, Quarantined, StatusResult
-from anomvae.messages import Message
-from anomvae.outlets import policy, pulse, sender, textfile, web, wording
-from anomvae.outlets.policy import Step
-from anomvae.outlets.pulse import Pulse
-from anomvae.outlets.secret import Secret, address
-from anomvae.outlets.sender import Sender
-from anomvae.outlets.web import UndeliveredError, post
-from anomvae.report.cell import HARMFUL
-from anomvae.results import FileResult, Reason, RowResult
-from anomvae.settings import Config, OutletSettings, build, read_config
-from anomvae.storage.ledger import Ledger
-from anomvae.storage.outbox import OutboxMessage, OutboxUpdate, Topic
+from anomvae.config import Config, OutletSettings, build, read_config
+from anomvae.folder.ledger import Ledger
+from anomvae.folder.outbox import OutboxMessage, OutboxUpdate, Topic
+from anomvae.notify import http_outlets, message_text, notifier, prometheus_file, sender
+from anomvae.notify.http_outlets import Pulse, Secret, UndeliveredError, address, post
+from anomvae.notify.notifier import Step
+from anomvae.notify.sender import Sender
+from anomvae.records.folder import Counters, HealthResult, Manifest, Message, Messages, Quarantined, StatusResult
+from anomvae.records.results import FileResult, Reason, RowResult
+from anomvae.report.sanitize import HARMFUL
 from tests import faults
 from tests.folders import ROOT, Watch, assert_same, environment, score, sink, table
 from tests.receivers import Receiver, receiver
@@ -57,8 +54,8 @@ def hook() -> Iterator[Receiver]:
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Short waits, for receivers that let one wait."""
-    monkeypatch.setattr(web, "STEP", 0.3)
-    monkeypatch.setattr(web, "WHOLE", 0.6)
+    monkeypatch.setattr(http_outlets, "STEP", 0.3)
+    monkeypatch.setattr(http_outlets, "WHOLE", 0.6)
 
 
 @pytest.fixture
@@ -171,14 +168,14 @@ def test_the_cooldown_counts_every_file_and_hides_no_state(steps: list[tuple[flo
     for wait, name in steps:
         now += wait
         if name:
-            step = policy.trouble(topics, name, now, 600)
+            step = notifier.trouble(topics, name, now, 600)
             bad += 1
             if step.tell:
                 assert now - last_told.get(name, -1e9) >= 600
                 last_told[name], trouble_is_open = now, True
                 told += 1 + step.more
             assert trouble_is_open  # whoever heard last that all is well has heard of this
-        elif (found := policy.good(topics, now, 600)) is not None:
+        elif (found := notifier.good(topics, now, 600)) is not None:
             step = found
             assert trouble_is_open
             assert now - last_told.get("good", -1e9) >= 600
@@ -336,7 +333,7 @@ def killed_at(place: Place, model: Path, k: int) -> None:
     child = os.fork()
     if child == 0:
         try:
-            disk.hook = faults.Kill(k)
+            durable_io.hook = faults.Kill(k)
             place.score(model)
         finally:
             os._exit(0)
@@ -435,7 +432,7 @@ def test_a_full_disk_stops_the_sender_for_a_moment_only(tmp_path: Path, monkeypa
     filled(path, "quick", 1, at=time.time()).close()
     quick = Deaf("quick")
     quick.open = True
-    monkeypatch.setattr(disk, "hook", faults.Fail(1, verb="begin"))
+    monkeypatch.setattr(durable_io, "hook", faults.Fail(1, verb="begin"))
     monkeypatch.setattr(sender, "POLL", 0.01)
 
     one = Sender(path, [quick], said.append)
@@ -507,7 +504,7 @@ def test_the_heartbeat_begins_ends_and_says_how(place: Place, hook: Receiver, mo
 
 
 def test_the_heartbeat_of_a_watch_beats(hook: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pulse, "EVERY", 0.0)
+    monkeypatch.setattr(http_outlets, "EVERY", 0.0)
     monkeypatch.setenv("HOOK", hook.url("/p"))
     with Pulse(address("env:HOOK", "ping")) as beating:
         hook.wait(1)
@@ -563,7 +560,7 @@ def test_the_last_success_is_that_of_a_run_that_ended_well(
     name = "anomvae_last_success_timestamp_seconds"
 
     def of_a_run(hook: Any) -> float:
-        monkeypatch.setattr(disk, "hook", hook)
+        monkeypatch.setattr(durable_io, "hook", hook)
         place.score(model)
         return prometheus(figures.read_bytes())[name][1]
 
@@ -586,7 +583,7 @@ def test_a_folder_for_figures_that_is_not_there_is_told_before_any_work(place: P
 @settings(max_examples=100, deadline=None)
 def test_hostile_names_are_inert_in_prometheus(text: str) -> None:
     told: HealthResult = health(text, messages=Messages(waiting=3))
-    found = prometheus(textfile.exposition(told, Counters(files=7), 5.0))
+    found = prometheus(prometheus_file.exposition(told, Counters(files=7), 5.0))
     labels, files = found["anomvae_files_total"]
     assert files == 7 + told.counters.files
     assert set(labels) == {"folder", "model"}
@@ -643,8 +640,11 @@ ATTACKS = [
 @settings(max_examples=200, deadline=None)
 def test_hostile_cells_are_inert_in_messages(text: str) -> None:
     step = Step(True, {}, more=2, since=0.0)
-    for message in (wording.found(manifest(text), text, step), wording.quarantined(refused(text), text, step)):
-        body = wording.as_json(message)
+    for message in (
+        message_text.found(manifest(text), text, step),
+        message_text.quarantined(refused(text), text, step),
+    ):
+        body = message_text.as_json(message)
         body.encode()
         assert not set(body) & set("<>&\n\r")
         told = json.loads(body)

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anomvae.cli import main
-from anomvae.deliveries import Manifest
-from anomvae.report.overview import Overview, of_folder
-from anomvae.results import FileResult, Reason, RowResult, ScoreResult
+from anomvae.records.folder import Manifest
+from anomvae.records.results import FileResult, Reason, RowResult, ScoreResult
+from anomvae.report.html_report import Overview, of_folder
 from tests.conftest import SAMPLE
 
 pytestmark = pytest.mark.slow  # whole folders and large pages

@@ -14,14 +14,14 @@ import msgspec
 import pytest
 
 import anomvae
-from anomvae import disk
+from anomvae import durable_io
 from anomvae.cli import main
-from anomvae.data import locations
+from anomvae.cluster import object_store
+from anomvae.cluster.ray import task
+from anomvae.config import ScoreSettings
 from anomvae.errors import EnvironmentFault
-from anomvae.pipeline.deliver import Job
-from anomvae.pipeline.engine_ray import task
-from anomvae.pipeline.errand import Answer, Delivery, Done, Failure, Original
-from anomvae.settings import ScoreSettings
+from anomvae.workers.delivery import Job
+from anomvae.workers.protocol import Answer, Delivery, Done, Failure, Original
 from tests.folders import assert_same, score, sink, table
 
 pytestmark = pytest.mark.slow  # runs against an object store
@@ -74,9 +74,9 @@ def test_only_new_and_changed_objects_are_copied_and_only_new_results_sent(
 ) -> None:
     assert run(tmp_path, model) == 3
     moved: list[str] = []
-    fetch, put = locations.Place.fetch, locations.Place.put
-    monkeypatch.setattr(locations.Place, "fetch", lambda self, name, to: (moved.append(name), fetch(self, name, to)))
-    monkeypatch.setattr(locations.Place, "put", lambda self, path, name: (moved.append(name), put(self, path, name)))
+    fetch, put = object_store.Place.fetch, object_store.Place.put
+    monkeypatch.setattr(object_store.Place, "fetch", lambda self, name, to: (moved.append(name), fetch(self, name, to)))
+    monkeypatch.setattr(object_store.Place, "put", lambda self, path, name: (moved.append(name), put(self, path, name)))
     assert run(tmp_path, model) == 0
     assert moved == []
     store.pipe_file("/bucket/in/2.csv", table(30, 77))
@@ -90,15 +90,15 @@ def test_only_new_and_changed_objects_are_copied_and_only_new_results_sent(
 def test_a_run_that_is_cut_off_while_sending_is_finished_by_the_next_and_manifests_come_last(
     store: Any, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: int
 ) -> None:
-    put, count = locations.Place.put, [0]
+    put, count = object_store.Place.put, [0]
 
-    def once(self: locations.Place, source: Path, name: str) -> None:
+    def once(self: object_store.Place, source: Path, name: str) -> None:
         count[0] += 1
         if count[0] == failing:
             raise EnvironmentFault("the network is down.")
         put(self, source, name)
 
-    monkeypatch.setattr(locations.Place, "put", once)
+    monkeypatch.setattr(object_store.Place, "put", once)
     assert run(tmp_path, model) == 74
     there = set(objects(store, "/bucket/out")) if store.exists("/bucket/out") else set()
     for name in there:
@@ -164,7 +164,7 @@ def fetched(model: Path, place: Path, name: str, content: bytes, uri: str = "mem
         alerts=str(place / "1.alerts"),
         target=str(place / "d.csv"),
     )
-    asked = Delivery(job, str(model), disk.sha256(model), os.fsencode(place / "copy"), Original(uri, name))
+    asked = Delivery(job, str(model), durable_io.sha256(model), os.fsencode(place / "copy"), Original(uri, name))
     message, files = task(msgspec.msgpack.encode(asked), anomvae.__version__, model.read_bytes())
     return msgspec.msgpack.decode(message, type=Answer), [data.tobytes() for data in files]
 

@@ -11,15 +11,15 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from anomvae.data import reader, source
-from anomvae.data.plain import FastCsvParser, UnquotedRows
-from anomvae.data.typed_reader import TypedReader
-from anomvae.data.writer import ScoredRows, scored_columns, written
+from anomvae.config import Dialect
 from anomvae.errors import DataError
 from anomvae.formats import open_writer, suffixes
 from anomvae.model.schema import Column, Schema
-from anomvae.results import Reason
-from anomvae.settings import Dialect
+from anomvae.records.results import Reason
+from anomvae.table import csv_decode, reader
+from anomvae.table.csv_fast import FastCsvParser, UnquotedRows
+from anomvae.table.typed_reader import TypedReader
+from anomvae.table.writer import ScoredRows, scored_columns, written
 
 NEVER = 1 << 60
 LONG = "id" * 2100  # the first 4 KiB are one block whatever the size of a read: the header fills it
@@ -108,7 +108,7 @@ def _value(value: object) -> object:
 
 
 def both(data: bytes, monkeypatch: pytest.MonkeyPatch, chunk: int, *, schema: Schema = SCHEMA) -> list[bool]:
-    monkeypatch.setattr(source, "CHUNK", chunk)
+    monkeypatch.setattr(csv_decode, "CHUNK", chunk)
     monkeypatch.setattr(reader, "PEEK", 2)
     monkeypatch.setattr(reader, "BATCH_ROWS", 7)
     handle, name = tempfile.mkstemp(suffix=".csv")

@@ -21,14 +21,14 @@ from rich.console import Console
 import anomvae
 from anomvae.cli.output import Printer
 from anomvae.cli.quality_options import Comparison, check, compare, compared
-from anomvae.data import frames
 from anomvae.errors import DataError, UsageError
 from anomvae.quality import similarity
 from anomvae.quality.records import ColumnShape, QualityResult
 from anomvae.quality.report import figures, heat_class, quality_page, quality_report
-from anomvae.report.drawing import short
-from anomvae.report.page import render
-from anomvae.storage import model_file
+from anomvae.report.html_page import render
+from anomvae.report.svg import short
+from anomvae.store import model_file
+from anomvae.table import frames
 
 pytestmark = pytest.mark.slow  # fits, and classifiers that compare tables
 

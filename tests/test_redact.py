@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from anomvae.cli import main
-from anomvae.storage import model_file
+from anomvae.store import model_file
 from tests import bad_inputs
 from tests.folders import score, table
 from tests.receivers import receiver

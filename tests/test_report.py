@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from anomvae.records.results import ColumnBlame, FileResult, Reason, RejectedRow, RowResult
 from anomvae.report import terminal
-from anomvae.report.cell import HARMFUL, plain
-from anomvae.results import ColumnBlame, FileResult, Reason, RejectedRow, RowResult
+from anomvae.report.sanitize import HARMFUL, plain
 
 GOLDEN = Path(__file__).parent / "golden"
 HOSTILE = ["\x1b[31mred", "\x1b]52;c;AAAA\x07", "[red]x[/red]", "\u202eabc", "a\nb\r\tc", "x\u0301\u0301\u0301\u0301\u0301", "\udcff", "\x9b1m", ":smile:", "\u2028", "a" * 10_000]  # fmt: skip

@@ -25,18 +25,18 @@ from hypothesis import strategies as st
 
 import anomvae
 from anomvae.cli import main
-from anomvae.data import reader
-from anomvae.pipeline.errand import Answer, Delivery, Done, Failure
-from anomvae.pipeline.tally import Severities
-from anomvae.settings import ScoreSettings
+from anomvae.config import ScoreSettings
+from anomvae.scoring.summary import Severities
+from anomvae.table import reader
+from anomvae.workers.protocol import Answer, Delivery, Done, Failure
 from tests import bad_inputs
 from tests.folders import FAST, assert_same, environment, score, sink, table
 from tests.test_jobs import alive, everything, processes, results, suspects, wait_for
 
 pytest.importorskip("ray")
 
-from anomvae.pipeline.deliver import Job
-from anomvae.pipeline.engine_ray import task
+from anomvae.cluster.ray import task
+from anomvae.workers.delivery import Job
 
 FILES, ROWS = 24, 400
 SLOW = {"slow": 0.05}  # a disk that takes its time, so that what is killed is found at work
@@ -197,7 +197,7 @@ def test_an_engine_goes_with_a_folder(folder: Path, model: Path, capsys: pytest.
 
 
 def delivery(path: Path, place: Path, model: Path) -> bytes:
-    from anomvae.disk import sha256
+    from anomvae.durable_io import sha256
 
     digest = sha256(model)
     job = Job(

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from anomvae.challenge import Challenge, Side
-from anomvae.report.overview import headline
+from anomvae.records.results import Challenge, Side
+from anomvae.report.html_report import headline
 from anomvae.report.terminal import challenge_lines
 from tests.folders import FAST, environment, table
 from tests.test_folder_report import drawn

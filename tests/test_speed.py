@@ -11,13 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anomvae.cli import main
-from anomvae.data.texts import CHUNK, TextRows
+from anomvae.config import FitSettings
 from anomvae.model.anomaly_score import fit_tails
 from anomvae.model.likelihood import hidden_deviances
-from anomvae.pipeline.ahead import in_order
-from anomvae.pipeline.gather import BLOCK, gather
-from anomvae.pipeline.learn import Learned
-from anomvae.settings import FitSettings
+from anomvae.scoring.file import in_order
+from anomvae.table.training_rows import BLOCK, CHUNK, TextRows, gather
+from anomvae.training.fit_detector import Learned
 from tests.conftest import SAMPLE
 
 pytestmark = pytest.mark.slow  # large tables

@@ -13,15 +13,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anomvae.data import reader
+from anomvae.config import ScoreSettings
 from anomvae.errors import DataError
 from anomvae.model.detector import Detector
-from anomvae.pipeline import score
-from anomvae.pipeline.piece import Part, Stretch, judged
-from anomvae.pipeline.score import Scoring
-from anomvae.results import FileResult, RowResult
-from anomvae.settings import ScoreSettings
-from anomvae.storage import model_file
+from anomvae.records.results import FileResult, RowResult
+from anomvae.scoring import file
+from anomvae.scoring.batch import Part, Stretch, judged
+from anomvae.scoring.file import Scoring
+from anomvae.store import model_file
+from anomvae.table import reader
 from tests import bad_inputs
 
 NAMES = bad_inputs.HEADER.split(",")
@@ -36,8 +36,8 @@ def detector(tmp_path_factory: pytest.TempPathFactory) -> Detector:
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Batches of 16 rows, stretches of two."""
     monkeypatch.setattr(reader, "BATCH_ROWS", 16)
-    monkeypatch.setattr(score, "STRETCH", 2 * 16 * len(NAMES))
-    monkeypatch.setattr(score, "LONG", 1)
+    monkeypatch.setattr(file, "STRETCH", 2 * 16 * len(NAMES))
+    monkeypatch.setattr(file, "LONG", 1)
 
 
 def arrow(rows: int, bad: dict[int, str] | None = None, seed: int = 3) -> Any:
@@ -114,7 +114,7 @@ def test_short_files_and_text_are_judged_at_home(
     detector: Detector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = list[int]()
-    monkeypatch.setattr(score, "LONG", 100)
+    monkeypatch.setattr(file, "LONG", 100)
     pq.write_table(arrow(99), tmp_path / "a.parquet")
     (tmp_path / "b.csv").write_text(bad_inputs.text(300))
     for name in ("a.parquet", "b.csv"):
@@ -144,9 +144,9 @@ def test_damage_further_in_is_told_with_the_same_line(detector: Detector, tmp_pa
 def test_values_never_seen_beyond_the_thousandth_are_not_told_apart_anywhere(
     detector: Detector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from anomvae.pipeline import tally
+    from anomvae.scoring import summary
 
-    monkeypatch.setattr(tally, "UNSEEN", 20)
+    monkeypatch.setattr(summary, "UNSEEN", 20)
     table = arrow(200)
     odd = pa.array([f"place {i % 60}" for i in range(200)])
     path = tmp_path / "a.parquet"

@@ -5,18 +5,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from anomvae.config import FitSettings
 from anomvae.errors import UsageError
-from anomvae.model.cells import ISO, NumberFormat
 from anomvae.model.schema import Column, Schema, infer, parse
-from anomvae.model.writing import fit_style, write
-from anomvae.pipeline.learn import Learned
-from anomvae.settings import FitSettings
+from anomvae.model.value_formatting import fit_style, write
+from anomvae.model.value_parsing import ISO, NumberFormat
 from anomvae.synthesis.decoder import Decoder, decoder_shapes, degrees
 from anomvae.synthesis.dependencies import fill_in, find_dependencies
 from anomvae.synthesis.encoder import ATOMS, KNOTS, encode, fit_marginals, fit_quantiles, from_normal, to_normal
 from anomvae.synthesis.generator import BLOCK, Generator, fit_mixture, log_densities
 from anomvae.synthesis.privacy_filter import lone_hashes, row_hashes
 from anomvae.synthesis.train import fit_generator
+from anomvae.training.fit_detector import Learned
 from tests.conftest import learn_numbers, numbers
 
 POINT = NumberFormat()

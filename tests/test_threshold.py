@@ -9,12 +9,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from anomvae import disk
+from anomvae import durable_io
 from anomvae.cli import main
-from anomvae.pipeline.model import ReloadingModel
-from anomvae.results import ThresholdResult
-from anomvae.storage import model_file
-from anomvae.storage.restate import restate
+from anomvae.folder.run_context import ReloadingModel
+from anomvae.records.results import ThresholdResult
+from anomvae.store import model_file
+from anomvae.store.model_file import restate
 from tests.conftest import SAMPLE
 
 Captured = pytest.CaptureFixture[str]
@@ -137,7 +137,7 @@ def test_a_full_disk_leaves_the_old_model(model: Path, monkeypatch: pytest.Monke
             raise OSError(28, "No space left on device")
 
     before = model.read_bytes()
-    monkeypatch.setattr(disk, "hook", fail)
+    monkeypatch.setattr(durable_io, "hook", fail)
     assert main(["threshold", "set", "--alpha", "0.1", "-m", str(model), "-q"]) == 74
     assert model.read_bytes() == before
     assert os.listdir(model.parent) == [model.name]

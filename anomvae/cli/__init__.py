@@ -51,7 +51,7 @@ class Lazy(click.Group):
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         """Find the command; a name that is none is told with the nearest one."""
         if args and not args[0].startswith("-") and args[0] not in COMMANDS:
-            from anomvae.invalid import near
+            from anomvae.config_errors import near
 
             raise UsageError(f"there is no command '{args[0]}'{near(args[0], COMMANDS)}")
         return super().resolve_command(ctx, args)

@@ -60,7 +60,7 @@ def check_variables(ctx: click.Context, params: Sequence[click.Parameter]) -> No
     known = [variable(ctx, param) for param in params if isinstance(param, click.Option)]
     for name in sorted(os.environ):
         if ctx.auto_envvar_prefix and name.startswith(prefix) and name not in known:
-            from anomvae.invalid import near
+            from anomvae.config_errors import near
 
             raise UsageError(f"{name}: no option of '{ctx.command_path}' is set by this variable{near(name, known)}")
 
@@ -90,7 +90,7 @@ def setting(keys: tuple[str, ...], value: Any) -> str:
 
 def told(error: click.ClickException) -> str:
     """A usage error of click as one line that says what to do."""
-    from anomvae.invalid import near
+    from anomvae.config_errors import near
 
     if isinstance(error, click.NoSuchOption) and error.ctx:
         name, params = error.ctx.command_path, error.ctx.command.get_params(error.ctx)

@@ -5,7 +5,7 @@ import click
 from anomvae.cli import options
 from anomvae.cli.command import Command
 from anomvae.cli.output import Printer
-from anomvae.settings import Config
+from anomvae.config import Config
 
 
 @click.command(
@@ -35,7 +35,7 @@ def command(
     an empty cell beside names of faults, as `generate --truth` writes them (--label _av_kind). Other labels name the
     kind of anomaly. Elsewhere an empty cell is no label, and the row is left out.
     """
-    from anomvae.pipeline.evaluate import evaluate
+    from anomvae.commands.evaluate import evaluate
     from anomvae.report.evaluate import evaluate_report
 
     settings = options.overlaid(config.score, {"alpha": alpha})

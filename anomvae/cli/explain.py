@@ -5,8 +5,8 @@ import click
 from anomvae.cli import options
 from anomvae.cli.command import Command
 from anomvae.cli.output import Printer
+from anomvae.config import Config
 from anomvae.errors import UsageError
-from anomvae.settings import Config
 
 
 @click.command(
@@ -23,7 +23,7 @@ def command(places: tuple[str, ...], model: str | None, config: Config, printer:
 
     LINE is the line that the row starts on (the header is 1), as in the _av_line of a result.
     """
-    from anomvae.pipeline.explain import explain
+    from anomvae.commands.explain import explain
     from anomvae.report.explain import explain_report
 
     if not places:

@@ -9,8 +9,8 @@ import msgspec
 from anomvae.cli import options
 from anomvae.cli.command import Command
 from anomvae.cli.output import Printer, note
+from anomvae.config import Config, FitSettings, SchemaSettings
 from anomvae.errors import UsageError
-from anomvae.settings import Config, FitSettings, SchemaSettings
 
 
 @click.command(
@@ -54,7 +54,7 @@ def command(
 
     With --from the model goes to challenger.anomvae, or to -o, never over the old one.
     """
-    from anomvae.pipeline.fit import COLLAPSED, fit
+    from anomvae.commands.fit import COLLAPSED, fit
     from anomvae.report.terminal import fit_report
 
     model = output or config.model or "model.anomvae"
@@ -74,12 +74,12 @@ def command(
     printer.result(result, fit_report)
     if report:
         from anomvae.cli.report import write_page
-        from anomvae.pipeline import card
-        from anomvae.report import overview
-        from anomvae.storage import model_file
+        from anomvae.commands import inspect
+        from anomvae.report import html_report
+        from anomvae.store import model_file
 
         detector = model_file.load(model, generator=False)
-        write_page(report, overview.of_model(detector, card.card_of(detector, model)), printer)
+        write_page(report, html_report.of_model(detector, inspect.card_of(detector, model)), printer)
     if printer.quiet and result.training.latents_used == 0:
         note(f"warning: {COLLAPSED}")
     return 0
@@ -96,8 +96,8 @@ def _layers(text: str | None) -> tuple[int, ...] | None:
 
 def _inherit(name: str, chosen: Config, model: str) -> tuple[Any, Config]:
     """The old model, and its choices in place of those of the configuration."""
-    from anomvae.pipeline.challenge import Champion, inherited
-    from anomvae.storage import model_file
+    from anomvae.commands.compare import Champion, inherited
+    from anomvae.store import model_file
 
     if Path(model).exists() and Path(name).exists() and Path(model).samefile(name):
         raise UsageError(f"{model}: is the model of --from; name another file for the new one with -o.")

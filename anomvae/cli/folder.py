@@ -1,11 +1,11 @@
-"""One run over a folder, for `watch` and `score FOLDER`: its plan, the order of its steps, and what it prints."""
+"""The folders of a run: whether they may be used together, their locks, and which input folder an output belongs to."""
 
 import os
 import signal
 import sys
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -14,21 +14,117 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 import anomvae
-from anomvae.cli import options, places
+from anomvae.cli import options
 from anomvae.cli.options import ScoreRequest
 from anomvae.cli.output import Printer, found, note
-from anomvae.deliveries import Counters, HealthResult, Quarantined, StoppedResult
+from anomvae.config import OutletSettings, ScoreSettings, WatchSettings, seconds
 from anomvae.errors import UsageError, worst
-from anomvae.results import FileResult, Waits
-from anomvae.settings import OutletSettings, ScoreSettings, WatchSettings, seconds
-from anomvae.storage import health
+from anomvae.folder import locks
+from anomvae.formats import suffixes
+from anomvae.records.folder import Counters, HealthResult, Quarantined, StoppedResult
+from anomvae.records.results import FileResult, Waits
 
 if TYPE_CHECKING:
-    from anomvae.pipeline.beat import HealthReporter
-    from anomvae.pipeline.context import RunContext
-    from anomvae.pipeline.model import ReloadingModel
-    from anomvae.pipeline.pool import Workers
-    from anomvae.storage.store import Store
+    from anomvae.folder.health import HealthReporter
+    from anomvae.folder.inbox import Rules
+    from anomvae.folder.output_folder import Store
+    from anomvae.folder.run_context import ReloadingModel, RunContext
+    from anomvae.folder.scanner import Scanner
+    from anomvae.workers.pool import Workers
+
+
+def check(folder: Path, out: Path, shared: Path | None = None) -> None:
+    """Refuse folders that lie in each other, and an output folder on a network file system.
+
+    Args:
+        folder: the input folder.
+        out: the output folder.
+        shared: where the results go instead, with --state; it may be on a network file system.
+
+
+    Raises:
+        UsageError: as above, or the input is no folder.
+    """
+    from anomvae.folder.settle import file_system, on_network
+
+    if not folder.is_dir():
+        raise UsageError(f"{folder}: is not a folder.")
+    for place in (out, shared) if shared else (out,):
+        if not place.is_dir() and (place.exists() or place.suffix in suffixes()):
+            raise UsageError(f"{place}: the results of a folder go to a folder; name one with -o.")
+    source, target = folder.resolve(), out.resolve()
+    for place in (target, shared.resolve()) if shared else (target,):
+        if source == place or source in place.parents or place in source.parents:
+            raise UsageError(f"{place}: an output folder and {folder} must not lie in each other; name another.")
+    if shared and shared.resolve() == target:
+        raise UsageError(f"--state {out}: is the output folder itself; name another.")
+    existing = next(place for place in (target, *target.parents) if place.exists())
+    if on_network(existing):
+        kind = file_system(existing)
+        raise UsageError(
+            f"{out}: is on a network file system ({kind}), where no ledger is safe; name a local folder with --state."
+        )
+
+
+def rules(watch: WatchSettings) -> "Rules":
+    """What counts as a file of the input folder, by the settings."""
+    from anomvae.folder.inbox import Rules
+
+    return Rules(
+        patterns=watch.pattern,
+        settle=seconds(watch.settle, "--settle"),
+        rescan=seconds(watch.rescan, "--rescan"),
+        recursive=watch.recursive,
+        marker=watch.marker(),
+        native={"auto": None, "native": True, "poll": False}[watch.observer],
+    )
+
+
+@contextmanager
+def opened(folder: Path, rules: "Rules") -> Iterator["Scanner"]:
+    """The input folder, open to be scanned.
+
+    Raises:
+        UsageError: it cannot be opened.
+    """
+    from anomvae.folder import inbox
+
+    try:
+        scanner = inbox.opened(folder, rules)
+    except OSError as error:
+        raise UsageError(f"{folder}: this folder cannot be opened ({error.strerror}).") from error
+    with closing(scanner):
+        yield scanner
+
+
+@contextmanager
+def locked_outputs(folders: Sequence[Path | None]) -> Iterator[None]:
+    """Hold the locks of the output folders, so that no other process writes them.
+
+    Raises:
+        HeldError: another process holds one.
+    """
+    with ExitStack() as stack:
+        for folder in folders:
+            if folder is not None:
+                began = datetime.now(UTC).isoformat(timespec="seconds")
+                stack.callback(os.close, locks.hold_output(folder, began))
+        yield
+
+
+def claim(store: "Store", folder: Path) -> None:
+    """One output folder belongs to one input folder: paths in the ledger are relative to it.
+
+    Raises:
+        UsageError: it belongs to another.
+    """
+    here = str(folder.resolve())
+    owner = store.ledger.meta("folder")
+    if owner not in (None, here) and Path(str(owner)).is_dir():
+        raise UsageError(f"{store.out}: holds the results of {owner}; name another output folder with -o.")
+    if owner != here:
+        store.ledger.set_meta("folder", here)
+
 
 DELIVERY = {"score": 5.0, "watch": 2.0}  # seconds that messages get at the end of a run
 Said = FileResult | Quarantined | str
@@ -116,30 +212,30 @@ def run_folder(plan: RunPlan) -> RunSummary:
         AnomvaeError: the run could not begin, or could not go on.
     """
     os.umask(0o077)
-    places.check(plan.folder, plan.out, plan.shared)
+    check(plan.folder, plan.out, plan.shared)
     workers = _workers(plan)
     idle = seconds(plan.watch.idle_exit, "--idle-exit") if plan.watch.idle_exit else None
-    from anomvae.outlets.desk import Notifier, check_outlets
+    from anomvae.notify.notifier import Notifier, check_outlets
 
-    outlets, inbox_rules = check_outlets(plan.outlets), places.rules(plan.watch)
+    outlets, inbox_rules = check_outlets(plan.outlets), rules(plan.watch)
     with ExitStack() as stack:
-        scanner = stack.enter_context(places.opened(plan.folder, inbox_rules))
+        scanner = stack.enter_context(opened(plan.folder, inbox_rules))
 
         def lock_input() -> None:
-            health.hold(scanner.descriptor, str(plan.folder))
+            locks.hold(scanner.descriptor, str(plan.folder))
 
         lock_input()
-        stack.enter_context(places.locked_outputs([plan.shared, plan.out]))
+        stack.enter_context(locked_outputs([plan.shared, plan.out]))
         ping = stack.enter_context(outlets.ping)
-        from anomvae.inbox.inbox import Inbox
-        from anomvae.pipeline.beat import HealthReporter, waiting_files
-        from anomvae.pipeline.context import Progress, RunContext, SeenStates
-        from anomvae.pipeline.stop import StopConditions
-        from anomvae.pipeline.watch import FolderLoop
+        from anomvae.folder.health import HealthReporter, waiting_files
+        from anomvae.folder.inbox import Inbox
+        from anomvae.folder.loop import FolderLoop
+        from anomvae.folder.run_context import Progress, RunContext, SeenStates
+        from anomvae.folder.stop import StopConditions
 
         model, store = _model(plan), _store(plan)
         stack.callback(store.close)
-        places.claim(store, plan.folder)
+        claim(store, plan.folder)
         notifier = Notifier(outlets, store, str(plan.folder), found, plan.say)
         stack.callback(notifier.close, 0.0)
         seen, codes = SeenStates(store.ledger), {0}
@@ -164,7 +260,7 @@ def run_folder(plan: RunPlan) -> RunSummary:
         try:
             loop.run(inbox.forever() if plan.mode == "watch" else inbox.once())
         finally:
-            health.notify("STOPPING=1")
+            locks.notify("STOPPING=1")
             if not notifier.close(DELIVERY[plan.mode]) and plan.mode == "score":
                 codes.add(5)
             plan.publish(reporter.publish("stopped"))
@@ -184,7 +280,7 @@ def _announce(plan: RunPlan, context: "RunContext", reporter: "HealthReporter") 
         context.inbox.listen()
     reporter.beat()
     plan.ready()
-    health.notify("READY=1")
+    locks.notify("READY=1")
 
 
 def _exit_code_of(said: Said, fail_on: str) -> int:
@@ -202,8 +298,8 @@ def _exit_code(mode: str, signal_number: int, codes: set[int]) -> int:
 
 
 def _model(plan: RunPlan) -> "ReloadingModel":
-    from anomvae.pipeline.model import ReloadingModel
-    from anomvae.storage import model_file
+    from anomvae.folder.run_context import ReloadingModel
+    from anomvae.store import model_file
 
     model = ReloadingModel(plan.model, partial(model_file.load, generator=False), plan.say)
     if plan.mode == "watch" and model_file.writable_by_others(Path(plan.model)):
@@ -212,8 +308,8 @@ def _model(plan: RunPlan) -> "ReloadingModel":
 
 
 def _store(plan: RunPlan) -> "Store":
-    from anomvae.pipeline.moves import check
-    from anomvae.storage.store import Store
+    from anomvae.folder.archive import check
+    from anomvae.folder.output_folder import Store
 
     if plan.watch.after == "move":
         check(plan.folder, plan.out)
@@ -229,7 +325,7 @@ def _workers(plan: RunPlan) -> "Workers | None":
         return None
     if plan.mode != "score":
         raise UsageError("engine ray is for 'score FOLDER'; 'watch' scores on one machine.")
-    from anomvae.pipeline.engine_ray import RayPool
+    from anomvae.cluster.ray import RayPool
 
     return RayPool(plan.settings.address, plan.folder, plan.place)
 

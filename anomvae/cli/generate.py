@@ -10,9 +10,9 @@ from anomvae.cli import options, quality_options
 from anomvae.cli.command import Command
 from anomvae.cli.output import Printer
 from anomvae.cli.quality_options import Comparison
+from anomvae.config import Config, GenerateSettings
 from anomvae.errors import UsageError
 from anomvae.formats import listed
-from anomvae.settings import Config, GenerateSettings
 
 
 @click.command(

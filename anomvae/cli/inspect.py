@@ -19,9 +19,9 @@ from anomvae.cli.output import Printer
 @options.everywhere
 def command(model: str, printer: Printer) -> int:
     """Show what is in MODEL: columns, network, threshold, lineage. Needs no torch."""
-    from anomvae.pipeline.card import card_of
+    from anomvae.commands.inspect import card_of
     from anomvae.report.terminal import inspect_report
-    from anomvae.storage import model_file
+    from anomvae.store import model_file
 
     printer.result(card_of(model_file.load(model), model), inspect_report)
     return 0

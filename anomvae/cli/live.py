@@ -3,7 +3,7 @@
 from collections import deque
 from typing import Any
 
-from anomvae.deliveries import HealthResult
+from anomvae.records.folder import HealthResult
 from anomvae.report.folder import screen
 from anomvae.report.terminal import console
 

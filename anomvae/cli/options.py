@@ -1,7 +1,7 @@
 """The options of the command line, and the precedence: flags > ANOMVAE_* > configuration file > defaults.
 
 An option that sets a key of the configuration is made from that key (`settings.Key`): its type, its default and its
-help stand in `settings.py` alone. The options that every command has are put together here, too.
+help stand in `config.py` alone. The options that every command has are put together here, too.
 """
 
 import os
@@ -17,8 +17,8 @@ from click.shell_completion import CompletionItem
 
 from anomvae.cli.command import setting
 from anomvae.cli.output import Printer
+from anomvae.config import Config, Key, ScoreSettings, Settings, WatchSettings, changed, keys_of, read_config
 from anomvae.errors import EnvironmentFault
-from anomvae.settings import Config, Key, ScoreSettings, Settings, WatchSettings, changed, keys_of, read_config
 
 S = TypeVar("S", bound=Settings)
 Body = Callable[..., int]  # of a command: takes its parameters by name, returns the exit code
@@ -229,7 +229,7 @@ def check_targets(*paths: str | None) -> None:
 
 def open_model(path: str, printer: Printer, *, generator: bool = False) -> Any:
     """Load the model of a command, and warn where others could have replaced it; its generator only where needed."""
-    from anomvae.storage import model_file
+    from anomvae.store import model_file
 
     file = Path(path)
     detector = model_file.load(file, generator=generator)

@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from anomvae.report.cell import plain
-from anomvae.results import ErrorResult, FileResult, Record
+from anomvae.records.results import ErrorResult, FileResult, Record
+from anomvae.report.sanitize import plain
 
 Advance = Callable[[str, int, int], None]
 

@@ -100,7 +100,7 @@ def compare(comparison: Comparison, detector: Any, output: str, seed: int, print
     Raises:
         AnomvaeError: as `anomvae.quality`; or the page cannot be written.
     """
-    from anomvae.disk import replacing
+    from anomvae.durable_io import replacing
     from anomvae.quality import quality, quality_page, quality_report
 
     held_out = list(comparison.holdout) or None

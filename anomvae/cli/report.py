@@ -8,8 +8,8 @@ import click
 from anomvae.cli import options
 from anomvae.cli.command import Command
 from anomvae.cli.output import Printer
+from anomvae.config import Config
 from anomvae.errors import ModelError, UsageError
-from anomvae.settings import Config
 
 PAGE = "report.html"
 
@@ -33,7 +33,7 @@ def command(source: str | None, output: str | None, model: str | None, config: C
     SOURCE is the output folder of 'watch' or 'score FOLDER' (default anomvae-out), a file that 'score --json' has
     printed, or a model. Without -m the model that judged last is described, where it is still there.
     """
-    from anomvae.results import ReportResult
+    from anomvae.records.results import ReportResult
 
     place = Path(source or config.out or "anomvae-out")
     found = _overview(place, model or config.model, printer)
@@ -45,34 +45,34 @@ def command(source: str | None, output: str | None, model: str | None, config: C
 
 
 def _told(result: Any) -> str:
-    from anomvae.report.cell import plain
+    from anomvae.report.sanitize import plain
 
     about = f"{result.files:,} files, {result.rows:,} rows" if result.files else "the model"
     return f"wrote {plain(result.page, 120)}: {about}, {result.bytes / 1024:,.0f} KiB"
 
 
 def _overview(place: Path, model: str | None, printer: Printer) -> Any:
-    from anomvae.report import overview
-    from anomvae.storage import health
+    from anomvae.folder import locks
+    from anomvae.report import html_report
 
     if place.is_dir():
-        told = health.read(place)
+        told = locks.read(place)
         detector, card = _model(model, told.model if told else None, printer)
-        return overview.of_folder(place, detector, card)
+        return html_report.of_folder(place, detector, card)
     if place.suffix == ".json":
-        result = overview.read_result(place)
+        result = html_report.read_result(place)
         detector, card = _model(model, result.model, printer)
-        return overview.of_result(result, detector, card)
+        return html_report.of_result(result, detector, card)
     if not place.exists():
         raise UsageError(f"{place}: no such folder, result or model; name the output folder of 'score' or 'watch'.")
     detector, card = _model(str(place), None, printer)
-    return overview.of_model(detector, card)
+    return html_report.of_model(detector, card)
 
 
 def _model(named: str | None, last: str | None, printer: Printer) -> tuple[Any, Any]:
     """The model that is named, or the last one used; without either the page describes none."""
-    from anomvae.pipeline.card import card_of
-    from anomvae.storage import model_file
+    from anomvae.commands.inspect import card_of
+    from anomvae.store import model_file
 
     if named is None and last is None:
         return None, None
@@ -88,7 +88,7 @@ def _model(named: str | None, last: str | None, printer: Printer) -> tuple[Any, 
 
 def write_page(path: str, report: Any, printer: Printer) -> int:
     """Write a page, whole or not at all; returns its bytes."""
-    from anomvae.disk import faults, replacing
+    from anomvae.durable_io import faults, replacing
 
     page = report.page().encode()
     with faults(f"{path}: the page cannot be written"), replacing(Path(path)) as file:

@@ -7,7 +7,7 @@ import click
 from anomvae.cli import options
 from anomvae.cli.command import Command
 from anomvae.cli.output import Printer
-from anomvae.deliveries import RetryResult
+from anomvae.records.folder import RetryResult
 
 
 @click.command(
@@ -23,7 +23,7 @@ def command(out: str, ids: tuple[str, ...], printer: Printer) -> int:
 
     OUT is the output folder, ID a delivery's id or its first characters; `anomvae status OUT` lists them.
     """
-    from anomvae.pipeline.retry import retry
+    from anomvae.folder.retry import retry
     from anomvae.report.folder import retry_report
 
     result = RetryResult(out=out, retried=tuple(retry(Path(out), ids)))

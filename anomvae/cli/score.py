@@ -10,9 +10,9 @@ from click.core import ParameterSource
 from anomvae.cli import options
 from anomvae.cli.command import Command
 from anomvae.cli.output import Printer, found, note
+from anomvae.config import Config
 from anomvae.errors import UsageError, worst
-from anomvae.results import ScoreResult
-from anomvae.settings import Config
+from anomvae.records.results import ScoreResult
 
 FOLDER_ONLY = (
     *("pattern", "recursive", "settle", "rescan", "existing", "after", "ready", "format"),
@@ -63,7 +63,7 @@ def command(
             raise UsageError(
                 "a place such as s3://bucket/folder is scored alone, and takes the results of a folder only."
             )
-        from anomvae.cli.score_place import score_place
+        from anomvae.cli.score_folder import score_place
 
         return score_place(names[0], request, printer)
     if len(names) == 1 and Path(names[0]).is_dir():
@@ -78,8 +78,8 @@ def command(
 
 
 def _score_files(inputs: tuple[str, ...], request: options.ScoreRequest, printer: Printer) -> int:
-    from anomvae.pipeline.score import score
     from anomvae.report.terminal import score_report
+    from anomvae.scoring.file import score
 
     config, to_stdout = request.config, request.output == "-"
     settings = options.overlaid(config.score, request.flags)
@@ -97,7 +97,7 @@ def _score_files(inputs: tuple[str, ...], request: options.ScoreRequest, printer
 
         scorer = None
         if settings.jobs > 1 and len(inputs) > 1:
-            from anomvae.pipeline.several import Several
+            from anomvae.workers.parallel_files import Several
 
             scorer = Several(path, detector, settings, progress)
         result = score(
@@ -113,8 +113,8 @@ def _score_files(inputs: tuple[str, ...], request: options.ScoreRequest, printer
     printer.result(result, score_report, stderr=to_stdout)
     if request.report:
         from anomvae.cli.report import write_page
-        from anomvae.pipeline.card import card_of
-        from anomvae.report.overview import of_result
+        from anomvae.commands.inspect import card_of
+        from anomvae.report.html_report import of_result
 
         write_page(request.report, of_result(result, detector, card_of(detector, path)), printer)
     if printer.silent or to_stdout:

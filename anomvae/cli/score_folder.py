@@ -1,13 +1,17 @@
 """anomvae score FOLDER: one pass over a folder, for cron."""
 
 import heapq
+from pathlib import Path
 
-from anomvae.cli import folder
+from msgspec.structs import replace
+
+from anomvae.cli import folder, options
 from anomvae.cli.options import ScoreRequest
 from anomvae.cli.output import Printer, note
-from anomvae.deliveries import Quarantined
-from anomvae.results import ErrorResult, FileResult, ScoreResult
-from anomvae.settings import seconds
+from anomvae.config import seconds
+from anomvae.errors import UsageError
+from anomvae.records.folder import Quarantined
+from anomvae.records.results import ErrorResult, FileResult, ScoreResult
 
 LISTED = 200  # files that are kept for the report, those most worth a look
 
@@ -33,12 +37,12 @@ def score_folder(name: str, request: ScoreRequest, printer: Printer, *, place: s
     printer.result(result, folder_report)
     if request.report:
         from anomvae.cli.report import write_page
-        from anomvae.pipeline import card
-        from anomvae.report import overview
-        from anomvae.storage import model_file
+        from anomvae.commands import inspect
+        from anomvae.report import html_report
+        from anomvae.store import model_file
 
         detector = model_file.load(plan.model, generator=False)
-        page = overview.of_folder(plan.out, detector, card.card_of(detector, plan.model))
+        page = html_report.of_folder(plan.out, detector, inspect.card_of(detector, plan.model))
         write_page(request.report, page, printer)
     if ended.why == "--timeout":
         note(f"anomvae: ended by --timeout; {len(ended.left):,} files are left for the next run")
@@ -93,3 +97,29 @@ def _refused(one: Quarantined) -> ErrorResult:
     return ErrorResult(
         code=one.reason_code, message=one.message, exit_code=3, file=one.file, line=one.line, column=one.column
     )
+
+
+def score_place(name: str, request: ScoreRequest, printer: Printer) -> int:
+    """Score what is new in a place, or in a folder whose results go to a place; returns the exit code."""
+    from anomvae.cluster.object_store import Mirror
+
+    config = request.config
+    output = request.output or config.out
+    state = request.flags["state"] or config.score.state
+    source, target = (one if one and "://" in one else None for one in (name, output))
+    if not state:
+        raise UsageError(f"{source or target}: needs --state DIR, a folder of this machine for ledger and copies.")
+    mirror = Mirror(source, target, Path(state))
+    watch = options.overlaid(config.watch, request.flags)
+    mirror.fetch(watch.pattern, recursive=watch.recursive)
+    out = Path(state) / "out" if target or not output else Path(output)
+    here = replace(
+        request,
+        output=str(out),
+        config=replace(config, score=replace(config.score, state=None)),
+        flags={**request.flags, "state": None},
+    )
+    code = score_folder(str(mirror.incoming) if source else name, here, printer, place=source)
+    if sent := mirror.send(out):
+        printer.aside(f"anomvae: {sent:,} results were put in {target}")
+    return code

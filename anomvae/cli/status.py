@@ -7,7 +7,7 @@ import click
 from anomvae.cli import options
 from anomvae.cli.command import Command
 from anomvae.cli.output import Printer
-from anomvae.settings import Config, seconds
+from anomvae.config import Config, seconds
 
 
 @click.command(
@@ -24,7 +24,7 @@ from anomvae.settings import Config, seconds
 @options.everywhere
 def command(out: str | None, since: str | None, config: Config, printer: Printer) -> int:
     """Health and history of the output folder OUT; exit code 0 when it is healthy, 1 when not."""
-    from anomvae.pipeline.status import status
+    from anomvae.folder.status import status
     from anomvae.report.folder import status_report
 
     past = None if since is None else seconds(since, "--since")

@@ -5,8 +5,8 @@ import click
 from anomvae.cli import options
 from anomvae.cli.command import Command
 from anomvae.cli.output import Printer
+from anomvae.config import Config
 from anomvae.errors import UsageError
-from anomvae.settings import Config
 
 
 @click.group("threshold")
@@ -20,7 +20,7 @@ def command() -> None:
 @options.everywhere
 def show_command(model: str | None, config: Config, printer: Printer) -> int:
     """The threshold, what it promises, what another alpha would mean, and what set it."""
-    from anomvae.pipeline.threshold import show_threshold
+    from anomvae.commands.threshold import show_threshold
     from anomvae.report.terminal import threshold_report
 
     result = show_threshold(options.model_path(model, config))
@@ -36,7 +36,7 @@ def show_command(model: str | None, config: Config, printer: Printer) -> int:
 @options.everywhere
 def set_command(alpha: float | None, score: float | None, model: str | None, config: Config, printer: Printer) -> int:
     """Move the threshold: the file is replaced at once, and a running watch reloads it."""
-    from anomvae.pipeline.threshold import set_threshold
+    from anomvae.commands.threshold import set_threshold
     from anomvae.report.terminal import threshold_report
 
     if (alpha is None) == (score is None):
@@ -56,7 +56,7 @@ def recalibrate_command(files: tuple[str, ...], model: str | None, config: Confi
 
     Their rows take the place of the calibration rows; at least 100. The network stays, and the score of every row.
     """
-    from anomvae.pipeline.recalibrate import recalibrate
+    from anomvae.commands.threshold import recalibrate
     from anomvae.report.terminal import threshold_report
 
     path = options.model_path(model, config)

@@ -10,8 +10,8 @@ import click
 from anomvae.cli import folder, options
 from anomvae.cli.command import Command
 from anomvae.cli.output import Printer, note
+from anomvae.config import Config, WatchSettings
 from anomvae.errors import UsageError
-from anomvae.settings import Config, WatchSettings
 
 
 @click.command(

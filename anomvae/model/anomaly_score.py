@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anomvae.model.arrays import Bools, Floats, Ints
-from anomvae.model.encoding import Encoded
+from anomvae.model.encoder import Encoded
 from anomvae.model.likelihood import Deviances, Ensemble, hidden_deviances
 
 VIEW_COSTS = {"whole": 0.5, "worst": 1.0, "latent": 3.0, "place": 0.0}  # nats taken off the surprise of each view

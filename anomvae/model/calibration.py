@@ -14,7 +14,7 @@ import numpy as np
 from anomvae.errors import UsageError
 from anomvae.model.anomaly_score import pareto_nats
 from anomvae.model.arrays import Bools, Floats, Ints
-from anomvae.results import Verdict
+from anomvae.records.results import Verdict
 
 MAX_TERMS = 1 << 16  # of a sum that are held at once
 

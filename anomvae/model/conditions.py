@@ -12,11 +12,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from anomvae.config_errors import near
 from anomvae.errors import DataError, UsageError
-from anomvae.invalid import near
 from anomvae.model.arrays import Floats
-from anomvae.model.cells import MISSING, is_number, quoted
 from anomvae.model.schema import Column, Schema, parse_cell
+from anomvae.model.value_parsing import MISSING, is_number, quoted
 
 Condition = tuple[str, str, str]
 

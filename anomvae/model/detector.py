@@ -6,17 +6,17 @@ from typing import Protocol
 
 import msgspec
 
+from anomvae.config import Dialect, FitSettings, SchemaSettings
 from anomvae.errors import UsageError
 from anomvae.model.anomaly_score import AnomalyScore, Scores
 from anomvae.model.arrays import Floats
 from anomvae.model.calibration import Calibration, Decision
 from anomvae.model.drift import Reference
-from anomvae.model.encoding import Encoded, Encoding, encode
+from anomvae.model.encoder import Encoded, Encoding, encode
 from anomvae.model.likelihood import Ensemble
 from anomvae.model.schema import Schema, Values
-from anomvae.results import Calibration as CalibrationReport
-from anomvae.results import ColumnReport, Lineage, Power, ThresholdChange, Training
-from anomvae.settings import Dialect, FitSettings, SchemaSettings
+from anomvae.records.results import Calibration as CalibrationReport
+from anomvae.records.results import ColumnReport, Lineage, Power, ThresholdChange, Training
 
 
 class About(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -19,8 +19,10 @@ import msgspec
 import numpy as np
 
 from anomvae.model.arrays import Floats, Ints
-from anomvae.model.encoding import Encoded, Encoding, Feature
+from anomvae.model.calibration import Calibration, file_p_value
+from anomvae.model.encoder import Encoded, Encoding, Feature
 from anomvae.model.schema import Values
+from anomvae.records.results import REMEMBERED, Evidence
 
 BINS = 20
 NORMAL = NormalDist()
@@ -295,3 +297,69 @@ def tail(z: float, freedom: int) -> float:
     f = max(freedom, 2)
     normal = (f - 2 / 3 + 1 / (10 * f)) * math.sqrt(math.log1p(z * z / f) / (f - 5 / 6))
     return math.erfc(normal / math.sqrt(2))
+
+
+FALSE_ALARMS = 1e-4  # of clean files
+FLAGS = 0.8  # share of them that the flag count gets, which is the harder to tell; the rest goes to the columns
+WINDOWS = (1, 3, 1 + REMEMBERED)
+ODD = 1e-6  # the chance of as many flags in one file, up to which that file is left out of the next windows
+
+
+class Weighed(msgspec.Struct, frozen=True):
+    """What the newest files say together.
+
+    `p`: the chance of as much in a clean file, over all windows; `files`: the smallest window that is told, else the
+    one that says most; `changes`, `counts`: of every feature in it; `flags`: the chance of as many flags
+    in it; `rows`, `flagged`: its rows. `alone`: the newest file is off by itself.
+    """
+
+    p: float
+    files: int
+    changes: tuple[Change, ...]
+    counts: tuple[Ints, ...]
+    flags: float
+    rows: int
+    flagged: int
+    alone: bool = False
+
+    @property
+    def drifted(self) -> bool:
+        """Whether this is told."""
+        return self.p <= FALSE_ALARMS
+
+    @property
+    def flags_limit(self) -> float:
+        """The chance of as many flags from which they are told."""
+        return FALSE_ALARMS * FLAGS / (len(WINDOWS) - 1)
+
+    @property
+    def column_limit(self) -> float:
+        """The p of one column from which it is told."""
+        return FALSE_ALARMS * (1 - FLAGS) / len(WINDOWS) / len(self.changes)
+
+
+def weigh(reference: Reference, calibration: Calibration, alpha: float, newest: Sequence[Evidence]) -> Weighed:
+    """Weigh the newest files, the last one the newest, of one model and one alpha."""
+    windows = sorted({min(size, len(newest)) for size in WINDOWS})
+    found = [_window(reference, calibration, alpha, newest[-size:]) for size in windows]
+    alone = found[0].drifted or found[0].flags <= ODD
+    told = next((one for one in found if one.drifted), min(found, key=lambda one: one.p))
+    return msgspec.structs.replace(told, alone=alone)
+
+
+def _threshold_design(calibration: Calibration, blocks: int) -> float:
+    """The design effect of flags, two standard errors of its excess above what so many blocks showed.
+
+    Flags that come together have a longer tail than a beta-binomial with the estimate itself.
+    """
+    return 1 + (calibration.design - 1) * (1 + 2 * math.sqrt(2 / blocks))
+
+
+def _window(reference: Reference, calibration: Calibration, alpha: float, files: Sequence[Evidence]) -> Weighed:
+    rows, flagged = sum(file.rows for file in files), sum(file.flagged for file in files)
+    counts = tuple(np.sum(of, axis=0) for of in zip(*(file.counts for file in files), strict=True))
+    changes = tuple(compare(reference, counts[:-1]))  # the last ones are of the score
+    flags = file_p_value(rows, flagged, alpha, calibration.effective, _threshold_design(calibration, reference.blocks))
+    columns = len(WINDOWS) * len(changes) * min(change.p for change in changes) / (1 - FLAGS)
+    several = (len(WINDOWS) - 1) * flags / FLAGS if len(files) > 1 else 1.0  # one file's flags are its own verdict
+    return Weighed(min(1.0, columns, several), len(files), changes, counts, flags, rows, flagged)

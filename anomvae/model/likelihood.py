@@ -17,8 +17,8 @@ import msgspec
 import numpy as np
 
 from anomvae.model.arrays import Bools, Floats
-from anomvae.model.density import Density
-from anomvae.model.encoding import Encoded, Encoding, Feature
+from anomvae.model.encoder import Encoded, Encoding, Feature
+from anomvae.model.mixture import Density
 from anomvae.model.vae import SIGMA_FLOOR, VAE, sigma_of
 
 S = TypeVar("S", bound=msgspec.Struct)

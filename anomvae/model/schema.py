@@ -13,10 +13,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from anomvae.config import Kind
 from anomvae.errors import DataError
-from anomvae.model import cells
-from anomvae.model.cells import NumberFormat
-from anomvae.settings import Kind
+from anomvae.model import value_parsing
+from anomvae.model.value_parsing import NumberFormat
 
 Values = NDArray[np.float64] | NDArray[np.object_]
 
@@ -120,9 +120,9 @@ def _unquoted(error: DataError, column: Column) -> DataError:
 def parse_cell(column: Column, text: str, numbers: NumberFormat) -> float:
     """One cell of a numeric, integer, boolean or datetime column as a float; NaN where missing."""
     if column.kind == "boolean":
-        return cells.parse_boolean(text)
+        return value_parsing.parse_boolean(text)
     if column.kind == "datetime":
-        return cells.parse_date(text, column.date_format)
+        return value_parsing.parse_date(text, column.date_format)
     return numbers.parse(text)
 
 
@@ -146,16 +146,16 @@ def infer(name: str, texts: Sequence[str], numbers: NumberFormat) -> Column:
         numbers: how numbers are written.
     """
     counts = Counter(text.strip(" ") for text in texts)
-    present = [text for text in counts if text not in cells.MISSING]
+    present = [text for text in counts if text not in value_parsing.MISSING]
     if not present:
         return Column(name=name, kind="ignore", modelled=False, reason=NO_VALUES)
-    plain = [p for text in present if cells.is_number(p := numbers.plain(text))]
-    strange = [text for text in present if not cells.is_number(numbers.plain(text))]
+    plain = [p for text in present if value_parsing.is_number(p := numbers.plain(text))]
+    strange = [text for text in present if not value_parsing.is_number(numbers.plain(text))]
     if sum(counts[text] for text in strange) <= STRAY_SHARE * sum(counts[text] for text in present):
         return _number(name, texts, plain, numbers)
     if _is_boolean({text.lower() for text in present}):
         return Column(name=name, kind="boolean", modelled=True, **_constancy(present))
-    for style in cells.DATE_FORMATS:
+    for style in value_parsing.DATE_FORMATS:
         if _is_date(present, style):
             return Column(
                 name=name, kind="datetime", modelled=True, date_format=style, reason=f"dates, {_spelt(style)}"
@@ -165,7 +165,7 @@ def infer(name: str, texts: Sequence[str], numbers: NumberFormat) -> Column:
 
 def _is_boolean(words: set[str]) -> bool:
     """True and false in some spelling; one letter alone may be a category, such as F of F and M."""
-    known = words <= cells.TRUE | cells.FALSE
+    known = words <= value_parsing.TRUE | value_parsing.FALSE
     return known and (len(words) > 1 or len(min(words)) > 1)
 
 
@@ -180,7 +180,7 @@ def declared(name: str, kind: Kind, style: str | None, texts: Sequence[str], num
     if kind == "categorical":
         return Column(name=name, kind=kind, modelled=True, reason="by configuration")
     if kind in ("numeric", "integer"):
-        plain = [p for t in set(texts) if cells.is_number(p := numbers.plain(t))]
+        plain = [p for t in set(texts) if value_parsing.is_number(p := numbers.plain(t))]
         return Column(name=name, kind=kind, modelled=True, digits=_digits(plain), reason="by configuration")
     if kind == "datetime":
         found = style or infer(name, texts, numbers).date_format
@@ -191,7 +191,7 @@ def declared(name: str, kind: Kind, style: str | None, texts: Sequence[str], num
 
 
 def _number(name: str, texts: Sequence[str], plain: list[str], numbers: NumberFormat) -> Column:
-    whole = all(map(cells.is_integer, plain))
+    whole = all(map(value_parsing.is_integer, plain))
     if whole and _counts_up(texts, numbers):
         return Column(name=name, kind="ignore", modelled=False, reason="identifier: a running number")
     digits = 0 if whole else _digits(plain)
@@ -206,14 +206,14 @@ def _number(name: str, texts: Sequence[str], plain: list[str], numbers: NumberFo
 
 def _digits(plain: list[str]) -> int | None:
     """Decimals to write; None where the cells use exponents or more than a float can hold."""
-    most = max(map(cells.decimals, plain), default=0)
+    most = max(map(value_parsing.decimals, plain), default=0)
     return None if most > 12 or any("e" in text.lower() for text in plain) else most
 
 
 def _counts_up(texts: Sequence[str], numbers: NumberFormat) -> bool:
     """A strictly rising whole number in nearly every row is a key, not a measurement."""
     plain = [numbers.plain(text) for text in texts]
-    if len(plain) < 20 or not all(map(cells.is_number, plain)):
+    if len(plain) < 20 or not all(map(value_parsing.is_number, plain)):
         return False
     values = [float(text) for text in plain]
     return all(a < b for a, b in pairwise(values))
@@ -238,17 +238,17 @@ def _constancy(values: list[str]) -> dict[str, Any]:
     """The fields of a column that say whether all its values are the same, and the reason to show."""
     if len(set(values)) != 1:
         return {}
-    return {"constant": True, "reason": f"constant {cells.quoted(values[0])}: a change is surprising"}
+    return {"constant": True, "reason": f"constant {value_parsing.quoted(values[0])}: a change is surprising"}
 
 
 def _is_date(texts: list[str], style: str) -> bool:
     try:
         for text in texts:
-            cells.parse_date(text, style)
+            value_parsing.parse_date(text, style)
     except DataError:
         return False
     return True
 
 
 def _spelt(style: str) -> str:
-    return "ISO 8601" if style == cells.ISO else style
+    return "ISO 8601" if style == value_parsing.ISO else style

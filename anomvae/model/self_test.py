@@ -11,10 +11,10 @@ import numpy as np
 
 from anomvae.model.arrays import Bools, Ints
 from anomvae.model.detector import Detector
-from anomvae.model.faults import Faults
+from anomvae.model.fault_injection import Faults
 from anomvae.model.metrics import wilson
 from anomvae.model.schema import Values
-from anomvae.results import Power
+from anomvae.records.results import Power
 
 KINDS = ("wild", "unit", "swap", "dependency", "category", "gap")
 ROWS = 60  # of a kind in a column, at most

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anomvae.model.arrays import Floats
-from anomvae.model.encoding import Encoding
+from anomvae.model.encoder import Encoding
 
 Arrays = Mapping[str, NDArray[np.float32]]
 

@@ -14,9 +14,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from anomvae.data import frames
+from anomvae.config_errors import near
 from anomvae.errors import DataError, UsageError
-from anomvae.invalid import near
 from anomvae.model.arrays import Floats
 from anomvae.model.detector import Detector
 from anomvae.model.schema import Values, gaps
@@ -24,6 +23,7 @@ from anomvae.quality import similarity
 from anomvae.quality.read_tables import read_tables
 from anomvae.quality.records import ColumnShape, PairTrend, QualityResult, Transfer, TwoSample
 from anomvae.quality.similarity import Columns
+from anomvae.table import frames
 
 SIDE_ROWS = 5_000  # of each side of the classifier test and of distances
 TRANSFER_ROWS = 10_000

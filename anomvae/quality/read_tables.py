@@ -9,14 +9,13 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
-from anomvae.data.typed_reader import dialect_of, parse_columns
+from anomvae.config import Dialect, FitSettings
 from anomvae.errors import DataError
 from anomvae.model.conditions import Condition
 from anomvae.model.detector import Detector
 from anomvae.model.schema import Schema, Values, infer
-from anomvae.pipeline.gather import Gathered, gather, training_files
-from anomvae.pipeline.select import conditions
-from anomvae.settings import Dialect, FitSettings
+from anomvae.table.training_rows import Gathered, conditions, gather, training_files
+from anomvae.table.typed_reader import dialect_of, parse_columns
 
 BOOLEAN = {1.0: "true", 0.0: "false"}
 

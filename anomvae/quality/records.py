@@ -5,7 +5,7 @@ They hold shares, bounds and counts, never rows, so that a report neither needs 
 
 from typing import Literal
 
-from anomvae.results import Record
+from anomvae.records.results import Record
 
 
 class ColumnShape(Record, frozen=True, kw_only=True):

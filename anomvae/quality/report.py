@@ -11,8 +11,8 @@ from rich.table import Column
 from rich.text import Text
 
 from anomvae.quality.records import ColumnShape, PairTrend, QualityResult
-from anomvae.report import drawing, page
-from anomvae.report.cell import plain
+from anomvae.report import html_page, svg
+from anomvae.report.sanitize import plain
 from anomvae.report.terminal import table, text_column
 
 Mark = Literal["good", "fair", "poor"]
@@ -176,11 +176,11 @@ def quality_report(result: QualityResult) -> RenderableType:
 def quality_page(result: QualityResult) -> str:
     """One offline HTML page."""
     columns = sorted(result.columns, key=lambda column: column.similarity)
-    return page.render(
+    return html_page.render(
         "quality.html",
         result=result,
         verdict=verdict(result),
-        figures=[(one, None if one.place is None else drawing.gauge(*one.place)) for one in figures(result)],
+        figures=[(one, None if one.place is None else svg.gauge(*one.place)) for one in figures(result)],
         drawn=[_drawing(column) for column in columns[:DRAWN]],
         heat=_heat(result.pairs, [c.column for c in result.columns if c in columns[:DRAWN]]),
         bounds=HEAT,
@@ -197,14 +197,14 @@ def _drawing(column: ColumnShape) -> dict[str, Any]:
         names = [*column.levels, *([f"{column.others} others"] if column.others else [])]
         top = max((*column.real, *column.synthetic), default=1.0)
         out["bars"] = [
-            (name, real, synthetic, drawing.pair_of_bars(real, synthetic, top))
+            (name, real, synthetic, svg.pair_of_bars(real, synthetic, top))
             for name, real, synthetic in zip(names, column.real, column.synthetic, strict=True)
         ]
     else:
-        out["picture"] = drawing.two_histograms(column.real, column.synthetic)
+        out["picture"] = svg.two_histograms(column.real, column.synthetic)
         whole = column.edges[0] % 1 == 0.5 and column.edges[1] - column.edges[0] == 1  # a bar a whole number
         ends = column.edges[0] + 0.5 * whole, column.edges[-1] - 0.5 * whole
-        out["ends"] = [drawing.short(end, date=column.kind == "date") for end in ends]
+        out["ends"] = [svg.short(end, date=column.kind == "date") for end in ends]
     return out
 
 
@@ -216,7 +216,7 @@ def _heat(pairs: tuple[PairTrend, ...], names: list[str]) -> Any:
         if pair.first in place and pair.second in place:
             row, column = sorted((place[pair.first], place[pair.second]), reverse=True)
             cells.append((row, column, heat_class(pair.similarity), _told(pair)))
-    return drawing.heat_map(names, cells, max(10, min(36, 620 // max(len(names), 1)))) if cells else None
+    return svg.heat_map(names, cells, max(10, min(36, 620 // max(len(names), 1)))) if cells else None
 
 
 def heat_class(similarity: float) -> int:

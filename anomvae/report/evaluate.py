@@ -4,7 +4,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from anomvae.evaluation import Estimate, EvaluateResult, KindResult
+from anomvae.records.results import Estimate, EvaluateResult, KindResult
 from anomvae.report.terminal import cell, number_column, table, text_column, warning_lines
 
 MOST = 30  # kinds in the table

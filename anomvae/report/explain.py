@@ -4,8 +4,8 @@ from rich.console import Group, RenderableType
 from rich.table import Column, Table
 from rich.text import Text
 
-from anomvae.explained import Change, ColumnPart, ExplainedRow, ExplainResult
-from anomvae.report.cell import plain
+from anomvae.records.results import Change, ColumnPart, ExplainedRow, ExplainResult
+from anomvae.report.sanitize import plain
 from anomvae.report.terminal import cell, figure, number_column, table
 
 STATE = {"usual": "usual", "high": "too high", "low": "too low"}

@@ -7,7 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from anomvae.deliveries import (
+from anomvae.records.folder import (
     Counters,
     HealthResult,
     Line,
@@ -17,9 +17,9 @@ from anomvae.deliveries import (
     StatusResult,
     StoppedResult,
 )
-from anomvae.report.cell import plain
+from anomvae.records.results import FileResult, ScoreResult, Waits
+from anomvae.report.sanitize import plain
 from anomvae.report.terminal import VERDICT, cell, number_column, table, text_column
-from anomvae.results import FileResult, ScoreResult, Waits
 
 FIXED = 12  # lines of the screen beside its tables
 LONG = 40  # characters of a path

@@ -5,12 +5,11 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Column, Table
 from rich.text import Text
 
-from anomvae.challenge import Challenge, Side
-from anomvae.drift import Drift
-from anomvae.report.cell import plain
-from anomvae.results import (
+from anomvae.records.results import (
     Calibration,
+    Challenge,
     ColumnReport,
+    Drift,
     ErrorResult,
     FileResult,
     FitResult,
@@ -18,10 +17,12 @@ from anomvae.results import (
     Power,
     RowResult,
     ScoreResult,
+    Side,
     ThresholdChange,
     ThresholdResult,
     Training,
 )
+from anomvae.report.sanitize import plain
 
 VERDICT = {
     "ok": "green",

@@ -15,21 +15,21 @@ from typing import IO
 import msgspec
 import numpy as np
 
-from anomvae import disk
-from anomvae.data.synthetic import SyntheticRows, TableStyle
+from anomvae import durable_io
+from anomvae.config import Dialect, GenerateSettings
+from anomvae.config_errors import near
 from anomvae.errors import UsageError
 from anomvae.formats import TableWriter, open_writer, output_suffix
-from anomvae.invalid import near
 from anomvae.model.conditions import Condition
 from anomvae.model.detector import Detector
-from anomvae.model.faults import KINDS, Faults
+from anomvae.model.fault_injection import KINDS, Faults
 from anomvae.model.schema import Values
-from anomvae.pipeline.select import parse, spoken
-from anomvae.settings import Dialect, GenerateSettings
 from anomvae.synthesis.complete_rows import PartialRows, read_partial_rows, row_constraints
 from anomvae.synthesis.generator import BLOCK, Generator
 from anomvae.synthesis.privacy_filter import PrivacyFilter
 from anomvae.synthesis.records import Added, GenerateResult, Picture
+from anomvae.table.training_rows import parse, spoken
+from anomvae.table.writer import SyntheticRows, TableStyle
 
 Columns = dict[str, Values]
 Progress = Callable[[str, int, int], None]
@@ -104,7 +104,7 @@ def generate(
 def _target(output: str | None, stdout: IO[bytes] | None) -> AbstractContextManager[IO[bytes] | None]:
     if output is None or output == "-":
         return nullcontext(stdout if output else None)
-    return disk.replacing(Path(output))
+    return durable_io.replacing(Path(output))
 
 
 class _Job:

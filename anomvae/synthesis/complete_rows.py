@@ -5,15 +5,15 @@ from collections.abc import Mapping, Sequence
 import msgspec
 import numpy as np
 
-from anomvae.data.reader import TableReader
-from anomvae.data.typed_reader import dialect_of, parse_columns
+from anomvae.config_errors import near
 from anomvae.errors import UsageError
-from anomvae.invalid import near
 from anomvae.model.conditions import Constraint, equal_to_number, equal_to_text
 from anomvae.model.detector import Detector
 from anomvae.model.schema import MASK, Values, as_floats, as_texts
 from anomvae.synthesis.dependencies import Dependency
 from anomvae.synthesis.generator import Generator
+from anomvae.table.reader import TableReader
+from anomvae.table.typed_reader import dialect_of, parse_columns
 
 
 class PartialRows(msgspec.Struct, frozen=True):

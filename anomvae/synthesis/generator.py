@@ -16,7 +16,7 @@ from anomvae.errors import UsageError
 from anomvae.model.arrays import Floats
 from anomvae.model.conditions import Condition, Constraint, constraints_of, step_of
 from anomvae.model.schema import Schema, Values, as_floats
-from anomvae.model.writing import Style
+from anomvae.model.value_formatting import Style
 from anomvae.synthesis.decoder import Decoder
 from anomvae.synthesis.dependencies import Dependency, fill_in, move_to_parents
 from anomvae.synthesis.encoder import Marginal, Marginals, Part, join_parts

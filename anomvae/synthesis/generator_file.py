@@ -11,9 +11,9 @@ import numpy as np
 from anomvae.errors import ModelError
 from anomvae.model.detector import RowGenerator
 from anomvae.model.schema import Schema
-from anomvae.model.writing import Style
-from anomvae.storage.model_file import GENERATOR as PREFIX
-from anomvae.storage.model_file import Layout, Tensors
+from anomvae.model.value_formatting import Style
+from anomvae.store.model_file import GENERATOR as PREFIX
+from anomvae.store.model_file import Layout, Tensors
 from anomvae.synthesis.decoder import Decoder, decoder_shapes
 from anomvae.synthesis.dependencies import Dependency
 from anomvae.synthesis.encoder import Marginal, Marginals, Quantiles

@@ -1,7 +1,7 @@
 """The records of generated rows: frozen, JSON-ready, nothing computed here."""
 
 from anomvae.quality import QualityResult
-from anomvae.results import Record
+from anomvae.records.results import Record
 
 
 class Picture(Record, frozen=True, kw_only=True):

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from anomvae.config import FitSettings, seconds
 from anomvae.model.arrays import Floats
 from anomvae.model.schema import Schema, Values
-from anomvae.model.writing import Style
-from anomvae.settings import FitSettings, seconds
+from anomvae.model.value_formatting import Style
 from anomvae.synthesis.decoder import Decoder
 from anomvae.synthesis.dependencies import find_dependencies
 from anomvae.synthesis.encoder import encode, fit_marginals

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from anomvae.model.encoding import Encoding
+from anomvae.model.encoder import Encoding
 from anomvae.model.vae import SIGMA_FLOOR, UNIT, layer_shapes
 
 

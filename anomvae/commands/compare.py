@@ -1,0 +1,124 @@
+"""fit --from --compare: a new model with the choices of an old one, and both on held-out rows before any swap."""
+
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from anomvae.commands.threshold import about_of
+from anomvae.config import ColumnSettings, Dialect, FitSettings, SchemaSettings
+from anomvae.errors import DataError
+from anomvae.model.anomaly_score import Scores
+from anomvae.model.detector import Detector
+from anomvae.model.metrics import wilson
+from anomvae.model.schema import Schema
+from anomvae.records.results import Challenge, Side
+from anomvae.table.training_rows import Gathered
+from anomvae.table.typed_reader import TypedColumns, parse_columns
+
+HELD_OUT = 0.1
+FILES = 10  # from so many files on, whole files are held out
+LEAST_ROWS = 20
+
+INHERITED = ("where", "label", "normal", "hidden", "latent", "beta", "steps", "seed", "generator", "selftest")
+
+
+class Champion(msgspec.Struct):
+    """The model in use, and the name of its file."""
+
+    name: str
+    detector: Detector
+
+
+def inherited(champion: Champion) -> tuple[FitSettings, SchemaSettings]:
+    """The choices to fit again with: what the old fit was asked for, at the alpha that is in use now.
+
+    Dates keep the format that was found in the old training rows.
+    """
+    about = about_of(champion.name, champion.detector)
+    kept = {name: getattr(about.settings, name) for name in (*Dialect.__struct_fields__, *INHERITED)}
+    settings = FitSettings(**kept, alpha=champion.detector.calibration.alpha)
+    formats = {column.name: column.date_format or None for column in champion.detector.schema.columns}
+    columns = {
+        name: ColumnSettings(kind=stated.kind, format=stated.format or formats.get(name))
+        for name, stated in about.schema.columns.items()
+    }
+    return settings, msgspec.structs.replace(about.schema, columns=columns)
+
+
+def hold_out(table: Gathered) -> list[list[str]]:
+    """Take the last tenth of the rows away from the table: whole files where there are many, else one block."""
+    rows, files = len(table.rows), np.unique(table.file)
+    if len(files) >= FILES:
+        cut = int(np.searchsorted(table.file, files[-max(round(HELD_OUT * len(files)), 1)]))
+    else:
+        cut = rows - int(HELD_OUT * rows)
+    if rows - cut < LEAST_ROWS:
+        told = f"{rows - cut} rows would be held out to compare on; at least {LEAST_ROWS} are needed"
+        raise DataError("too_few_rows", told)
+    held = table.rows.take(range(cut, rows))
+    table.rows.keep([i < cut for i in range(rows)])
+    table.file, table.line = table.file[:cut], table.line[:cut]
+    return held
+
+
+def compare(champion: Champion, challenger: Champion, names: Sequence[str], held: list[list[str]]) -> Challenge:
+    """Both models on the rows that can be read with either schema.
+
+    Raises:
+        DataError: a column of the champion is not there, or no row can be read.
+    """
+    sides = [champion.detector, challenger.detector]
+    typed = [_typed(side.schema, names, held) for side in sides]
+    unreadable = {row for side in typed for row in side.row_errors()}
+    kept = [i for i in range(len(held)) if i not in unreadable]
+    if not kept:
+        raise DataError("too_few_rows", "no held-out row can be read with the schemas of both models")
+    scores = [
+        model.score({name: values[kept] for name, values in side.columns.items()})
+        for model, side in zip(sides, typed, strict=True)
+    ]
+    old, new = (side.decide(found).flagged for found, side in zip(scores, sides, strict=True))
+    return Challenge(
+        rows=len(kept),
+        unreadable=len(unreadable),
+        both=int((old & new).sum()),
+        champion_only=int((old & ~new).sum()),
+        challenger_only=int((new & ~old).sum()),
+        champion=_side(champion, scores[0], old),
+        challenger=_side(challenger, scores[1], new),
+    )
+
+
+def _side(model: Champion, scores: Scores, flagged: NDArray[np.bool_]) -> Side:
+    rate, known = float(flagged.mean()), model.detector.calibration
+    low, high = wilson(rate, len(flagged) / known.design)
+    powers = about_of(model.name, model.detector).self_test
+    return Side(
+        model=model.name,
+        model_id=model.detector.model_id,
+        alpha=known.alpha,
+        flagged=int(flagged.sum()),
+        rate=rate,
+        low=low,
+        high=high,
+        mean_score=float(scores.score.mean()),
+        power={power.kind: power.found for power in powers if not power.column},
+    )
+
+
+def _typed(schema: Schema, names: Sequence[str], rows: list[list[str]]) -> TypedColumns:
+    """The rows as one of the models reads them.
+
+    Raises:
+        DataError: they lack one of its columns.
+    """
+
+    def cells(name: str) -> list[str]:
+        if name not in names:
+            raise DataError("missing_columns", "the new rows lack this column of the model in use", column=name)
+        at = names.index(name)
+        return [row[at] for row in rows]
+
+    return parse_columns(schema.modelled, cells, schema.numbers)

@@ -1,0 +1,149 @@
+"""explain: FILE:LINE -> the rows that start there -> detector -> ExplainResult.
+
+Every file is read once, and only as far as the last line that is asked for.
+"""
+
+import time
+from bisect import bisect_right
+from collections.abc import Sequence
+
+from anomvae.errors import AnomvaeError, DataError, UsageError
+from anomvae.model.detector import Detector
+from anomvae.model.explain import explain_row
+from anomvae.records.results import ExplainedRow, ExplainResult, RejectedRow
+from anomvae.scoring.file import shown
+from anomvae.table.reader import TableReader
+from anomvae.table.typed_reader import TypedReader, dialect_of, parse_columns, rejected_row
+
+Place = tuple[str, int]
+
+
+def explain(places: Sequence[str], detector: Detector, *, model: str = "") -> ExplainResult:
+    """Explain rows.
+
+    Args:
+        places: FILE:LINE each; the line is the physical one of the record's start, the header's is 1.
+        detector: the fitted model.
+        model: the model's name, for the result.
+
+    Raises:
+        UsageError: a place is not FILE:LINE, or no row starts there.
+        DataError: a file cannot be read, or the row is not one of the model's table.
+    """
+    started = time.monotonic()
+    wanted = [place(text) for text in places]
+    rows: dict[Place, ExplainedRow] = {}
+    warnings: list[str] = []
+    for file in dict.fromkeys(file for file, _ in wanted):
+        try:
+            found, told = _explained(file, sorted({line for name, line in wanted if name == file}), detector)
+        except DataError as error:
+            raise error.within(shown(file)) from error
+        rows |= {(file, row.line): row for row in found}
+        warnings += told
+    calibration = detector.calibration
+    return ExplainResult(
+        model=model,
+        model_id=detector.model_id,
+        alpha=calibration.alpha,
+        threshold=calibration.threshold(calibration.alpha),
+        rows=tuple(rows[one] for one in wanted),
+        warnings=tuple(warnings),
+        seconds=round(time.monotonic() - started, 3),
+    )
+
+
+def place(text: str) -> Place:
+    """FILE:LINE, split at the last colon.
+
+    Raises:
+        UsageError: it has another form.
+    """
+    file, _, line = text.rpartition(":")
+    if not file or not (line.isascii() and line.isdigit()) or len(line) > 15:
+        raise UsageError(f"'{text}' is not FILE:LINE, for example orders.csv:17 (the _av_line of a result).")
+    return file, int(line)
+
+
+def _explained(file: str, lines: list[int], detector: Detector) -> tuple[list[ExplainedRow], list[str]]:
+    reader = TypedReader(file, detector.schema, dialect_of(detector))
+    records = _records(reader.table, file, lines)
+    rows = [_row(file, line, [records[line][at] for at in reader.positions], detector) for line in lines]
+    return rows, [f"{shown(file)}: {warning}" for warning in reader.header_warnings]
+
+
+def _row(file: str, line: int, texts: list[str], detector: Detector) -> ExplainedRow:
+    schema = detector.schema
+    cells = {column.name: [text] for column, text in zip(schema.modelled, texts, strict=True)}
+    typed = parse_columns(schema.modelled, cells.__getitem__, schema.numbers)
+    for error in typed.row_errors().values():
+        raise _refusal(rejected_row(line, error))
+    found = explain_row(detector, detector.encode(typed.columns), texts)
+    return ExplainedRow(
+        file=shown(file),
+        line=line,
+        score=float(found.scores.score[0]),
+        recon=float(found.scores.recon[0]),
+        kl=float(found.scores.kl[0]),
+        p=float(found.decision.p[0]),
+        estimated=bool(found.decision.estimated[0]),
+        severity=float(found.decision.severity[0]),
+        flagged=bool(found.decision.flagged[0]),
+        terms=found.terms,
+        latent=found.latent,
+        columns=found.columns,
+        changes=found.changes,
+    )
+
+
+def _refusal(row: RejectedRow) -> DataError:
+    return DataError(row.code, f"this row is rejected: {row.message}", line=row.line, column=row.column)
+
+
+def _records(table: TableReader, file: str, lines: list[int]) -> dict[int, list[str]]:
+    """The records that start at these lines (sorted).
+
+    Raises:
+        UsageError: no record starts at one of them.
+        DataError: the record there is no row of this table.
+    """
+    found: dict[int, list[str]] = {}
+    before: dict[int, tuple[int, list[str]]] = {}  # the record before each line that starts none
+    last, pending = 0, lines
+    for batch in table.batches():
+        for line in pending:
+            at = bisect_right(batch.lines, line) - 1
+            if at >= 0:
+                before[line] = batch.lines[at], batch.rows[at]
+        last = batch.lines[-1]
+        found |= {line: fields for line, (start, fields) in before.items() if start == line}
+        pending = [line for line in lines if line > last]
+        if not pending:
+            break
+    end = max(table.lines, last)
+    for line in lines:
+        if line not in found:
+            raise _absence(table, file, line, before.get(line), end)
+    return found
+
+
+def _absence(table: TableReader, file: str, line: int, before: tuple[int, list[str]] | None, end: int) -> AnomvaeError:
+    """Why no row starts at a line."""
+    name = shown(file)
+    rejected = max((bad for bad in table.rejects if bad.line <= line), key=lambda bad: bad.line, default=None)
+    if rejected and rejected.line == line:
+        return _refusal(rejected)
+    if line > end or line < 1:
+        lines = f"lines {table.header_line + 1}-{end}" if end > table.header_line else "no rows"
+        return UsageError(f"{name} has {lines}; {line} is not one.")
+    if line <= table.header_line:
+        what = "is the header" if line == table.header_line else f"stands before the header in line {table.header_line}"
+        return UsageError(f"{name}:{line} {what}; rows begin at line {table.header_line + 1}.")
+    if before and line <= before[0] + _breaks(before[1]) and not (rejected and rejected.line > before[0]):
+        return UsageError(f"{name}:{line} lies inside a record that starts at line {before[0]}; ask for that line.")
+    return UsageError(f"{name}:{line} is blank, or lies inside a rejected record; no row starts there.")
+
+
+def _breaks(fields: list[str]) -> int:
+    """Line ends inside a record's fields."""
+    return sum(field.replace("\r\n", "\n").replace("\r", "\n").count("\n") for field in fields)

@@ -1,0 +1,239 @@
+"""Training rows that are held for anomalies: kept from the generator, and told with their place and first reason."""
+
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import islice
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from anomvae.commands.compare import Champion, compare, hold_out
+from anomvae.config import FitSettings, SchemaSettings
+from anomvae.config_errors import near
+from anomvae.errors import DataError, UsageError
+from anomvae.model.detector import About
+from anomvae.model.explain import reasons
+from anomvae.model.schema import Column, Schema, Values, declared, infer
+from anomvae.model.value_formatting import LOOKED_AT, fit_styles
+from anomvae.model.value_parsing import NumberFormat
+from anomvae.records.results import FitResult, Lineage, ReviewRow
+from anomvae.store import model_file
+from anomvae.synthesis import fit_generator
+from anomvae.table.training_rows import Gathered, TextRows, conditions, gather, spoken, training_files
+from anomvae.table.typed_reader import parse_columns
+from anomvae.training.fit_detector import Learned, learn
+from anomvae.training.model_card import describe, versions
+
+LISTED = 20
+
+Columns = dict[str, Values]
+
+
+def doubtful(
+    learned: Learned, table: Gathered, kept: Sequence[int], paths: Sequence[str], columns: Columns
+) -> tuple[Columns, tuple[ReviewRow, ...]]:
+    """The columns without the rows to review, and the worst of these.
+
+    Args:
+        learned: what was learned from the columns.
+        table: the training files as text.
+        kept: the table's row that each row of the columns is.
+        paths: the files.
+        columns: the typed training columns.
+    """
+    rows = learned.suspects.review() if learned.suspects else []
+    if not rows:
+        return columns, ()
+    normal = np.ones(len(kept), dtype=bool)
+    normal[rows] = False
+    worst = np.array(rows[:LISTED])
+    detector = learned.detector
+    encoded = detector.encode({name: values[worst] for name, values in columns.items()})
+    scores = detector.score_encoded(encoded)
+    decision = detector.decide(scores)
+    positions = [table.names.index(name) for name in detector.columns]
+    places = [kept[i] for i in worst.tolist()]
+    texts = [[cells[at] for at in positions] for cells in table.rows.take(places)]
+    told = reasons(detector, encoded, scores, np.arange(len(worst)), texts)
+    listed = tuple(
+        ReviewRow(
+            file=paths[table.file[place]],
+            line=int(table.line[place]),
+            score=float(scores.score[i]),
+            p=float(decision.p[i]),
+            reason=told[i][0].text,
+        )
+        for i, place in enumerate(places)
+    )
+    return {name: values[normal] for name, values in columns.items()}, listed
+
+
+COLLAPSED = (
+    "posterior collapse: no latent dimension is in use, the KL says nothing of a row; "
+    "lower --beta (0.03 is the default), train longer (--steps), or give more rows"
+)
+Progress = Callable[[str, int, int], None]
+
+
+def fit(
+    files: Sequence[str],
+    model: str | Path = "model.anomvae",
+    settings: FitSettings | None = None,
+    schema: SchemaSettings | None = None,
+    progress: Progress = lambda stage, done, total: None,
+    *,
+    champion: Champion | None = None,
+) -> FitResult:
+    """Train on normal rows, calibrate, save.
+
+    Args:
+        files: CSV or Parquet files, or folders of them.
+        model: where the model file goes.
+        settings: the recipe; the defaults are the same for all data.
+        schema: columns to leave out or to type by hand.
+        progress: called with a stage (`reading`, `training`, `generator`), what is done and the total (0: unknown).
+        champion: the model to compare with, on the last tenth of the rows, which is not trained on.
+
+    Raises:
+        AnomvaeError: with the exit code of the command line.
+    """
+    settings, chosen = settings or FitSettings(), schema or SchemaSettings()
+    started = time.monotonic()
+    paths = training_files(files)
+    table = _rows(paths, settings, lambda _, rows: progress("reading", rows, 0))
+    held = hold_out(table) if champion else []
+    fitted_schema = _schema(table, settings, chosen)
+    columns, kept = _typed(fitted_schema, table)
+    file = table.file[kept]
+    styles = fit_styles(fitted_schema, _texts(fitted_schema, table, kept)) if settings.generator else {}
+    if not settings.contamination:
+        table.rows = TextRows(0)  # nobody reads them again, and they are a tenth of the memory
+    try:
+        learned = learn(fitted_schema, columns, settings, file, progress=partial(progress, "training"))
+    except DataError as error:
+        raise error.within(paths[0]) from error
+    detector = learned.detector
+    normal, review = doubtful(learned, table, kept, paths, columns)
+    if settings.generator:
+        told = partial(progress, "generator")
+        detector = detector.with_generator(
+            fit_generator(fitted_schema, normal, settings, styles=styles, device=learned.device, progress=told)
+        )
+    if settings.threshold != "auto":
+        detector = detector.with_threshold(detector.calibration.alpha_at(float(settings.threshold)))
+    learned = msgspec.structs.replace(learned, detector=detector)
+    about = describe(learned, settings, chosen, columns, _lineage(table, settings, paths, len(file)))
+    detector = model_file.save(detector.with_about(about), Path(model))
+    rival = Champion(str(model), detector)
+    comparison = compare(champion, rival, table.names, held) if champion else None
+    found = _result(rival, paths, table, learned, about, contamination=settings.contamination)
+    took = round(time.monotonic() - started, 2)
+    return msgspec.structs.replace(found, review=review, comparison=comparison, seconds=took)
+
+
+def _result(
+    model: Champion, paths: list[str], table: Gathered, learned: Learned, about: About, *, contamination: float
+) -> FitResult:
+    suspects, generator = learned.suspects, model.detector.generator
+    return FitResult(
+        model=model.name,
+        model_id=model.detector.model_id,
+        files=tuple(paths),
+        rows_read=table.rows_read,
+        rows_used=about.lineage.rows_used,
+        rows_rejected=table.rejected,
+        selection=about.lineage.selection,
+        columns=about.columns,
+        training=about.training,
+        calibration=about.threshold,
+        dependencies=generator.rules() if generator else (),
+        self_test=learned.self_test,
+        contamination=contamination,
+        suspected=0 if suspects is None else len(suspects.rows),
+        to_review=0 if suspects is None else int(suspects.out.sum()),
+        warnings=(*table.warnings, *_notes(learned)),
+        seconds=0.0,
+    )
+
+
+def _rows(paths: list[str], settings: FitSettings, progress: Callable[[str, int], None]) -> Gathered:
+    wanted = conditions(settings)
+    table = gather(paths, settings, wanted, progress)
+    if not len(table.rows):
+        told = f"no row meets {spoken(wanted)}" if table.rows_read else "no rows to learn from"
+        raise DataError("too_few_rows", told).within(paths[0])
+    return table
+
+
+def _schema(table: Gathered, settings: FitSettings, chosen: SchemaSettings) -> Schema:
+    numbers = NumberFormat(settings.decimal, settings.thousands)
+    left_out = dict.fromkeys(chosen.drop, "dropped (--drop)") | dict.fromkeys(chosen.id, "identifier (--id)")
+    if settings.label is not None:
+        left_out[settings.label] = "the label"
+    for name in [*left_out, *chosen.columns, *chosen.redact]:
+        if name not in table.names:
+            raise UsageError(
+                f"column '{name}' of --drop, --id or [schema] is not in the training file{near(name, table.names)}"
+            )
+    columns = []
+    for j, name in enumerate(table.names):
+        texts = table.rows.column(j)
+        if name in left_out or not name:
+            reason = left_out.get(name, "has no name")
+            columns.append(Column(name=name, kind="ignore", modelled=False, reason=reason))
+        elif name in chosen.columns:
+            stated = chosen.columns[name]
+            columns.append(declared(name, stated.kind, stated.format, texts, numbers))
+        else:
+            columns.append(infer(name, texts, numbers))
+    hidden = [column.masked() if column.name in chosen.redact else column for column in columns]
+    return Schema(columns=tuple(hidden), decimal=settings.decimal, thousands=settings.thousands)
+
+
+def _typed(schema: Schema, table: Gathered) -> tuple[dict[str, Values], list[int]]:
+    """Typed columns of the rows whose every cell could be read, and those rows' positions."""
+    typed = parse_columns(schema.modelled, table.column, schema.numbers)
+    for name, errors in typed.errors.items():
+        table.warnings += [f"column '{name}': {error.message}; row left out" for error in islice(errors.values(), 3)]
+    bad = typed.row_errors()
+    table.rejected += len(bad)
+    kept = [i for i in range(len(table.rows)) if i not in bad]
+    return {name: values[kept] for name, values in typed.columns.items()} if bad else typed.columns, kept
+
+
+def _texts(schema: Schema, table: Gathered, kept: list[int]) -> dict[str, list[str]]:
+    """The cells that show how each modelled column is written: those of the first rows."""
+    rows = table.rows.take(kept[:LOOKED_AT])
+    return {column.name: [row[j] for row in rows] for j, column in enumerate(schema.columns) if column.modelled}
+
+
+def _lineage(table: Gathered, settings: FitSettings, paths: list[str], used: int) -> Lineage:
+    return Lineage(
+        files=tuple(Path(path).name for path in paths),
+        data_sha256=hashlib.sha256("".join(table.sha256).encode()).hexdigest(),
+        rows_read=table.rows_read,
+        rows_used=used,
+        selection=spoken(conditions(settings)),
+        seed=settings.seed,
+        versions=versions(),
+    )
+
+
+def _notes(learned: Learned) -> list[str]:
+    """What the user should know about the fit, loudest first."""
+    notes = []
+    if learned.latents_used == 0:
+        notes.append(COLLAPSED)
+    if learned.steps < learned.steps_planned:
+        told = f"{learned.steps:,} of {learned.steps_planned:,} steps"
+        notes.append(f"training was ended by --max-time after {told}; the threshold is calibrated for what was reached")
+    rows = learned.out_of_fold.deviances.kl.shape[1]
+    if learned.detector.calibration.alpha < 1 / (rows + 1):
+        notes.append(
+            f"{rows} rows support alpha {1 / (rows + 1):.3g} by counting; "
+            f"alpha {learned.detector.calibration.alpha:g} rests on a tail estimate, without a guarantee"
+        )
+    return notes

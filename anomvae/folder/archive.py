@@ -1,0 +1,100 @@
+"""`--after move`: processed files leave the input folder after their commit, and never replace another file.
+
+A rename takes whatever file has the name at that moment. Where that is no longer the file that was processed, it is put
+back; where its name is taken by then, it stays beside the moved files, so that nothing is lost.
+"""
+
+import errno
+import re
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+from anomvae import durable_io
+from anomvae.errors import EnvironmentFault, UsageError
+from anomvae.folder.output_folder import Store
+from anomvae.folder.scanner import Scanner
+
+
+class Archive:
+    """Moves processed files to `done/` or `quarantine/` of the output folder.
+
+    Args:
+        scanner: the input folder.
+        store: the output folder, on the same file system.
+        say: called with notes for the user.
+    """
+
+    def __init__(self, scanner: Scanner, store: Store, say: Callable[[str], None]) -> None:
+        self.scanner, self.store, self._say = scanner, store, say
+
+    def finish_pending(self) -> None:
+        """Finish the moves that an earlier run has left."""
+        for entry in self.store.ledger.pending_moves():
+            self.move(entry.path, entry.delivery_id, entry.sha256, quarantined=entry.state == "quarantined")
+
+    def move(self, path: bytes, delivery_id: str, sha256: str, *, quarantined: bool) -> None:
+        """Move one file out of the input folder, and store in the ledger how that ended.
+
+        Args:
+            path: the file, below the input folder.
+            delivery_id: its delivery, which names the folder that it goes to.
+            sha256: the content that was processed; a file with another content is put back.
+            quarantined: whether it goes to `quarantine/` instead of `done/`.
+        """
+        folder = self.store.quarantine if quarantined else self.store.out / "done"
+        target = folder / delivery_id / safe(path)
+        with durable_io.faults(f"{target}: the file could not be moved here"):
+            durable_io.make_folder(folder)
+            durable_io.make_folder(target.parent)
+            state = "moved" if target.exists() else self._move(path, target, sha256)
+            durable_io.sync_folder(target.parent)
+        self.store.ledger.moved(delivery_id, state)
+
+    def _move(self, path: bytes, target: Path, sha256: str) -> str:
+        if not durable_io.move(self.scanner.descriptor, path, target):
+            return "gone"
+        if durable_io.sha256(target) == sha256:
+            return "moved"
+        if not durable_io.put_back(target, self.scanner.descriptor, path):
+            self._say(f"{target}: newer than what was judged, and its name is taken by now; put it back by hand")
+        return "gone"
+
+
+def check(folder: Path, out: Path) -> None:
+    """Refuse `--after move` across file systems, where a move is a copy and a deletion.
+
+    Raises:
+        UsageError: the two folders are on different file systems.
+    """
+    try:
+        if folder.stat().st_dev != out.stat().st_dev:
+            raise UsageError(f"--after move: {out} is on another file system than {folder}; put it on the same one.")
+    except OSError as error:
+        raise EnvironmentFault.of(error, f"{out}: cannot be used") from error
+
+
+def bring_back(store_out: Path, folder: Path, path: bytes, delivery_id: str) -> None:
+    """Put a quarantined file back into the input folder, for `retry`.
+
+    Raises:
+        UsageError: its place is taken.
+    """
+    moved = store_out / "quarantine" / delivery_id / safe(path)
+    if not moved.exists():
+        return
+    try:
+        with closing(Scanner(folder, ("*",))) as scanner:
+            free = durable_io.put_back(moved, scanner.descriptor, path)
+    except OSError as error:
+        if error.errno == errno.ENOENT:
+            raise UsageError(f"{folder}: the folder that {delivery_id} came from is gone.") from error
+        raise EnvironmentFault.of(error, f"{folder}: the file could not be put back") from error
+    if not free:
+        raise UsageError(f"{folder}: another file has the name of {delivery_id} by now; move one of them away.")
+
+
+def safe(path: bytes) -> str:
+    """A file's own name, with all that could trouble a shell or a terminal replaced."""
+    name = path.rpartition(b"/")[2].decode("utf-8", "replace")
+    return re.sub(r"[^\w. +-]", "_", name, flags=re.ASCII)[:100].lstrip(".-") or "file"

@@ -1,0 +1,215 @@
+"""Checks of one file: whether a process is writing it, and whether its last line ends.
+
+Linux refuses a read lease while any process has the file open for writing, even when it pauses. Network file systems
+do not support this, so they are recognised by their mount.
+"""
+
+import contextlib
+import fcntl
+import heapq
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from anomvae.folder.scanner import Scan, Stat
+
+NETWORK = ("nfs", "cifs", "smb", "9p", "fuse", "vboxsf", "ceph", "glusterfs", "afs", "lustre")
+MOUNTS = Path("/proc/self/mountinfo")
+PLAIN = (b".gz", b".parquet")
+
+
+class Probe(msgspec.Struct, frozen=True):
+    """`written`: a process has the file open for writing; None where that cannot be told. `ended`: its last
+    byte ends a line, or the format has no lines.
+    """  # noqa: D205
+
+    written: bool | None
+    ended: bool
+
+
+def probe(descriptor: int, path: bytes) -> Probe:
+    """Ask about an open file."""
+    return Probe(_written(descriptor), path.endswith(PLAIN) or _line_ends(descriptor))
+
+
+def _written(descriptor: int) -> bool | None:
+    if not hasattr(fcntl, "F_SETLEASE"):
+        return None
+    with contextlib.suppress(ValueError):  # only the main thread may; a writer that comes now sends SIGIO
+        signal.signal(signal.SIGIO, signal.SIG_IGN)
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return None
+    return False
+
+
+def _line_ends(descriptor: int) -> bool:
+    size = os.fstat(descriptor).st_size
+    return size > 0 and os.pread(descriptor, 1, size - 1) in (b"\n", b"\r", b"\0", b"\x1a")
+
+
+def on_network(folder: Path) -> bool:
+    """Whether a folder lies on a network or user-space file system, by the longest mount point above it."""
+    return file_system(folder).startswith(NETWORK)
+
+
+def file_system(folder: Path) -> str:
+    """Type of the file system that holds a folder; empty where the system does not tell."""
+    try:
+        lines = MOUNTS.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    except OSError:
+        return ""
+    place = folder.resolve()
+    best, kind = -1, ""
+    for line in lines:
+        fields = line.split(" ")
+        mount = Path(fields[4].encode("utf-8", "surrogateescape").decode("unicode_escape"))
+        if (mount == place or mount in place.parents) and len(mount.parts) >= best:
+            best, kind = len(mount.parts), fields[fields.index("-") + 1]
+    return kind
+
+
+BLIND = 3  # times longer where writers cannot be seen
+UNENDED = 5  # times longer, beyond settling, where the last line has no end
+REPROBE = 0.5  # seconds until a writer is looked for again
+REOPEN = 10.0  # seconds until a file that may not be read is tried again
+MOST_READY = 10_000
+
+# Why a file waits: the codes that are compared, and what people are told. Codes not listed here tell themselves.
+SETTLING, UNENDED_LINE, WRITTEN = "settling", "unended_line", "written"
+UNREADABLE, CHANGED = "unreadable", "changed"
+SENTENCES = {
+    UNENDED_LINE: "its last line has no end",
+    WRITTEN: "open by a writer",
+    CHANGED: "changed while it was read",
+    "scorer_died": "its scorer died, will be tried again",
+    "scorer_failed": "failed, will be tried again",
+}
+
+
+class Arrival(msgspec.Struct, frozen=True):
+    """A settled file: its path's bytes, its state, and how long it has been still, in seconds."""
+
+    path: bytes
+    stat: Stat
+    quiet: float
+
+
+class Waiting(msgspec.Struct):
+    """A file that is not settled, or not done: since when it is still, the code of why it waits, when to look again."""
+
+    stat: Stat
+    since: float
+    seen: float
+    reason: str = SETTLING
+    due: float = 0.0
+
+    def sentence(self) -> str:
+        """Why the file waits, for people."""
+        return SENTENCES.get(self.reason, self.reason)
+
+
+class Settler:
+    """Decides which files are complete.
+
+    Args:
+        settle: seconds of stillness.
+        known: whether this state of a path was processed before.
+        probe: asks one file about its writers and its end; None where it cannot be opened now.
+        trusted: files are complete as soon as they are seen (a producer's marker says so).
+    """
+
+    def __init__(
+        self,
+        settle: float,
+        known: Callable[[bytes, Stat], bool],
+        probe: Callable[[bytes], Probe | None],
+        *,
+        trusted: bool = False,
+    ) -> None:
+        self.settle, self.trusted = settle, trusted
+        self.known, self._probe = known, probe
+        self.waiting: dict[bytes, Waiting] = {}
+        self.vanished = 0
+        self.first_seen = 0
+
+    def look(self, now: float, scan: Scan) -> list[Arrival]:
+        """Compare a scan with those before it.
+
+        Args:
+            now: monotonic seconds.
+            scan: what is in the folder.
+
+        Returns:
+            The settled files, the oldest first by time of change, then by name; at most 10,000.
+        """
+        self.first_seen = 0
+        for path, stat in scan.files.items():
+            self._notice(now, path, stat)
+        if scan.complete:
+            for path in [path for path in self.waiting if path not in scan.files]:
+                gone = self.waiting.pop(path)
+                self.vanished += now - gone.since >= self.settle
+        due = ((w.stat.mtime_ns, path) for path, w in self.waiting.items() if w.due <= now and path in scan.files)
+        ready = []
+        for _, path in heapq.nsmallest(MOST_READY, due):
+            if self._settled(now, path):
+                ready.append(Arrival(path, self.waiting[path].stat, now - self.waiting[path].since))
+        return ready
+
+    def next_due(self) -> float | None:
+        """When the next file may be settled; None where nothing waits."""
+        return min((waiting.due for waiting in self.waiting.values()), default=None)
+
+    def done(self, path: bytes) -> None:
+        """Forget a file that was processed, or has vanished."""
+        self.waiting.pop(path, None)
+
+    def hold(self, path: bytes, reason: str, until: float) -> None:
+        """Keep a file waiting. A change of the file starts its waiting afresh.
+
+        Args:
+            path: the file.
+            reason: why it waits, for people.
+            until: when it is looked at again, in monotonic seconds.
+        """
+        if path in self.waiting:
+            self.waiting[path].reason, self.waiting[path].due = reason, until
+
+    def _notice(self, now: float, path: bytes, stat: Stat) -> None:
+        waiting = self.waiting.get(path)
+        if waiting is not None and waiting.stat == stat:
+            return
+        if self.known(path, stat):
+            self.waiting.pop(path, None)
+            return
+        self.first_seen += waiting is None
+        due = now if self.trusted else now + self.settle
+        seen = now if waiting is None else waiting.seen
+        self.waiting[path] = Waiting(stat, since=now, seen=seen, due=due)
+
+    def _settled(self, now: float, path: bytes) -> bool:
+        waiting = self.waiting[path]
+        if self.trusted:
+            return True
+        answer = self._probe(path)
+        if answer is None:
+            waiting.reason, waiting.due = UNREADABLE, now + max(self.settle, REOPEN)
+            return False
+        if answer.written:
+            waiting.reason, waiting.due = WRITTEN, now + REPROBE
+            return False
+        needed = self.settle * (BLIND if answer.written is None else 1)
+        needed += 0.0 if answer.ended else UNENDED * self.settle
+        if now - waiting.since < needed:
+            waiting.reason = SETTLING if answer.ended else UNENDED_LINE
+            waiting.due = waiting.since + needed
+            return False
+        return True

@@ -1,0 +1,86 @@
+"""What changed in a column, in words, and names for what its rows are counted in."""
+
+from itertools import pairwise
+
+import numpy as np
+
+from anomvae.model.arrays import Ints
+from anomvae.model.detector import Detector
+from anomvae.model.drift import Change, Reference, sets
+from anomvae.model.explain import number_text, unit_text
+from anomvae.model.schema import MASK
+
+SLIGHT = 0.1  # of a standard deviation: what moved by less has changed its shape
+
+
+class Teller:
+    """Puts changes against a reference into words.
+
+    Args:
+        detector: whose columns these are.
+        reference: what is usual.
+    """
+
+    def __init__(self, detector: Detector, reference: Reference) -> None:
+        self.reference = reference
+        self._columns = {column.name: column for column in detector.schema.columns}
+        self._features = detector.encoding.features
+
+    def names(self, j: int) -> tuple[str, ...]:
+        """A name for every count of feature j, or with the last j of the score."""
+        bins = self.reference.all[j]
+        if not bins.numeric:
+            return (*(self._unit(j, unit) for unit in range(len(bins.counts) - 2)), "never seen", "missing")
+        edges = [self._number(j, edge) for edge in bins.edges]
+        if not edges:
+            return "any", "missing"
+        between = [f"{low} to {high}" for low, high in pairwise(edges)]
+        return f"up to {edges[0]}", *between, f"above {edges[-1]}", "missing"
+
+    def words(self, j: int, change: Change, here: Ints, new: str = "") -> str:
+        """What changed in feature j.
+
+        Args:
+            j: the feature.
+            change: its largest deviation.
+            here: (bins,): the counts that deviate.
+            new: its commonest value never seen.
+        """
+        bins = self.reference.bins[j]
+        gaps = len(bins.edges) if bins.numeric else len(bins.counts) - 1
+        if bins.numeric and change.at != gaps and (moved := _moved(change)):
+            return moved
+        at = min(change.at, gaps)
+        (inside, of), (before, before_of) = sets(bins, here), sets(bins, np.asarray(bins.counts))
+        now, usual = (100 * float(k[at]) / max(float(n[at]), 1.0) for k, n in ((inside, of), (before, before_of)))
+        if at == gaps:
+            return f"missing {now:.3g} %, usual {usual:.3g} %"
+        if bins.numeric:
+            name = f"up to {self._number(j, bins.edges[at])}"
+        else:
+            name = f"new value {new!r}".removesuffix(" ''") if at == gaps - 1 else self._unit(j, at)
+        return f"{name} in {now:.3g} %, usual {usual:.3g} %"
+
+    def _number(self, j: int, value: float) -> str:
+        column = self._columns.get(self.reference.all[j].column)
+        if column is not None and column.redacted:
+            return MASK
+        return number_text(value, 3 if column is None else column.digits)
+
+    def _unit(self, j: int, unit: int) -> str:
+        feature = self._features[j]
+        if unit >= len(feature.levels):
+            return "rarer values"
+        column = self._columns[feature.column]
+        return MASK if column.redacted else unit_text(column, feature, unit)
+
+
+def _moved(change: Change) -> str:
+    """A number's mean or spread that moved; empty where its shape alone did."""
+    wider = np.log(max(change.spread, 1e-3)) * np.sqrt(2)
+    if max(abs(change.shift), abs(wider)) < SLIGHT:
+        return ""
+    if abs(change.shift) >= abs(wider):
+        way = "up" if change.shift > 0 else "down"
+        return f"shifted {way} by {abs(change.shift):.2g} standard deviations"
+    return f"spreads {change.spread:.2g} times as wide"

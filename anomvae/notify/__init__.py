@@ -1,0 +1,1 @@
+"""Messages about deliveries: webhooks, chat services, heartbeats, Prometheus."""

@@ -1,0 +1,1 @@
+"""Files through a fitted detector: batches, what a file adds up to, and its verdict."""

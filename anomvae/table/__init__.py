@@ -1,0 +1,1 @@
+"""Tables in and out: bytes to typed columns, and rows back to files."""

@@ -1,0 +1,390 @@
+"""From the bytes of a file to physical lines of text: decompression, encodings, and the refusal of what is no table.
+
+Memory is bounded: at most one physical line (8 MiB) and one read buffer are held. Reading is strict: a byte that is
+not valid in the stated encoding ends the file with its line and offset; nothing is replaced or guessed.
+"""
+
+import codecs
+import csv
+import hashlib
+import re
+import sys
+import zlib
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from itertools import chain
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import msgspec
+
+from anomvae.errors import DataError, EnvironmentFault
+
+CHUNK = 1 << 19  # bytes that are read at a time
+MAX_RECORD = 8 << 20  # characters of one line or record
+MAX_INFLATED = 1 << 40  # bytes of a decompressed file
+LINES = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+").findall
+GZIP = b"\x1f\x8b"
+MAGIC = {
+    b"PK\x03\x04": "a zip or Excel file",
+    b"PAR1": "a Parquet file (name it .parquet)",
+    b"%PDF": "a PDF",
+    b"\xd0\xcf\x11\xe0": "an old Excel file",
+    b"\x89PNG": "an image",
+    b"\x28\xb5\x2f\xfd": "zstd-compressed",
+    b"BZh": "bzip2-compressed",
+    b"\xfd7zXZ": "xz-compressed",
+}
+BYTE_ORDER_MARKS = (  # the one of UTF-32 begins like the one of UTF-16, so it is compared first
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+
+
+class ResumePoint(msgspec.Struct, frozen=True):
+    """Where reading goes on in a file that has grown since it was last read.
+
+    `size` and `lines` are the bytes and the physical lines of the part that was read; `digest` is the hashlib object
+    that has taken these bytes.
+    """
+
+    size: int
+    lines: int
+    digest: Any
+
+
+class TextSource:
+    """The text of one input, which is read once: a path, or `-` for standard input.
+
+    Args:
+        name: the path, or `-`; a name that ends in `.gz` must be gzip-compressed.
+        encoding: of text without a byte-order mark.
+        file: the input, opened by the caller and left open; None to open `name`.
+        resume: start after this part of `file`, which was read before.
+
+    Attributes:
+        warnings: what was noticed and tolerated.
+        bom_encoding: the encoding that the file's byte-order mark names; None where it has no mark.
+        ends_with_newline: whether the last byte read was a line feed.
+    """
+
+    def __init__(
+        self, name: str, encoding: str = "utf-8", file: BinaryIO | None = None, resume: ResumePoint | None = None
+    ) -> None:
+        self.name, self.encoding = name, encoding
+        self.warnings: list[str] = []
+        self.bom_encoding: str | None = None
+        self.ends_with_newline = False
+        self._file, self._resume = file, resume
+        self._digest = resume.digest.copy() if resume else hashlib.sha256()
+        self._bytes_read = 0
+        self._wide = False  # whether a character has two or four bytes (UTF-16, UTF-32), some of which are NUL
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the bytes read so far: of the whole file once `blocks` has ended."""
+        return self._digest.hexdigest()
+
+    def blocks(self) -> Iterator[str]:
+        """The text in blocks of whole lines with their ends; CR, LF and CRLF end a line, nothing else does.
+
+        Raises:
+            DataError: the file is no text, is not in the stated encoding, or has a line of more than 8 MiB.
+            EnvironmentFault: it could not be read to its end.
+        """
+        chunks = self._read() if self._resume else self._decompressed(self._read())
+        return _whole_lines(self._decoded(self._checked(chunks)))
+
+    def _read(self) -> Iterator[bytes]:
+        try:
+            with self._opened() as file:
+                while chunk := file.read(CHUNK):
+                    self._digest.update(chunk)
+                    self._bytes_read += len(chunk)
+                    yield chunk
+        except OSError as error:
+            raise EnvironmentFault(f"{self.name}: reading failed ({error.strerror}).") from error
+
+    def _opened(self) -> AbstractContextManager[BinaryIO]:
+        if self._file is None:
+            return open_input(self.name)
+        self._file.seek(self._resume.size if self._resume else 0)
+        return nullcontext(self._file)
+
+    def _decompressed(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        first = next(chunks, b"")
+        zipped = first.startswith(GZIP)
+        named = self.name.endswith(".gz")
+        if zipped and not named and self.name != "-":
+            raise DataError("compressed_input", "is gzip-compressed; name it .csv.gz")
+        if named and not zipped:
+            raise DataError("bad_gzip", "is named .gz but is not gzip-compressed")
+        chunks = chain((first,), chunks)
+        return self._gunzip(chunks) if zipped else chunks
+
+    def _gunzip(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        total, ended, inflater = 0, False, zlib.decompressobj(31)
+        try:
+            for chunk in chunks:
+                data = chunk
+                while data:
+                    if ended:
+                        if not data.startswith(b"\x1f"):
+                            raise DataError("bad_gzip", "has bytes after the end of its gzip data")
+                        inflater, ended = zlib.decompressobj(31), False
+                    out = inflater.decompress(data, CHUNK)
+                    total += len(out)
+                    self._check_inflated(total)
+                    yield out
+                    ended = inflater.eof
+                    data = inflater.unused_data if ended else inflater.unconsumed_tail
+        except zlib.error as error:
+            raise DataError("bad_gzip", f"is damaged gzip data ({error})") from error
+        if not ended:
+            raise DataError("bad_gzip", "is cut off inside its gzip data")
+
+    def _check_inflated(self, total: int) -> None:
+        if total > max(100 << 20, 200 * self._bytes_read) or total > MAX_INFLATED:
+            raise DataError("inflate_limit", f"inflates to more than {total:,} bytes, over 200 times its size")
+
+    def _checked(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        """The same bytes without a final Ctrl-Z; refuses what is no text, and warns of a missing final line end."""
+        first = next(chunks, b"")
+        while len(first) < 4096 and (more := next(chunks, b"")):
+            first += more
+        if not first:
+            raise DataError("empty_file", "is empty")
+        if not self._resume:
+            self._sniff(first)
+        held = b""
+        for chunk in chain((first,), chunks):
+            if b"\0" * 16 in held[-16:] + chunk and not self._wide:
+                raise DataError("nul_tail", "holds a block of NUL bytes: it was cut off or never fully written")
+            yield held
+            held = chunk
+        self.ends_with_newline = held.endswith(b"\n")
+        if held.endswith(b"\x1a") and not self._wide:
+            held = held[:-1]
+            self.warnings.append("ctrl_z: a final Ctrl-Z was ignored")
+        if held and not held.rstrip(b"\0").endswith((b"\n", b"\r")):
+            self.warnings.append("no_final_newline: the last line has no line end; the file may be cut off")
+        yield held
+
+    def _sniff(self, first: bytes) -> None:
+        """Refuse well-known formats that are no CSV, and note the encoding that a byte-order mark names."""
+        for magic, what in MAGIC.items():
+            if first.startswith(magic):
+                raise DataError("not_csv", f"is {what}, not CSV")
+        self.bom_encoding = next((name for mark, name in BYTE_ORDER_MARKS if first.startswith(mark)), None)
+        self._wide = (self.bom_encoding or self.encoding).replace("_", "-").lower().startswith(("utf-16", "utf-32"))
+        if not self._wide:
+            _refuse_unmarked_wide(first)
+            start = first.lstrip(codecs.BOM_UTF8 + b" \t\r\n")[:200].lower()
+            if start.startswith((b"<!doctype", b"<html", b"<?xml", b"<head", b"<body")):
+                raise DataError("not_csv", "is an HTML or XML page, not CSV")
+            if start.startswith((b"{", b"[{", b"[[")):
+                raise DataError("not_csv", "looks like JSON, not CSV")
+
+    def _decoded(self, chunks: Iterator[bytes]) -> Iterator[str]:
+        start = next(chunks, b"")
+        while not start:
+            more = next(chunks, None)
+            if more is None:
+                return
+            start = more
+        decoder = codecs.getincrementaldecoder(self.bom_encoding or self.encoding)("strict")
+        line, offset = 1, 0
+        for chunk in chain((start,), chunks):
+            pending = len(decoder.getstate()[0])
+            try:
+                text = decoder.decode(chunk)
+            except UnicodeDecodeError as error:
+                raise self._undecodable(error, line, offset - pending) from error
+            if "\ufeff" in (text if line > 1 else text[text.find("\n") + 1 :]):
+                self._warn_mark()
+            line += text.count("\n")
+            offset += len(chunk)
+            yield text
+        try:
+            yield decoder.decode(b"", final=True)
+        except UnicodeDecodeError as error:
+            raise self._undecodable(error, line, offset) from error
+
+    def _warn_mark(self) -> None:
+        warning = "stray_bom: a byte-order mark stands inside the file and was kept as text"
+        if warning not in self.warnings:
+            self.warnings.append(warning)
+
+    def _undecodable(self, error: UnicodeDecodeError, line: int, offset: int) -> DataError:
+        at = offset + error.start
+        line += error.object[: error.start].count(b"\n")
+        code = "encoding_unknown" if self._wide else "encoding_not_utf8"
+        hint = " (perhaps --encoding cp1252 when fitting)" if self.encoding == "utf-8" and not self._wide else ""
+        byte = error.object[error.start] if error.start < len(error.object) else 0
+        message = f"byte 0x{byte:02x} at offset {at:,} is not {self.bom_encoding or self.encoding}{hint}"
+        return DataError(code, message, line=line, offset=at)
+
+
+def open_input(name: str) -> BinaryIO:
+    """Open a path or standard input for reading bytes.
+
+    Raises:
+        DataError: `unreadable`, where the path is missing, a folder, or not permitted.
+    """
+    if name == "-":
+        return sys.stdin.buffer
+    try:
+        if not Path(name).is_file():
+            raise FileNotFoundError(2, "no such file" if not Path(name).exists() else "not a regular file")
+        return Path(name).open("rb")
+    except OSError as error:
+        raise DataError("unreadable", f"cannot be read ({error.strerror})") from error
+
+
+def _refuse_unmarked_wide(first: bytes) -> None:
+    """Refuse UTF-16 and UTF-32 without a byte-order mark: every second byte, or three of four, are NUL."""
+    share = first[:4096].count(0) / len(first[:4096])
+    if share > 0.6 and not first.startswith(b"\0" * 16):
+        raise DataError("encoding_unknown", "looks like UTF-32 without a byte-order mark")
+    if 0.2 < share <= 0.6 and b"\0" * 16 not in first[:4096]:
+        message = "looks like UTF-16 without a byte-order mark; save it as UTF-8 or fit with --encoding"
+        raise DataError("encoding_utf16_no_bom", message)
+
+
+def _whole_lines(chunks: Iterator[str]) -> Iterator[str]:
+    """Blocks of whole lines from pieces of text; a line of more than 8 MiB ends the file."""
+    rest, number = "", 1
+    for chunk in chunks:
+        text = rest + chunk
+        # A CR at the very end may belong to an LF in the next piece.
+        end = max(text.rfind("\n"), text.rfind("\r", 0, len(text) - 1 if text else 0)) + 1
+        if end:
+            yield text[:end]
+            number += text.count("\n", 0, end) if "\r" not in text else len(LINES(text[:end]))
+        rest = text[end:]
+        if len(rest) > MAX_RECORD:
+            raise DataError("record_too_long", "a line is longer than 8 MiB", line=number)
+    if rest:
+        yield rest
+
+
+MAX_FIELD = 1 << 20  # characters
+MAX_COLUMNS = 10_000
+
+
+class TextRecord(msgspec.Struct, frozen=True):
+    """One record of a table: its fields, the physical line that it starts on, and why it is unreadable, if it is."""
+
+    fields: list[str]
+    line: int
+    error: DataError | None = None
+
+
+class PhysicalLines(Iterator[str]):
+    """The lines of blocks of whole lines, one by one; between two blocks, the next one can be taken as a whole.
+
+    Args:
+        blocks: text, each block of whole lines with their ends.
+
+    Attributes:
+        characters: in the blocks of which lines were taken one by one.
+    """
+
+    def __init__(self, blocks: Iterator[str]) -> None:
+        self._blocks = blocks
+        self._reversed: list[str] = []  # lines of the block in work, the last one first
+        self._returned = ""
+        self.characters = 0
+
+    def __next__(self) -> str:
+        """The next line with its end."""
+        if not self._reversed:
+            block, self._returned = self._returned or next(self._blocks), ""
+            self.characters += len(block)
+            self._reversed = LINES(block)[::-1]
+        return self._reversed.pop()
+
+    def take_block(self) -> str | None:
+        """The next block; None where lines of the block before it are left, and at the end."""
+        return None if self._reversed else self._returned or next(self._blocks, None)
+
+    def give_back(self, block: str) -> None:
+        """Put back the block that was taken last, so that its lines are taken one by one."""
+        self._returned = block
+
+
+class CsvRecords(Iterator[TextRecord]):
+    """The records of a delimited text.
+
+    Args:
+        lines: physical lines with their ends.
+        delimiter: one character.
+
+    Attributes:
+        lines_read: physical lines taken so far.
+
+    Raises:
+        DataError: where the text can no longer be split into rows with certainty.
+    """
+
+    def __init__(self, lines: Iterator[str], delimiter: str) -> None:
+        csv.field_size_limit(MAX_FIELD)
+        self.lines_read = 0
+        self._record_lines: list[str] = []  # physical lines of the record in work
+        self._record_size = 0
+        self._reader = csv.reader(self._limited(lines), delimiter=delimiter, strict=True)
+
+    def _limited(self, lines: Iterator[str]) -> Iterator[str]:
+        """The same lines, counted; refuses a record of more than 8 MiB."""
+        for line in lines:
+            self.lines_read += 1
+            self._record_lines.append(line)
+            self._record_size += len(line)
+            if self._record_size > MAX_RECORD:
+                message = "a quote is opened here and not closed within 8 MiB"
+                raise DataError("unclosed_quote", message, line=self._start)
+            yield line
+
+    @property
+    def _start(self) -> int:
+        """The line on which the record in work starts."""
+        return self.lines_read - len(self._record_lines) + 1
+
+    def __next__(self) -> TextRecord:
+        """The next record that is not a blank line."""
+        while True:
+            self._record_lines, self._record_size = [], 0
+            try:
+                fields = next(self._reader)
+            except csv.Error as error:
+                return TextRecord([], self._start, self._row_error(str(error)))
+            if fields:
+                return TextRecord(fields, self._start, self._nul_error())
+
+    def _nul_error(self) -> DataError | None:
+        if any("\0" in line for line in self._record_lines):
+            return DataError("nul_byte", "holds a NUL byte", line=self._start)
+        return None
+
+    def _row_error(self, csv_message: str) -> DataError:
+        """Why the record in work is unreadable, in our words.
+
+        Raises:
+            DataError: the following rows may be out of step, so that the file as a whole is refused.
+        """
+        line = self._start
+        if "unexpected end of data" in csv_message:
+            raise DataError("unclosed_quote", "a quote is opened here and never closed", line=line)
+        text = "".join(self._record_lines)
+        if "field larger" in csv_message:
+            error = DataError("field_too_long", "a field is longer than 1 MiB", line=line)
+            in_step = '"' not in text
+        else:
+            error = DataError("bad_quoting", "text stands after a closing quote", line=line)
+            in_step = len(self._record_lines) == 1 and text.count('"') % 2 == 0
+        if not in_step:
+            raise error
+        return error

@@ -1,0 +1,141 @@
+"""Blocks of CSV text that hold nothing unusual, parsed in one go by Arrow with the types of the model's schema.
+
+This is a shortcut of the strict reader (`reader.py`), and never gives another answer: a block is taken only where the
+strict reader would find the same rows on the same lines with the same values and reject none of them. Whatever could
+differ (quotes, a bare CR, NUL, blank lines, rows of another width, a cell that is no plain number) makes the shortcut
+refuse the block as a whole, and the strict reader reads it.
+"""
+
+from collections.abc import Sequence
+from typing import Any, overload
+
+import numpy as np
+
+from anomvae.model.schema import Column, Schema, Values, parse
+from anomvae.model.value_parsing import MISSING
+from anomvae.table.csv_decode import MAX_FIELD
+
+NUMBERS = ("numeric", "integer")
+UNUSUAL = ('"', "\r", "\0", "\n\n", "\ufeff", "\t")  # Arrow trims tabs, drops a mark, and counts no blank line
+
+
+class UnquotedRows(Sequence[list[str]]):
+    """Rows as the lines of text that they were, without quotes; a row is split into its cells when it is asked for.
+
+    Args:
+        lines: (n,) without their ends.
+        delimiter: one character.
+    """
+
+    def __init__(self, lines: list[str], delimiter: str) -> None:
+        self.lines, self.delimiter = lines, delimiter
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    @overload
+    def __getitem__(self, at: int) -> list[str]: ...
+    @overload
+    def __getitem__(self, at: slice) -> "UnquotedRows": ...
+    def __getitem__(self, at: int | slice) -> "list[str] | UnquotedRows":
+        if isinstance(at, slice):
+            return UnquotedRows(self.lines[at], self.delimiter)
+        return self.lines[at].split(self.delimiter)
+
+    def arrow_columns(self) -> list[Any]:
+        """The columns as Arrow arrays of text, each (n,)."""
+        import pyarrow as pa
+
+        names = [str(j) for j in range(len(self[0]))]
+        text = "\n".join(self.lines)
+        return _read_csv(text, self.delimiter, names, dict.fromkeys(names, pa.string()))
+
+
+class FastCsvParser:
+    """Parses blocks of unquoted CSV text into typed columns.
+
+    Args:
+        schema: what the modelled columns are.
+        names: the file's header.
+        positions: of the modelled columns in it.
+        delimiter: one character.
+
+    Attributes:
+        usable: whether Arrow can read the numbers of such a table at all.
+    """
+
+    def __init__(self, schema: Schema, names: Sequence[str], positions: Sequence[int], delimiter: str) -> None:
+        self.delimiter = delimiter
+        self.usable = schema.decimal == "." and not schema.thousands and delimiter.isascii()
+        self._numbers = schema.numbers
+        self._columns = [(column, str(at)) for column, at in zip(schema.modelled, positions, strict=True)]
+        self._names = [str(at) for at in range(len(names))]  # a file's own names may stand twice
+        self._header = delimiter.join(names)
+        self._unusual = tuple(text for text in UNUSUAL if text != delimiter)
+
+    def parse(self, block: str) -> dict[str, Values] | None:
+        """The modelled columns of a block of whole lines, each (n,); None where the strict reader has to read it."""
+        if len(block) > MAX_FIELD or block.startswith("\n") or any(text in block for text in self._unusual):
+            return None
+        if f"\n{self._header}\n" in f"\n{block}\n":
+            return None
+        arrays = self._arrays(block)
+        if arrays is None:
+            return None
+        out: dict[str, Values] = {}
+        for (column, _), array in zip(self._columns, arrays, strict=True):
+            values = _floats(array) if column.kind in NUMBERS else self._from_texts(column, array)
+            if values is None:
+                return None
+            out[column.name] = values
+        return out
+
+    def _arrays(self, block: str) -> list[Any] | None:
+        """Arrow arrays of the modelled columns; None where Arrow refuses a row or a cell, or finds no row."""
+        import pyarrow as pa
+
+        text = pa.dictionary(pa.int32(), pa.string())
+        types = {at: pa.float64() if column.kind in NUMBERS else text for column, at in self._columns}
+        try:
+            return _read_csv(block, self.delimiter, self._names, types)
+        except (pa.ArrowInvalid, UnicodeEncodeError):
+            return None
+
+    def _from_texts(self, column: Column, array: Any) -> Values | None:
+        """Values of a dictionary-encoded column: every different text is parsed once, as the strict reader does."""
+        values, errors = parse(column, array.dictionary.to_pylist(), self._numbers)
+        return None if errors else values[np.frombuffer(array.indices.buffers()[1], np.int32, len(array))]
+
+
+def _read_csv(text: str, delimiter: str, names: list[str], types: dict[str, Any]) -> list[Any]:
+    """Arrow arrays of the columns named in `types`, of these types.
+
+    Raises:
+        pyarrow.ArrowInvalid: a row is of another width, or a cell is not of its column's type.
+    """
+    import pyarrow as pa
+    from pyarrow import csv
+
+    source: Any = pa.BufferReader(text.encode())
+    table = csv.read_csv(
+        source,
+        csv.ReadOptions(column_names=names, use_threads=False, block_size=8 * MAX_FIELD),
+        csv.ParseOptions(delimiter=delimiter, quote_char=False),
+        csv.ConvertOptions(
+            check_utf8=False,
+            column_types=types,
+            include_columns=list(types),
+            null_values=sorted(MISSING),
+            strings_can_be_null=False,
+        ),
+    )
+    return [column.combine_chunks() for column in table.columns]
+
+
+def _floats(array: Any) -> Values | None:
+    """Numbers with NaN for what was missing; None where one is not finite, which the strict reader rejects."""
+    missing = array.null_count
+    # to_numpy() would import pandas.
+    buffer = (array.fill_null(np.nan) if missing else array).buffers()[1]
+    values = np.frombuffer(buffer, np.float64, len(array))
+    return values if np.isfinite(values).sum() == len(array) - missing else None

@@ -1,0 +1,297 @@
+"""Text rows of a training table, held as Arrow columns: a few bytes a cell, where Python's own strings take sixty."""
+
+import hashlib
+from array import array
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from anomvae.config import FitSettings
+from anomvae.config_errors import near
+from anomvae.errors import DataError, UsageError
+from anomvae.model.conditions import OPERATORS, Condition
+from anomvae.model.value_parsing import NumberFormat, is_number
+from anomvae.table import header
+from anomvae.table.reader import TableReader
+
+CHUNK = 1 << 13  # rows that are held as Python lists before they are made Arrow columns
+
+
+class TextRows:
+    """Rows of text, all of one width.
+
+    Args:
+        width: cells of a row.
+    """
+
+    def __init__(self, width: int) -> None:
+        self.width = width
+        self._new: list[Sequence[str]] = []
+        self._chunks: list[Any] = []
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def add(self, row: Sequence[str]) -> None:
+        """Add a row at the end."""
+        self._new.append(row)
+        self._count += 1
+        if len(self._new) == CHUNK:
+            self._flush()
+
+    def keep(self, chosen: Sequence[bool]) -> None:
+        """Drop all but the chosen rows; `chosen` has one entry a row."""
+        import pyarrow as pa
+
+        self._flush()
+        whole = pa.Table.from_batches(self._chunks).filter(pa.array(chosen))
+        self._chunks, self._count = whole.to_batches(), len(whole)
+        del whole
+        pa.default_memory_pool().release_unused()
+
+    def column(self, at: int) -> list[str]:
+        """The cells of one column."""
+        self._flush()
+        return [text for chunk in self._chunks for text in chunk.column(at).to_pylist()]
+
+    def take(self, rows: Sequence[int]) -> list[list[str]]:
+        """Some rows, each with all its cells."""
+        import pyarrow as pa
+
+        self._flush()
+        part = pa.Table.from_batches(self._chunks).take(pa.array(rows, pa.int64()))
+        columns = [column.to_pylist() for column in part.columns]
+        return [list(cells) for cells in zip(*columns, strict=True)] if columns else [[] for _ in rows]
+
+    def _flush(self) -> None:
+        """Make Arrow columns of the rows that were added last."""
+        import pyarrow as pa
+
+        if self._new:
+            cells = [pa.array([row[at] for row in self._new], pa.large_string()) for at in range(self.width)]
+            self._chunks.append(pa.record_batch(cells, names=[str(at) for at in range(self.width)]))
+            self._new = []
+
+
+def conditions(settings: FitSettings) -> tuple[Condition, ...]:
+    """Every condition as (column, operator, value).
+
+    Raises:
+        UsageError: a condition has no operator, or a label has no normal value.
+    """
+    if (settings.label is None) != (settings.normal is None):
+        raise UsageError("--label COL and --normal VALUE go together.")
+    label = () if settings.label is None else ((settings.label, "==", str(settings.normal)),)
+    return (*map(parse, settings.where), *label)
+
+
+def parse(text: str) -> Condition:
+    """Split a condition at its first operator, both sides trimmed."""
+    for at in range(len(text)):
+        for sign in OPERATORS:
+            if text.startswith(sign, at):
+                column, value = text[:at].strip(), text[at + len(sign) :].strip()
+                if column:
+                    return column, sign, value.strip("'\"") if value[:1] in ("'", '"') else value
+    raise UsageError(f"--where '{text}' is not 'COLUMN OP VALUE' (OP is one of {' '.join(OPERATORS)}).")
+
+
+def selector(
+    wanted: Sequence[Condition], names: Sequence[str], numbers: NumberFormat
+) -> Callable[[Sequence[str]], bool]:
+    """A test of whether a row of text cells meets all conditions.
+
+    Raises:
+        UsageError: a condition names a column that is not there.
+    """
+    for column, _, _ in wanted:
+        if column not in names:
+            raise UsageError(f"column '{column}' of --where or --label is not in the file{near(column, names)}")
+    tests = [(names.index(column), OPERATORS[sign], value) for column, sign, value in wanted]
+
+    def meets(row: Sequence[str]) -> bool:
+        return all(_compare(row[at], test, value, numbers) for at, test, value in tests)
+
+    return meets
+
+
+def _compare(cell: str, test: Callable[[Any, Any], bool], value: str, numbers: NumberFormat) -> bool:
+    left, right = numbers.plain(cell), numbers.plain(value)
+    if is_number(left) and is_number(right):
+        return test(float(left), float(right))
+    return test(cell.strip(), value)
+
+
+def spoken(wanted: Sequence[Condition]) -> str:
+    """The conditions as a sentence, for people alone: a column or a value may have an `and` in it."""
+    return " and ".join(" ".join(condition) for condition in wanted)
+
+
+BLOCK = 64  # rows sampled together, so that neighbours stay neighbours
+SLACK = 0.25  # rows held beyond the bound before they are cut to it
+SUFFIXES = (".csv", ".csv.gz", ".parquet")
+
+
+class Gathered(msgspec.Struct):
+    """The selected training rows.
+
+    `rows` are their cells as text, under `names`; `file` and `line` (rows,) say where each comes from, by the index of
+    its file. `rows_read` and `rejected` count the records of all files; `sha256` is of each file.
+    """
+
+    names: list[str]
+    rows: TextRows
+    file: NDArray[np.int64]
+    line: NDArray[np.int64]
+    rows_read: int
+    rejected: int
+    sha256: list[str]
+    warnings: list[str]
+
+    def column(self, name: str) -> list[str]:
+        """The cells (rows,) of a column."""
+        return self.rows.column(self.names.index(name))
+
+
+class _Sample:
+    """A random sample of at most `most` rows: those of the blocks with the smallest hashes.
+
+    A block is hashed by its file's name, its number there and its first row. So which rows are kept depends neither on
+    the order of the files nor on the machine; and what is dropped on the way could not have been kept in the end.
+
+    Args:
+        width: cells of a row.
+        most: rows to keep.
+
+    Attributes:
+        rows: the rows that are held.
+        places: three numbers a row, flat: its block's hash, its file's index, its line.
+        count: rows added, with those that were dropped.
+    """
+
+    def __init__(self, width: int, most: int) -> None:
+        self.rows, self.most, self.count = TextRows(width), most, 0
+        self.bound = 1 << 63  # a block whose hash is not smaller has no place any more
+        self.places = array("q")
+        self._file, self._in_file, self._hash = "", 0, 0
+
+    def begin(self, file: str) -> None:
+        """The rows of another file follow."""
+        self._file, self._in_file = Path(file).name, 0
+
+    def add(self, file: int, line: int, row: Sequence[str]) -> None:
+        if self._in_file % BLOCK == 0:
+            self._hash = _hashed(self._file, self._in_file, row)
+        self._in_file += 1
+        self.count += 1
+        if self._hash < self.bound:
+            self.rows.add(row)
+            self.places.extend((self._hash, file, line))
+            if len(self.rows) > self.most * (1 + SLACK):
+                self.cut()
+
+    def cut(self) -> None:
+        """Keep `most` rows; of the last block that has a place, its first rows."""
+        if len(self.rows) <= self.most:
+            return
+        placed = self.placed()
+        order = np.argsort(placed[:, 0], kind="stable")
+        stay = np.zeros(len(placed), dtype=bool)
+        stay[order[: self.most]] = True
+        self.bound = int(placed[order[self.most], 0])
+        self.rows.keep(stay.tolist())
+        self.places = array("q", placed[stay].tobytes())
+
+    def placed(self) -> NDArray[np.int64]:
+        """Hash of the block, file and line of every row (rows, 3)."""
+        return np.array(self.places, dtype=np.int64).reshape(-1, 3)
+
+
+def _hashed(file: str, place: int, row: Sequence[str]) -> int:
+    """The hash of a block, a number of 63 bits; the order of columns does not count."""
+    said = "\0".join((file, str(place), *sorted(row))).encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.blake2b(said, digest_size=8).digest(), "big") >> 1
+
+
+def training_files(names: Sequence[str]) -> list[str]:
+    """The files to train on: a folder stands for its tables, by name.
+
+    Raises:
+        UsageError: nothing is named, or a folder has no table.
+    """
+    if not names:
+        raise UsageError("no training file is named; give one, or set 'train' in the configuration.")
+    return [file for name in names for file in _expand(name)]
+
+
+def _expand(name: str) -> list[str]:
+    folder = Path(name)
+    if not folder.is_dir():
+        return [name]
+    found = sorted(str(path) for path in folder.iterdir() if path.name.endswith(SUFFIXES))
+    if not found:
+        raise UsageError(f"{name}: this folder holds no .csv, .csv.gz or .parquet file.")
+    return found
+
+
+def gather(
+    files: Sequence[str],
+    settings: FitSettings,
+    wanted: Sequence[Condition],
+    progress: Callable[[str, int], None] = lambda file, rows: None,
+) -> Gathered:
+    """Read the training files.
+
+    Args:
+        files: paths; every file must have the first one's columns, in any order.
+        settings: dialect and bounds.
+        wanted: conditions that rows must meet.
+        progress: called with the file and the rows read so far.
+
+    Raises:
+        DataError: a file is refused.
+    """
+    numbers = NumberFormat(settings.decimal, settings.thousands)
+    sample = _Sample(0, settings.max_rows)
+    out = Gathered([], sample.rows, np.empty(0, np.int64), np.empty(0, np.int64), 0, 0, [], [])
+    for index, file in enumerate(files):
+        try:
+            table = TableReader(file, settings.dialect())
+            header.check_training(table.names, settings.delimiter, table.header_line)
+            if not out.names:
+                out.names, sample = table.names, _Sample(len(table.names), settings.max_rows)
+            sample.begin(file)
+            meets = selector(wanted, table.names, numbers)
+            positions = _positions(out.names, table, settings)
+            for batch in table.batches():
+                for row, line in zip(batch.rows, batch.lines, strict=True):
+                    if meets(row):
+                        sample.add(index, line, [row[at] for at in positions])
+                progress(file, out.rows_read + table.rows)
+            table.check_rejects()
+        except DataError as error:
+            raise error.within(file) from error
+        out.rows_read += table.rows
+        out.rejected += table.rejected
+        out.sha256.append(table.sha256)
+        out.warnings += [f"{file}: {warning}" for warning in table.warnings]
+        out.warnings += [f"{file}:{bad.line}: {bad.message} ({bad.code})" for bad in table.rejects[:5]]
+    sample.cut()
+    out.rows, (_, out.file, out.line) = sample.rows, sample.placed().T
+    if len(out.rows) < sample.count:
+        out.warnings.append(
+            f"{len(out.rows):,} of {sample.count:,} rows were kept, in blocks drawn at random (--max-rows)"
+        )
+    return out
+
+
+def _positions(names: list[str], table: TableReader, settings: FitSettings) -> list[int]:
+    """Where the columns of the first file stand in this one."""
+    positions, warnings = header.locate(table.names, names, names, settings.delimiter, table.header_line)
+    table.warnings.extend(warnings)
+    return positions

@@ -1,0 +1,162 @@
+"""Tables as a model takes them: opened in the model's dialect, its columns found by name, its cells typed.
+
+Every command that reads rows for a model reads them here, so that a cell means the same to all of them, and a row with
+a cell that cannot be read is rejected with the same words.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import BinaryIO, Literal
+
+import msgspec
+
+from anomvae.config import Dialect
+from anomvae.errors import DataError
+from anomvae.model.detector import Detector
+from anomvae.model.schema import Column, Schema, Values, parse
+from anomvae.model.value_parsing import NumberFormat
+from anomvae.records.results import RejectedRow
+from anomvae.table import header
+from anomvae.table.csv_decode import ResumePoint
+from anomvae.table.csv_fast import FastCsvParser
+from anomvae.table.reader import TableReader, TextBatch, columns_of
+
+ExtraColumns = Literal["ignore", "warn", "strict"]
+
+
+class TypedColumns(msgspec.Struct, frozen=True):
+    """Columns of text cells as typed values.
+
+    `columns` holds the values of every column, (n,), by its name; `errors` holds, by the name of a column and the
+    index of a row, why a cell could not be read. The value of such a cell is missing.
+    """
+
+    columns: dict[str, Values]
+    errors: dict[str, dict[int, DataError]]
+
+    def row_errors(self) -> dict[int, DataError]:
+        """The first error of every row that has one, by the row's index, in the order of the rows."""
+        first: dict[int, DataError] = {}
+        for errors in self.errors.values():
+            for row, error in errors.items():
+                first.setdefault(row, error)
+        return dict(sorted(first.items()))
+
+
+class TypedBatch(msgspec.Struct, frozen=True):
+    """Rows (n) of a table whose every modelled cell could be read.
+
+    `rows` are their cells as text, in the file's column order; `lines` are the lines that they start on; `columns`
+    are the modelled columns, (n,) each, by name. `rejected` are the rows that stood among them and could not be read.
+    """
+
+    rows: Sequence[list[str]]
+    lines: Sequence[int]
+    columns: Mapping[str, Values]
+    rejected: Sequence[RejectedRow] = ()
+
+
+class TypedReader:
+    """Reads the rows of one input for a model.
+
+    Args:
+        name: a path, or `-` for standard input.
+        schema: of the model.
+        dialect: of the model: how text becomes cells.
+        extra: whether columns that the model's training table lacks are ignored, warned of, or a reason to refuse.
+        file: the input, opened by the caller and left open; None to open `name`.
+        resume: of a grown file, read only the rows after this part.
+
+    Attributes:
+        table: the rows as text, with what was rejected and noticed so far.
+        positions: of the modelled columns in the file.
+        header_warnings: what was noticed about the columns; `table.warnings` has it, too.
+
+    Raises:
+        DataError: the input cannot be read, or lacks a column of the model.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        schema: Schema,
+        dialect: Dialect,
+        *,
+        extra: ExtraColumns = "warn",
+        file: BinaryIO | None = None,
+        resume: ResumePoint | None = None,
+    ) -> None:
+        self.schema = schema
+        self.table = TableReader(name, dialect, file, resume)
+        names, line = self.table.names, self.table.header_line
+        wanted = [column.name for column in schema.modelled]
+        known = names if extra == "ignore" else [column.name for column in schema.columns]
+        self.positions, self.header_warnings = header.locate(names, wanted, known, dialect.delimiter, line)
+        if extra == "strict" and (unknown := header.extra_columns(names, known)):
+            raise DataError("extra_columns", header.not_in_training(unknown), line=line)
+        self.table.warnings.extend(self.header_warnings)
+
+    def batches(self) -> Iterator[TypedBatch]:
+        """The rows that can be read, in order; the others are rejected. No batch is empty.
+
+        Raises:
+            DataError: the file as a whole cannot be trusted to be this table.
+        """
+        fast = FastCsvParser(self.schema, self.table.names, self.positions, self.table.dialect.delimiter)
+        for text in self.table.batches(fast):
+            batch = typed_batch(text, self.schema, self.positions)
+            for row in batch.rejected:
+                self.table.reject(row)
+            if batch.rows:
+                yield batch
+
+
+def dialect_of(detector: Detector) -> Dialect:
+    """How the training table of a model was written; the usual dialect where the model does not say."""
+    return detector.about.dialect if detector.about else Dialect()
+
+
+def typed_batch(text: TextBatch, schema: Schema, positions: Sequence[int]) -> TypedBatch:
+    """Rows of text as typed columns, without the rows that have a cell which cannot be read.
+
+    Args:
+        text: the rows.
+        schema: of the model.
+        positions: of the modelled columns in the rows.
+    """
+    if text.columns is not None:
+        return TypedBatch(text.rows, text.lines, text.columns)
+    cells = dict(zip((column.name for column in schema.modelled), columns_of(text.rows, positions), strict=True))
+    typed = parse_columns(schema.modelled, cells.__getitem__, schema.numbers)
+    errors = typed.row_errors()
+    if not errors:
+        return TypedBatch(text.rows, text.lines, typed.columns)
+    kept = [i for i in range(len(text.rows)) if i not in errors]
+    return TypedBatch(
+        [text.rows[i] for i in kept],
+        [text.lines[i] for i in kept],
+        {name: values[kept] for name, values in typed.columns.items()},
+        [rejected_row(text.lines[i], error) for i, error in errors.items()],
+    )
+
+
+def parse_columns(
+    columns: Sequence[Column], cells: Callable[[str], Sequence[str]], numbers: NumberFormat
+) -> TypedColumns:
+    """Read the cells of some columns, one column after the other.
+
+    Args:
+        columns: what each of them is.
+        cells: the cells (n,) of a column by its name; asked once for each, so that only one column need be in memory.
+        numbers: how numbers are written.
+    """
+    typed = TypedColumns({}, {})
+    for column in columns:
+        typed.columns[column.name], typed.errors[column.name] = parse(column, cells(column.name), numbers)
+    return typed
+
+
+def rejected_row(line: int, error: DataError) -> RejectedRow:
+    """The record of a row that has a cell which cannot be read."""
+    return RejectedRow(
+        line=line, code=error.code, message=f"column '{error.column}': {error.message}", column=error.column
+    )

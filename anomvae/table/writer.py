@@ -1,0 +1,179 @@
+"""Scored rows as an output takes them: the original cells as they came, then the `_av_` columns."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from anomvae.formats import ColumnType, OutputColumn
+from anomvae.model.schema import Column, Schema, Values
+from anomvae.model.value_formatting import Style, plain, write
+from anomvae.records.results import Reason
+from anomvae.table.csv_fast import UnquotedRows
+
+SCORE_COLUMNS: dict[str, ColumnType] = {
+    "_av_line": "integer",
+    "_av_score": "number",
+    "_av_recon": "number",
+    "_av_kl": "number",
+    "_av_pvalue": "number",
+    "_av_severity": "number",
+    "_av_flag": "boolean",
+    "_av_top": "text",
+    "_av_reasons": "reasons",
+}
+
+
+class ScoredRows(msgspec.Struct, frozen=True):
+    """Rows (n) with what the model says of them; see `formats.OutputRows` for the views.
+
+    Attributes:
+        cells: the original cells of every row.
+        lines: (n,) on which the rows start.
+        numbers: (n, 5): score, reconstruction, KL, p-value, severity.
+        flags: (n,) whether a row is flagged.
+        reasons: of flagged rows, by the index of the row, the strongest first.
+    """
+
+    cells: Sequence[list[str]]
+    lines: Sequence[int]
+    numbers: list[list[float]]
+    flags: list[bool]
+    reasons: Mapping[int, tuple[Reason, ...]]
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    def texts(self, unsplit: str = "") -> Iterator[Sequence[str] | str]:
+        """Rows as cells of text; reasons as `column:share`, joined by `|`."""
+        numbers = written(self.numbers)
+        lines = self._unquoted.lines if self._unquoted and self._unquoted.delimiter == unsplit == "," else None
+        for i, line in enumerate(self.lines):
+            if lines is None or self.flags[i]:
+                yield [*self.cells[i], str(line), *numbers[i].split(","), *self._verdict(i)]
+            else:
+                yield f"{lines[i]},{line},{numbers[i]},false,,\n"
+
+    def values(self) -> Iterator[Sequence[Any]]:
+        """Rows as values: the original cells are text, whatever they hold."""
+        for i, cells in enumerate(self.cells):
+            yield [*cells, self.lines[i], *self.numbers[i], self.flags[i], self._top(i), self._reasons(i)]
+
+    def columns(self) -> list[Any]:
+        """Columns, the original ones as text."""
+        rows = range(len(self))
+        cells = self._unquoted.arrow_columns() if self._unquoted else zip(*self.cells, strict=True)
+        scores = [self.lines, *zip(*self.numbers, strict=True), self.flags]
+        return [*cells, *scores, [self._top(i) for i in rows], [self._reasons(i) for i in rows]]
+
+    @property
+    def _unquoted(self) -> UnquotedRows | None:
+        """The original rows where they are still the lines that were read."""
+        return self.cells if isinstance(self.cells, UnquotedRows) else None
+
+    def _verdict(self, i: int) -> list[str]:
+        why = self.reasons.get(i, ())
+        shares = "|".join(f"{reason.column}:{reason.share:.2f}" for reason in why)
+        return ["true" if self.flags[i] else "false", self._top(i) or "", shares]
+
+    def _top(self, i: int) -> str | None:
+        """The column that is the strongest reason."""
+        why = self.reasons.get(i)
+        return why[0].column if why else None
+
+    def _reasons(self, i: int) -> list[Any]:
+        return [msgspec.to_builtins(reason) for reason in self.reasons.get(i, ())]
+
+
+def scored_columns(names: Sequence[str], guarded: Collection[int] = ()) -> list[OutputColumn]:
+    """The columns of an output of scored rows.
+
+    Args:
+        names: of the original columns.
+        guarded: positions of those to guard against spreadsheets that would run their text as formulas.
+    """
+    cells = [OutputColumn(name, "text", guarded=j in guarded) for j, name in enumerate(names)]
+    return cells + [OutputColumn(name, kind) for name, kind in SCORE_COLUMNS.items()]
+
+
+def written(numbers: list[list[float]]) -> list[str]:
+    """Rows of finite numbers as text, each number as repr writes it, separated by commas."""
+    if not numbers:
+        return []
+    texts = msgspec.json.encode(numbers).decode()[2:-2].split("],[")  # four times as fast; exponents are written alike
+    unlike = [i for i, text in enumerate(texts) if "e" in text or "0.0000" in text]  # by none but these
+    for i in unlike:
+        texts[i] = ",".join(map(repr, numbers[i]))
+    return texts
+
+
+TYPES: dict[str, ColumnType] = {  # of an output's columns, by the kind of a column
+    "integer": "integer",
+    "numeric": "number",
+    "boolean": "boolean",
+    "datetime": "datetime",
+    "categorical": "text",
+}
+
+
+class TableStyle(msgspec.Struct, frozen=True):
+    """How the training table was written: its columns, the style of each, and the delimiter of its text."""
+
+    schema: Schema
+    styles: Mapping[str, Style]
+    delimiter: str
+
+    def columns(self, extra: Sequence[str] = ()) -> list[OutputColumn]:
+        """The columns of an output of such rows; `extra` names columns of text behind the others."""
+        modelled = [OutputColumn(column.name, TYPES[column.kind]) for column in self.schema.modelled]
+        return modelled + [OutputColumn(name, "text") for name in extra]
+
+    def texts(self, columns: Mapping[str, Values]) -> list[list[str]]:
+        """Every modelled column as text."""
+        return [self.text(column, columns[column.name]) for column in self.schema.modelled]
+
+    def text(self, column: Column, values: Values) -> list[str]:
+        """One column as text."""
+        return write(column, self.styles[column.name], values, self.schema.numbers)
+
+
+class SyntheticRows(msgspec.Struct, frozen=True):
+    """Synthetic rows (n); see `formats.OutputRows` for the views.
+
+    Attributes:
+        style: how they are written.
+        typed: the modelled columns, (n,) each, by name.
+        extra: columns of text, (n,) each, that stand behind them.
+    """
+
+    style: TableStyle
+    typed: Mapping[str, Values]
+    extra: Mapping[str, Sequence[str]]
+
+    def __len__(self) -> int:
+        return len(next(iter(self.typed.values())))
+
+    def texts(self, unsplit: str = "") -> Iterator[Sequence[str] | str]:
+        """Rows as cells of text; `unsplit` is of no use, as no row was read."""
+        return zip(*self.style.texts(self.typed), *self.extra.values(), strict=True)
+
+    def values(self) -> Iterator[Sequence[Any]]:
+        """Rows as values."""
+        columns = [self._json(column) for column in self.style.schema.modelled]
+        return zip(*columns, *self.extra.values(), strict=True)
+
+    def columns(self) -> list[Any]:
+        """Columns of values."""
+        return [*map(self._arrow, self.style.schema.modelled), *map(list, self.extra.values())]
+
+    def _json(self, column: Column) -> list[Any]:
+        values = self.typed[column.name]
+        if column.kind == "datetime":
+            return [text or None for text in self.style.text(column, values)]
+        return plain(column, values)
+
+    def _arrow(self, column: Column) -> list[Any]:
+        values = plain(column, self.typed[column.name])
+        if column.kind == "datetime":
+            return [None if seconds is None else round(seconds * 1e6) for seconds in values]
+        return values

@@ -1,0 +1,102 @@
+"""Tables in memory as the model takes them: typed columns, and the cells that reasons show.
+
+A table with named columns is read as the text that a CSV file of it would have, so that files and tables make the
+same model; an array is numbers, its columns are known by position. Nothing here knows scikit-learn.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from anomvae.errors import DataError
+from anomvae.model.schema import Column, Schema, Values, infer
+from anomvae.model.value_parsing import NumberFormat
+from anomvae.records.results import Lineage
+from anomvae.table.frames import Cells
+from anomvae.table.typed_reader import parse_columns
+from anomvae.training.model_card import versions
+
+NUMBERS = NumberFormat()
+
+
+class Rows(msgspec.Struct, frozen=True):
+    """Rows as the model takes them: typed columns by name, and what their cells look like as text."""
+
+    columns: dict[str, Values]
+    cells: dict[str, Sequence[str]]
+
+    def texts(self, names: Iterable[str], most: int | None = None) -> dict[str, list[str]]:
+        """The first cells of the named columns as text; numbers of an array are written here, when asked for."""
+        return {
+            name: list(self.cells[name][:most]) if name in self.cells else _written(self.columns[name][:most])
+            for name in names
+        }
+
+
+def inferred(table: Cells) -> Schema:
+    """What the columns are: categories where the table says so, else what their cells look like."""
+    stated = {
+        name: Column(name=name, kind="categorical", modelled=True, reason="a category of the table")
+        for name in table.categories
+    }
+    return Schema(
+        columns=tuple(stated.get(name) or infer(name, texts, NUMBERS) for name, texts in table.columns.items())
+    )
+
+
+def from_cells(schema: Schema, table: Cells) -> Rows:
+    """Cells of a table as typed columns, column by column in the schema's order.
+
+    Raises:
+        DataError: a cell cannot be read as what its column is.
+    """
+    names = (column.name for column in schema.columns)  # a table to score may have other names for them
+    cells: dict[str, Sequence[str]] = dict(zip(names, table.columns.values(), strict=True))
+    typed = parse_columns(schema.modelled, cells.__getitem__, NUMBERS)
+    for column, errors in typed.errors.items():
+        for row, error in errors.items():
+            raise DataError(error.code, f"row {row}, column '{column}': {error.message}")
+    return Rows(typed.columns, {name: cells[name] for name in typed.columns})
+
+
+def from_array(X: NDArray[np.float64], schema: Schema) -> Rows:
+    """Columns of an array by position.
+
+    Raises:
+        DataError: `array_of_a_table`, the schema has columns that are not numbers.
+    """
+    text = [column for column in schema.modelled if column.kind not in ("numeric", "integer")]
+    if text:
+        told = f"column '{text[0].name}' is {text[0].kind}: give a table as in fit, an array has only numbers"
+        raise DataError("array_of_a_table", told)
+    return Rows({column.name: X[:, j] for j, column in enumerate(schema.columns)}, {})
+
+
+def numbered(count: int) -> list[str]:
+    """scikit-learn's names of columns that have none."""
+    return [f"x{j}" for j in range(count)]
+
+
+def _written(values: Values) -> list[str]:
+    return ["" if np.isnan(value) else f"{value:.12g}" for value in values.tolist()]
+
+
+def lineage(columns: Mapping[str, Values], seed: int) -> Lineage:
+    """Where a model of a table in memory comes from: the hash of its values."""
+    digest = hashlib.sha256()
+    for name, values in columns.items():
+        digest.update(name.encode())
+        digest.update("\0".join(values).encode() if values.dtype == object else np.ascontiguousarray(values).tobytes())
+    rows = len(next(iter(columns.values())))
+    return Lineage(
+        files=("a table in memory",),
+        data_sha256=digest.hexdigest(),
+        rows_read=rows,
+        rows_used=rows,
+        selection="",
+        seed=seed,
+        versions=versions(),
+    )

@@ -1,0 +1,92 @@
+"""What a saved model says of itself: how it was made, of what columns, with which promise."""
+
+import importlib.metadata
+from collections.abc import Mapping
+
+import anomvae
+from anomvae.commands.threshold import promise
+from anomvae.config import FitSettings, SchemaSettings
+from anomvae.model.detector import About
+from anomvae.model.schema import Values, gaps
+from anomvae.records.results import ColumnReport, Lineage, ThresholdChange, Training
+from anomvae.training.fit_detector import Learned
+
+
+def describe(
+    learned: Learned, settings: FitSettings, schema: SchemaSettings, columns: Mapping[str, Values], lineage: Lineage
+) -> About:
+    """What a saved model says of itself.
+
+    Args:
+        learned: the detector and how it was made.
+        settings: the recipe.
+        schema: what was said of columns.
+        columns: the typed training columns.
+        lineage: where they come from.
+    """
+    threshold = promise(learned.detector.calibration, learned.dependence, learned.blocks)
+    return About(
+        created_by=f"anomvae {anomvae.__version__}",
+        settings=settings,
+        schema=schema,
+        columns=_reports(learned, columns),
+        training=_training(learned, settings),
+        threshold=threshold,
+        lineage=lineage,
+        history=(ThresholdChange(alpha=threshold.alpha, threshold=threshold.threshold, by="fit"),),
+        self_test=learned.self_test,
+        reference=learned.reference,
+    )
+
+
+def versions() -> dict[str, str]:
+    """Versions of the libraries that a model's numbers depend on."""
+    return {name: importlib.metadata.version(name) for name in ("torch", "numpy", "scipy")}
+
+
+def _training(learned: Learned, settings: FitSettings) -> Training:
+    encoding, vae = learned.detector.encoding, learned.detector.ensemble.vae
+    deviances = learned.out_of_fold.deviances
+    recon, kl = float(deviances.columns[0].sum(axis=1).mean()), float(deviances.kl[0].mean())
+    there = [str(units) for units in (encoding.width, *learned.hidden)]
+    latent = f"[{learned.latent},{learned.latent}]"
+    return Training(
+        layout="-".join([*there, latent, str(learned.latent), *reversed(there)]),
+        hidden=learned.hidden,
+        latent=learned.latent,
+        beta=settings.beta,
+        steps=learned.steps,
+        steps_planned=learned.steps_planned,
+        members=vae.members,
+        device=learned.device,
+        seed=settings.seed,
+        recon=recon,
+        kl=kl,
+        elbo=-(recon + kl),
+        latents_used=learned.latents_used,
+        by_hand=settings.by_hand,
+    )
+
+
+def _reports(learned: Learned, columns: Mapping[str, Values]) -> tuple[ColumnReport, ...]:
+    features = {feature.column: feature for feature in reversed(learned.detector.encoding.features)}
+    reports = []
+    for column in learned.detector.schema.columns:
+        feature = features.get(column.name)
+        if feature is None:
+            reports.append(ColumnReport(name=column.name, kind=column.kind, modelled=False, reason=column.reason))
+            continue
+        bounds = feature.numeric and not column.redacted
+        reports.append(
+            ColumnReport(
+                name=column.name,
+                kind=column.kind,
+                modelled=True,
+                reason=column.reason,
+                levels=None if feature.numeric else len(feature.levels) + len(feature.rare),
+                missing_share=round(float(gaps(columns[column.name]).mean()), 4),
+                low=feature.low if bounds else None,
+                high=feature.high if bounds else None,
+            )
+        )
+    return tuple(reports)

@@ -1,0 +1,1 @@
+"""Other processes that score files: what they are asked, how they answer, and how they are run."""

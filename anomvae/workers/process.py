@@ -1,0 +1,243 @@
+"""A worker: another process that scores files, one task after the other, and commits nothing.
+
+Tasks and the open files that belong to them are sent over a socket, and answers come back, as JSON both ways. The
+worker is a fresh interpreter and not a fork, since a fork would share the ledger, the locks and the observer's threads.
+It ends when its socket is closed, so it cannot outlive its parent. It ignores signals; the parent handles them.
+"""
+
+import os
+import queue
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from anomvae import durable_io
+from anomvae.config import ScoreSettings
+from anomvae.errors import EnvironmentFault, ModelError
+from anomvae.model.detector import Detector
+from anomvae.records.results import FileResult
+from anomvae.scoring.batch import Helpers
+from anomvae.scoring.file import Scoring
+from anomvae.workers.delivery import work
+from anomvae.workers.protocol import Answer, Delivery, Done, Failure, File, Task
+
+HEADER = struct.Struct("!I")  # bytes of the message behind it
+ADDRESS_SPACE = 4 << 30
+FOR_THE_PARENT = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1}
+
+
+class Ticket(msgspec.Struct, eq=False):
+    """A task that was given away, the open files it needs, and the answer, once it is there."""
+
+    task: Task
+    descriptors: tuple[int, ...]
+    answer: Answer | None = None
+
+
+class Worker:
+    """A worker as its parent sees it.
+
+    Args:
+        limited: whether its memory is limited.
+
+    Attributes:
+        tickets: what it has not answered, in its order; only the first can be in work.
+
+    Raises:
+        EnvironmentFault: no process could be started.
+    """
+
+    def __init__(self, *, limited: bool = False) -> None:
+        self.tickets: deque[Ticket] = deque()
+        self._said = b""
+        try:
+            self.socket, theirs = socket.socketpair()
+        except OSError as error:
+            raise EnvironmentFault.of(error, "a process could not be started") from error
+        with theirs:
+            self._process = _started(theirs.fileno(), limited)
+
+    def send(self, ticket: Ticket) -> None:
+        """Send a task and its open files. That the worker is dead is noticed when its answer is read."""
+        self.tickets.append(ticket)
+        message = msgspec.json.encode(ticket.task)
+        with suppress(BrokenPipeError, ConnectionResetError):
+            socket.send_fds(self.socket, [HEADER.pack(len(message))], ticket.descriptors)
+            self.socket.sendall(message)
+
+    def receive(self) -> bool:
+        """Read what the worker has sent; false when it has closed its socket."""
+        try:
+            data = self.socket.recv(1 << 20)
+        except ConnectionResetError:
+            data = b""
+        self._said += data
+        while len(self._said) >= HEADER.size:
+            end = HEADER.size + HEADER.unpack_from(self._said)[0]
+            if len(self._said) < end:
+                break
+            message, self._said = self._said[HEADER.size : end], self._said[end:]
+            self.tickets.popleft().answer = msgspec.json.decode(message, type=Answer)
+        return bool(data)
+
+    def end(self) -> str:
+        """End the process, whatever it does; returns how it ended."""
+        self._process.kill()
+        return self._ended()
+
+    def wait(self) -> str:
+        """Wait for a process that has closed its socket; returns how it ended."""
+        try:
+            self._process.wait(5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+        return self._ended()
+
+    def _ended(self) -> str:
+        self.socket.close()
+        code = self._process.wait()
+        return f"signal {-code}" if code < 0 else f"exit code {code}"
+
+
+def _started(channel: int, limited: bool) -> "subprocess.Popen[bytes]":
+    """A new interpreter on its end of a socket, with the parent's signals blocked from its first moment."""
+    command = [sys.executable, "-P", "-m", "anomvae.workers.process", str(channel), "limited" if limited else ""]
+    env = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    nothing = subprocess.DEVNULL
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, FOR_THE_PARENT)
+    try:
+        return subprocess.Popen(
+            command,
+            stdin=nothing,
+            stdout=nothing,
+            stderr=nothing,
+            env=env,
+            pass_fds=(channel,),
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise EnvironmentFault.of(error, "a process could not be started") from error
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+# --- the worker's own side
+
+
+def main(channel: socket.socket, *, limited: bool) -> None:
+    """Answer tasks until the parent is gone."""
+    if limited:
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    tasks: queue.SimpleQueue[tuple[Task, list[int]]] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(channel, tasks), daemon=True).start()
+    detector: Detector | None = None
+    while True:
+        task, descriptors = tasks.get()
+        try:
+            found = _model(task, detector)
+            answer = _answer(task, descriptors, found)
+            detector = found or detector
+        except Exception as error:  # told, not raised: who gave the task decides
+            answer = Failure.of(error)
+        message = msgspec.json.encode(answer)
+        with suppress(BrokenPipeError, ConnectionResetError):  # the listening thread ends this process
+            channel.sendall(HEADER.pack(len(message)) + message)
+
+
+def _listen(channel: socket.socket, tasks: "queue.SimpleQueue[tuple[Task, list[int]]]") -> None:
+    """Receive tasks in a thread of its own, so that the process ends as soon as its parent has."""
+    try:
+        while received := _received(channel):
+            tasks.put(received)
+    finally:
+        os._exit(0)
+
+
+def _received(channel: socket.socket) -> tuple[Task, list[int]] | None:
+    header, descriptors, _, _ = socket.recv_fds(channel, HEADER.size, 1)
+    if not header:
+        return None
+    (size,) = HEADER.unpack(header)
+    body = b""
+    while len(body) < size and (more := channel.recv(size - len(body))):
+        body += more
+    return msgspec.json.decode(body, type=Task), descriptors
+
+
+def _model(task: Task, loaded: Detector | None) -> Detector | None:
+    """The task's model; None where its file holds another one by now, or none."""
+    from anomvae.store import model_file
+
+    if loaded is not None and loaded.model_id == task.model_id:
+        return loaded
+    try:
+        found = model_file.load(task.model, generator=False)
+    except ModelError:
+        return None
+    return found if found.model_id == task.model_id else None
+
+
+def _answer(task: Task, descriptors: list[int], detector: Detector | None) -> Answer:
+    if detector is None:
+        for descriptor in descriptors:
+            os.close(descriptor)
+        return Failure("model_changed")
+    if isinstance(task, Delivery):
+        with os.fdopen(descriptors[0], "rb") as file:
+            return answered(task, file, detector)
+    return answer_of(lambda: Done(file=_file(task, descriptors, detector)))
+
+
+def answered(task: Delivery, file: BinaryIO, detector: Detector, helpers: Helpers | None = None) -> Answer:
+    """Score a file of a watched folder.
+
+    Args:
+        task: what to do.
+        file: the open file.
+        detector: the fitted model.
+        helpers: who scores parts of a long file; None for nobody.
+    """
+    job = msgspec.structs.replace(task.job, settings=_among_others(task.job.settings))
+    return answer_of(lambda: Done(delivery=work(file, job, detector, lambda: None, helpers)))
+
+
+def answer_of(step: Callable[[], Done]) -> Answer:
+    """What a step brings; an exception in it becomes an answer too, since who gave the task decides about it."""
+    try:
+        return step()
+    except Exception as error:
+        return Failure.of(error)
+
+
+def _file(task: File, descriptors: list[int], detector: Detector) -> FileResult:
+    scoring = Scoring(task.name, detector, _among_others(task.settings), lambda name, rows: None)
+    if not descriptors:
+        return scoring.into(None)
+    target = Path(task.target)
+    with (
+        durable_io.faults(f"{target}: not written; nothing was changed"),
+        durable_io.adopt(descriptors[0], target) as out,
+    ):
+        return scoring.into(out, task.target, task.suffix)
+
+
+def _among_others(settings: ScoreSettings) -> ScoreSettings:
+    """One thread, unless another number is asked for: the other cores have workers of their own."""
+    return msgspec.structs.replace(settings, threads=1) if settings.threads == "auto" else settings
+
+
+if __name__ == "__main__":
+    main(socket.socket(fileno=int(sys.argv[1])), limited=bool(sys.argv[2]))
