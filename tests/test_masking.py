@@ -153,6 +153,14 @@ def test_reasons_do_not_depend_on_which_rows_are_chosen(detector: Detector) -> N
     assert np.array_equal(guess[0], guesses[1])
 
 
+def test_a_batch_without_a_flagged_row_has_no_reasons(detector: Detector) -> None:
+    encoded = detector.encode(rows(20, 8))
+    nobody = np.zeros(0, dtype=np.intp)
+    gains, guess = surprise_explained(detector, encoded, detector.score_encoded(encoded), nobody)
+    assert gains.shape == (0, len(detector.columns))
+    assert guess.shape == (0, len(detector.encoding.features))
+
+
 def test_the_self_test_tells_the_power_that_fresh_rows_show(learned: Learned, detector: Detector) -> None:
     told = {power.kind: power for power in learned.self_test if not power.column}
     assert set(told) == {"wild", "unit", "swap", "dependency", "category", "gap"}

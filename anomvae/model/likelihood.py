@@ -227,7 +227,9 @@ def _hide_each(ensemble: Ensemble, rows: Encoded, surprise: Callable[[Floats], F
     nats = surprise(deviances).reshape(columns, n, columns)
     nats[each, :, each] = 0.0
     expected = np.zeros((n, len(ensemble.encoding.features)))
-    for features, its in zip(ensemble.encoding.features_of, outputs.reshape(columns, n, -1), strict=True):
+    for features, its in zip(
+        ensemble.encoding.features_of, outputs.reshape(columns, n, ensemble.vae.outputs), strict=True
+    ):
         for j, feature, start in features:
             expected[:, j] = expected_value(feature, its[:, start : start + feature.units])
     return HiddenColumns(own, nats.sum(axis=2).T, expected)
