@@ -27,8 +27,8 @@ from anomvae.config import Config, OutletSettings, build, read_config
 from anomvae.folder.ledger import Ledger
 from anomvae.folder.outbox import OutboxMessage, OutboxUpdate, Topic
 from anomvae.notify import http_outlets, message_text, notifier, prometheus_file, sender
+from anomvae.notify.cooldown import Step
 from anomvae.notify.http_outlets import Pulse, Secret, UndeliveredError, address, post
-from anomvae.notify.notifier import Step
 from anomvae.notify.sender import Sender
 from anomvae.records.folder import Counters, HealthResult, Manifest, Message, Messages, Quarantined, StatusResult
 from anomvae.records.results import FileResult, Reason, RowResult

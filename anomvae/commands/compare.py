@@ -6,7 +6,6 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from anomvae.commands.threshold import about_of
 from anomvae.config import ColumnSettings, Dialect, FitSettings, SchemaSettings
 from anomvae.errors import DataError
 from anomvae.model.anomaly_score import Scores
@@ -16,6 +15,7 @@ from anomvae.model.schema import Schema
 from anomvae.records.results import Challenge, Side
 from anomvae.table.training_rows import Gathered
 from anomvae.table.typed_reader import TypedColumns, parse_columns
+from anomvae.training.model_card import about_of
 
 HELD_OUT = 0.1
 FILES = 10  # from so many files on, whole files are held out

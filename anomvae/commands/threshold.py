@@ -8,19 +8,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anomvae.config import ScoreSettings, changed
-from anomvae.errors import DataError, ModelError
+from anomvae.errors import DataError
 from anomvae.model.calibration import Calibration, calibrated
-from anomvae.model.cross_fitting import Dependence, block_ids, dependence
+from anomvae.model.cross_fitting import block_ids, dependence
 from anomvae.model.detector import About, Detector
 from anomvae.model.drift import fit_reference
 from anomvae.model.schema import Values
 from anomvae.records.results import Alternative, ThresholdChange, ThresholdResult
-from anomvae.records.results import Calibration as CalibrationReport
 from anomvae.scoring.file import shown
 from anomvae.store import model_file
 from anomvae.store.model_file import restate, unchanged
 from anomvae.table.training_rows import training_files
 from anomvae.table.typed_reader import TypedBatch, TypedReader, dialect_of
+from anomvae.training.model_card import about_of, promise
 
 ALPHAS = (0.1, 0.05, 0.01, 0.005, 0.001, 0.0001)
 
@@ -68,43 +68,6 @@ def moved(detector: Detector, about: About, alpha: float) -> Detector:
     change = ThresholdChange(alpha=alpha, threshold=new.threshold, by="threshold set")
     about = msgspec.structs.replace(about, threshold=report, history=(*about.history, change))
     return detector.with_threshold(alpha, about)
-
-
-def promise(found: Calibration, rows: Dependence, blocks: int) -> CalibrationReport:
-    """What a calibration promises, as a record.
-
-    Args:
-        found: the calibration.
-        rows: how its rows depend on their neighbours.
-        blocks: how many blocks of these there are.
-    """
-    low, high = found.rate_interval(found.alpha)
-    return CalibrationReport(
-        alpha=found.alpha,
-        threshold=found.threshold(found.alpha),
-        rows=len(found.scores),
-        effective_rows=round(found.effective, 1),
-        rate_low=low,
-        rate_high=high,
-        supported_alpha=found.supported,
-        estimated=found.alpha < found.supported,
-        dependent=rows.dependent,
-        correlation=round(rows.correlation, 3),
-        blocks=blocks,
-        tail_shape=found.tail_shape,
-        tail_scale=found.tail_scale,
-    )
-
-
-def about_of(model: str, detector: Detector) -> About:
-    """What a model says of itself.
-
-    Raises:
-        ModelError: it says nothing.
-    """
-    if detector.about is None:
-        raise ModelError(f"{model}: carries no lineage.")
-    return detector.about
 
 
 def threshold_result(

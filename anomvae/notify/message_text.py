@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from anomvae.notify.notifier import Step
+from anomvae.notify.cooldown import Step
 from anomvae.records.folder import Kind, Manifest, Message, Quarantined, ToldRow
 from anomvae.records.results import RowResult
 from anomvae.report.sanitize import plain

@@ -1,12 +1,7 @@
-"""Which processed files cause a message: pure functions from what was sent lately to what is sent now.
-
-Files with the same kind of trouble share a topic. The first of them causes a message; those that follow within the
-cooldown are only counted. The first good file after trouble causes a message as well and closes all topics, so that new
-trouble is reported at once. Messages about good files keep the cooldown, too.
-"""
+"""All receivers of a run: what each processed file and each beat of the run means for them."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
@@ -14,57 +9,14 @@ import msgspec
 
 from anomvae.config import OutletSettings, seconds
 from anomvae.errors import EnvironmentFault
-from anomvae.folder.outbox import OutboxMessage, OutboxUpdate, Topic
+from anomvae.folder.outbox import OutboxMessage, OutboxUpdate
 from anomvae.folder.output_folder import Store
 from anomvae.notify import message_text, prometheus_file
+from anomvae.notify.cooldown import Step, good, trouble
 from anomvae.notify.http_outlets import Pulse, Secret, address
 from anomvae.notify.sender import Outlet, Sender
 from anomvae.records.folder import Counters, HealthResult, Manifest, Message, Quarantined
 from anomvae.records.results import FileResult
-
-GOOD = ""  # the topic of messages about good files
-
-
-class Step(msgspec.Struct, frozen=True):
-    """What one processed file leads to.
-
-    Attributes:
-        tell: whether a message is sent.
-        topics: the topics afterwards.
-        more: files of this topic that were only counted since its last message.
-        since: when that was, in Unix seconds.
-    """
-
-    tell: bool
-    topics: Mapping[str, Topic]
-    more: int = 0
-    since: float = 0.0
-
-
-def trouble(topics: Mapping[str, Topic], name: str, now: float, cooldown: float) -> Step:
-    """The step for a file with trouble.
-
-    Args:
-        topics: what messages were sent about lately.
-        name: the kind of trouble.
-        now: Unix seconds.
-        cooldown: seconds in which a topic causes one message only.
-    """
-    last = topics.get(name)
-    if last is None:
-        return Step(True, {**topics, name: Topic(now)})
-    if 0 <= now - last.told < cooldown:
-        return Step(False, {**topics, name: Topic(last.told, last.more + 1)})
-    return Step(True, {**topics, name: Topic(now)}, last.more, last.told)
-
-
-def good(topics: Mapping[str, Topic], now: float, cooldown: float) -> Step | None:
-    """The step for a good file; None where nothing is to be done. Arguments as in `trouble`."""
-    told = [topic for name, topic in topics.items() if name != GOOD]
-    last = topics.get(GOOD)
-    if not told or (last is not None and 0 <= now - last.told < cooldown):
-        return None
-    return Step(True, {GOOD: Topic(now)}, sum(topic.more for topic in told), min(topic.told for topic in told))
 
 
 class Outlets(msgspec.Struct, frozen=True):

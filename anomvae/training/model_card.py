@@ -4,10 +4,13 @@ import importlib.metadata
 from collections.abc import Mapping
 
 import anomvae
-from anomvae.commands.threshold import promise
 from anomvae.config import FitSettings, SchemaSettings
-from anomvae.model.detector import About
+from anomvae.errors import ModelError
+from anomvae.model.calibration import Calibration
+from anomvae.model.cross_fitting import Dependence
+from anomvae.model.detector import About, Detector
 from anomvae.model.schema import Values, gaps
+from anomvae.records.results import Calibration as CalibrationReport
 from anomvae.records.results import ColumnReport, Lineage, ThresholdChange, Training
 from anomvae.training.fit_detector import Learned
 
@@ -90,3 +93,40 @@ def _reports(learned: Learned, columns: Mapping[str, Values]) -> tuple[ColumnRep
             )
         )
     return tuple(reports)
+
+
+def promise(found: Calibration, rows: Dependence, blocks: int) -> CalibrationReport:
+    """What a calibration promises, as a record.
+
+    Args:
+        found: the calibration.
+        rows: how its rows depend on their neighbours.
+        blocks: how many blocks of these there are.
+    """
+    low, high = found.rate_interval(found.alpha)
+    return CalibrationReport(
+        alpha=found.alpha,
+        threshold=found.threshold(found.alpha),
+        rows=len(found.scores),
+        effective_rows=round(found.effective, 1),
+        rate_low=low,
+        rate_high=high,
+        supported_alpha=found.supported,
+        estimated=found.alpha < found.supported,
+        dependent=rows.dependent,
+        correlation=round(rows.correlation, 3),
+        blocks=blocks,
+        tail_shape=found.tail_shape,
+        tail_scale=found.tail_scale,
+    )
+
+
+def about_of(model: str, detector: Detector) -> About:
+    """What a model says of itself.
+
+    Raises:
+        ModelError: it says nothing.
+    """
+    if detector.about is None:
+        raise ModelError(f"{model}: carries no lineage.")
+    return detector.about
