@@ -1,12 +1,14 @@
-"""generate: model -> synthetic rows -> gate -> (faults) -> writer, and one GenerateResult.
+"""Makes synthetic rows from a model and writes them: what `anomvae generate` and `anomvae.generate` do.
 
-Rows come in blocks, each from a random stream of its own, so that the output depends on the model, the seed and the
-settings alone, and the first n rows are the same however many are asked for. Memory holds one block.
+The settings become constraints on columns. Rows that meet them are drawn in blocks, the privacy filter refuses those
+that are unlike training or copy a training row, some rows get a labelled fault if faults were asked for, and the writer
+puts them into the file. Each block has a random stream of its own, so that the rows depend on the model, the seed and
+the settings alone, and the first n rows are the same however many are asked for. Memory holds one block.
 """
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import chain, islice
 from pathlib import Path
@@ -14,39 +16,71 @@ from typing import IO
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from anomvae import durable_io
 from anomvae.config import Dialect, GenerateSettings
 from anomvae.config_errors import near
 from anomvae.errors import UsageError
-from anomvae.formats import TableWriter, open_writer, output_suffix
+from anomvae.formats import open_writer, output_suffix
+from anomvae.model.arrays import Bools
 from anomvae.model.conditions import Condition
 from anomvae.model.detector import Detector
 from anomvae.model.fault_injection import KINDS, Faults
-from anomvae.model.schema import Values
+from anomvae.model.schema import Schema
 from anomvae.synthesis.complete_rows import PartialRows, read_partial_rows, row_constraints
-from anomvae.synthesis.generator import BLOCK, Generator
+from anomvae.synthesis.generator import BLOCK, Columns, Generator
+from anomvae.synthesis.pictures import image_side, picture_of
 from anomvae.synthesis.privacy_filter import PrivacyFilter
 from anomvae.synthesis.records import Added, GenerateResult, Picture
 from anomvae.table.training_rows import parse, spoken
 from anomvae.table.writer import SyntheticRows, TableStyle
 
-Columns = dict[str, Values]
 Progress = Callable[[str, int, int], None]
 
-PATIENCE = 20  # blocks without a hundredth of rows that pass the gate
-TRIES = 20  # for each row of `--like`
-LIKE_ROWS, LIKE_CANDIDATES = 256, 64
-SHOWN = 6  # pictures drawn at most
+DEFAULT_ROWS = 10
+MAX_POOR_BLOCKS = 20  # blocks drawn before it is an error that fewer than a hundredth of the rows pass the filter
+MAX_ATTEMPTS = 20  # draws of one row of `--like` before it is kept although the filter refuses it
+PARTIAL_BLOCK, CANDIDATES = 256, 64  # rows of `--like` that are completed together, and candidates for each of them
+MAX_PICTURES = 6
+FAULT_STREAM = 1 << 20  # keeps the random streams of faults apart from those of rows
+TRUTH_COLUMNS = ("_av_kind", "_av_column")
 
 
 class Counts(msgspec.Struct):
-    """What happened on the way."""
+    """Rows drawn so far, those refused as unlike training or as copies, and those kept although they were refused."""
 
     drawn: int = 0
     unlike: int = 0
     copies: int = 0
     kept: int = 0
+
+
+class RowSource(msgspec.Struct, frozen=True):
+    """What rows are drawn with.
+
+    `generator` draws them and `privacy_filter` refuses some (None: it refuses none). `seed` and `temperature` are those
+    of the settings, `training_rows` is the size of the training table, and `counts` adds up what happened.
+    """
+
+    generator: Generator
+    privacy_filter: PrivacyFilter | None
+    seed: int
+    temperature: float
+    training_rows: int
+    counts: Counts
+
+    def find_refused(self, columns: Columns) -> tuple[Bools, Bools]:
+        """Which rows (n,) are unlike training, and which copy a training row."""
+        if self.privacy_filter is not None:
+            return self.privacy_filter.find_refused(columns)
+        n = len(next(iter(columns.values())))
+        return np.zeros(n, dtype=bool), np.zeros(n, dtype=bool)
+
+    def count_refused(self, unlike: Bools, copies: Bools) -> None:
+        """Add refused rows (n,) to the counts."""
+        self.counts.unlike += int(unlike.sum())
+        self.counts.copies += int(copies.sum())
 
 
 def generate(
@@ -65,12 +99,15 @@ def generate(
     Args:
         detector: a model with a generator.
         n: how many rows; 10 where nothing else sets their number.
-        settings: conditions, balance, gate, faults, seed.
+        settings: conditions, balance, privacy filter, faults, seed.
         output: a .csv, .jsonl or .parquet file, `-` for CSV on `stdout`, None for no rows.
         model: the model's name, for the result.
         stdout: where `-` goes.
         show: also return the first rows as pictures.
         progress: called with a stage, rows so far and rows in all.
+
+    Returns:
+        Counts of the rows that were made and refused, and the pictures if there are any; the rows are in the file.
 
     Raises:
         UsageError: the settings contradict each other, or no row can meet them.
@@ -78,232 +115,241 @@ def generate(
     """
     settings = settings or GenerateSettings()
     started = time.monotonic()
-    job = _Job(detector, n, settings)
+    generator, schema = detector.generator, detector.schema
+    if not isinstance(generator, Generator):
+        raise UsageError("this model has no generator; fit it again without --no-generator.")
+    dialect = detector.about.dialect if detector.about else Dialect()
+    style = TableStyle(schema, generator.styles, dialect.delimiter)
+    conditions = tuple(map(parse, settings.where))
+    faults = Faults(schema, [item.column for item in generator.dependencies])
+    kinds = _fault_kinds(faults, settings)
+    partial = _partial_rows(detector, generator, n, settings)
+    classes = _rows_to_add(schema, generator, style, n, settings)
+    if n is not None and n < 1:
+        raise UsageError(f"-n {n}: ask for at least one row.")
     suffix = ".csv" if output in (None, "-") else output_suffix(str(output))
-    extra = ("_av_kind", "_av_column") if settings.truth else ()
-    pictures: list[Picture] | None = None
-    if show:
-        job.side()
-        pictures = []
-    batches = job.rows()
-    first = list(islice(batches, 1))  # what cannot be made is told before anything is written
-    done = 0
+    side = image_side(schema) if show else None
+
+    source = RowSource(
+        generator=generator,
+        privacy_filter=PrivacyFilter(detector) if settings.gate else None,
+        seed=settings.seed,
+        temperature=settings.temperature,
+        training_rows=len(detector.calibration.scores),
+        counts=Counts(),
+    )
+    if partial is not None:
+        total, batches = partial.rows, _completed_rows(source, partial)
+    elif settings.balance is not None:
+        total, batches = sum(classes.values()), _balanced_rows(source, conditions, settings.balance, classes)
+    else:
+        total = DEFAULT_ROWS if n is None else n
+        batches = _rows_where(source, conditions, total, stream=0)
+
+    first = list(islice(batches, 1))  # what cannot be made is an error before anything is written
+    faulty = _with_faults(chain(first, batches), faults, kinds, settings, source.counts)
+    done, pictures, fault_counts = 0, list[Picture](), Counter[str]()
     with _target(output, stdout) as file:
-        writer = open_writer(file, suffix, job.form.columns(extra), job.form.delimiter) if file else None
+        extra = TRUTH_COLUMNS if settings.truth else ()
+        writer = open_writer(file, suffix, style.columns(extra), style.delimiter) if file else None
         try:
-            for columns in chain(first, batches):
-                done += job.emit(columns, writer, pictures)
-                progress("rows", done, job.total)
+            for columns, truth in faulty:
+                rows = len(next(iter(columns.values())))
+                fault_counts.update(filter(None, truth["_av_kind"]))
+                if side is not None:
+                    shown = range(min(rows, MAX_PICTURES - len(pictures)))
+                    pictures += [picture_of(columns, i, side, generator, style) for i in shown]
+                if writer:
+                    writer.write(SyntheticRows(style, columns, {name: truth[name] for name in extra}))
+                done += rows
+                progress("rows", done, total)
         finally:
             if writer:
                 writer.close()
     took = round(time.monotonic() - started, 3)
-    return job.result(done, pictures, model=model, output=output or "", seconds=took)
+    return GenerateResult(
+        model=model,
+        model_id=detector.model_id,
+        rows=done,
+        conditions=spoken(conditions),
+        seed=settings.seed,
+        temperature=settings.temperature,
+        gate=settings.gate,
+        drawn=source.counts.drawn,
+        unlike=source.counts.unlike,
+        copies=source.counts.copies,
+        kept=source.counts.kept,
+        classes=tuple(Added(name=name, rows=rows) for name, rows in classes.items()),
+        anomalies=tuple(Added(name=name, rows=rows) for name, rows in sorted(fault_counts.items())),
+        typical=None if side is None else picture_of(generator.most_typical(), 0, side, generator, style),
+        pictures=tuple(pictures),
+        output=output or "",
+        seconds=took,
+    )
 
 
 def _target(output: str | None, stdout: IO[bytes] | None) -> AbstractContextManager[IO[bytes] | None]:
+    """The open file that rows are written to; None where no rows are written."""
     if output is None or output == "-":
         return nullcontext(stdout if output else None)
     return durable_io.replacing(Path(output))
 
 
-class _Job:
-    """One run: what is wanted, and what was counted."""
+def _rows_where(source: RowSource, conditions: Sequence[Condition], rows: int, stream: int) -> Iterator[Columns]:
+    """Batches of rows that meet the conditions and pass the privacy filter, `rows` of them together.
 
-    def __init__(self, detector: Detector, n: int | None, settings: GenerateSettings) -> None:
-        if not isinstance(detector.generator, Generator):
-            raise UsageError("this model has no generator; fit it again without --no-generator.")
-        self.detector, self.settings = detector, settings
-        self.generator = detector.generator
-        dialect = detector.about.dialect if detector.about else Dialect()
-        self.form = TableStyle(detector.schema, self.generator.styles, dialect.delimiter)
-        self.conditions = tuple(map(parse, settings.where))
-        self.gate = PrivacyFilter(detector) if settings.gate else None
-        self.counts, self.spoilt = Counts(), Counter[str]()
-        self.faults = Faults(detector.schema, [item.column for item in self.generator.dependencies])
-        self.kinds = self._kinds()
-        self.partial = self._partial_rows(n)
-        self.classes = self._classes(n)
-        self.number = 10 if n is None else n
-        if self.number < 1:
-            raise UsageError(f"-n {n}: ask for at least one row.")
-        self.total = (
-            self.partial.rows if self.partial else sum(self.classes.values()) if settings.balance else self.number
-        )
+    Args:
+        source: what rows are drawn with.
+        conditions: what every row meets.
+        rows: how many are made.
+        stream: number of the random stream; two calls of one run have different ones.
 
-    def rows(self) -> Iterator[Columns]:
-        """Batches of typed columns, gated."""
-        if self.partial is not None:
-            yield from self._completed(self.partial)
-        elif self.settings.balance is not None:
-            for stream, (level, rows) in enumerate(self.classes.items()):
-                yield from self._stream((*self.conditions, (self.settings.balance, "==", level)), rows, stream)
+    Raises:
+        UsageError: the conditions cannot be met, or the filter refuses nearly every row.
+    """
+    constraints, made, block = source.generator.constraints(conditions), 0, 0
+    source.generator.check(constraints, source.training_rows)
+    while made < rows:
+        rng = np.random.default_rng([source.seed, stream, block])
+        columns = source.generator.block(rng, constraints, source.temperature)
+        passed = _passing(source, columns, rows - made)
+        made, block = made + len(passed), block + 1
+        if block >= MAX_POOR_BLOCKS and made < 0.01 * block * BLOCK and made < rows:
+            where = f" where {spoken(conditions)}" if conditions else ""
+            raise UsageError(f"nearly every row{where} is unlike training or a copy of a training row; see --no-gate.")
+        if len(passed):
+            yield {name: values[passed] for name, values in columns.items()}
+
+
+def _passing(source: RowSource, columns: Columns, most: int) -> NDArray[np.intp]:
+    """Positions of the first `most` rows that pass the filter; what lies behind the last of these is not counted."""
+    unlike, copies = source.find_refused(columns)
+    passed = np.flatnonzero(~unlike & ~copies)[:most]
+    used = int(passed[-1]) + 1 if len(passed) == most else len(unlike)
+    source.counts.drawn += used
+    source.count_refused(unlike[:used], copies[:used])
+    return passed
+
+
+def _balanced_rows(
+    source: RowSource, conditions: Sequence[Condition], column: str, classes: dict[str, int]
+) -> Iterator[Columns]:
+    """Batches of rows for each class of a column that lacks some, class by class."""
+    for stream, (level, rows) in enumerate(classes.items()):
+        yield from _rows_where(source, (*conditions, (column, "==", level)), rows, stream)
+
+
+def _completed_rows(source: RowSource, partial: PartialRows) -> Iterator[Columns]:
+    """Batches of the file's rows, completed; a refused row is drawn again, and kept when every attempt was refused."""
+    for block, start in enumerate(range(0, partial.rows, PARTIAL_BLOCK)):
+        batch = partial.take(slice(start, start + PARTIAL_BLOCK))
+        out: Columns = {}
+        left = np.arange(batch.rows)
+        for attempt in range(MAX_ATTEMPTS):
+            rng = np.random.default_rng([source.seed, block, attempt])
+            missing = batch.take(left)
+            constraints = row_constraints(missing, source.generator)
+            drawn = source.generator.completed(missing.rows, CANDIDATES, constraints, rng, source.temperature)
+            made = missing.fixed_in(drawn)
+            out = out or {name: values.copy() for name, values in made.items()}
+            for name, values in made.items():
+                out[name][left] = values
+            unlike, copies = source.find_refused(made)
+            source.counts.drawn += len(left)
+            source.count_refused(unlike, copies)
+            left = left[unlike | copies]
+            if not len(left):
+                break
+        source.counts.kept += len(left)
+        yield out
+
+
+def _with_faults(
+    batches: Iterable[Columns], faults: Faults, kinds: Sequence[str], settings: GenerateSettings, counts: Counts
+) -> Iterator[tuple[Columns, dict[str, list[str]]]]:
+    """Batches of rows with faults in a share of them, and the columns of text that label the faults.
+
+    Args:
+        batches: typed columns (n,) by name.
+        faults: makes the faults.
+        kinds: the kinds of fault to make.
+        settings: the share of the rows that get one (`anomalies`), and the seed.
+        counts: the number of rows drawn so far is part of the seed of a batch, as is the number of faults so far.
+
+    Returns:
+        The rows as they are written, and the kind of fault and the column of each row ("": none).
+    """
+    made = 0
+    for columns in batches:
+        rows = len(next(iter(columns.values())))
+        if settings.anomalies > 0:
+            rng = np.random.default_rng([settings.seed, FAULT_STREAM, made, counts.drawn])
+            changed, kind, where = faults.spoil(columns, settings.anomalies, kinds, rng)
+            made += int(np.count_nonzero(kind != ""))
+            yield changed, dict(zip(TRUTH_COLUMNS, (kind.tolist(), where.tolist()), strict=True))
         else:
-            yield from self._stream(self.conditions, self.number, 0)
+            yield columns, {name: [""] * rows for name in TRUTH_COLUMNS}
 
-    def emit(self, columns: Columns, writer: TableWriter | None, pictures: list[Picture] | None) -> int:
-        """Spoil, draw and write a batch; returns its rows."""
-        count = len(next(iter(columns.values())))
-        extra: dict[str, list[str]] = {}
-        if self.settings.anomalies > 0:
-            rng = np.random.default_rng([self.settings.seed, 1 << 20, self.spoilt.total(), self.counts.drawn])
-            columns, kind, where = self.faults.spoil(columns, self.settings.anomalies, self.kinds, rng)
-            self.spoilt.update(name for name in kind.tolist() if name)
-            extra = {"_av_kind": kind.tolist(), "_av_column": where.tolist()}
-        if pictures is not None:
-            pictures += [self.picture(columns, i) for i in range(min(count, SHOWN - len(pictures)))]
-        if writer:
-            empty = {"_av_kind": [""] * count, "_av_column": [""] * count}
-            writer.write(SyntheticRows(self.form, columns, (extra or empty) if self.settings.truth else {}))
-        return count
 
-    def result(
-        self, rows: int, pictures: list[Picture] | None, *, model: str, output: str, seconds: float
-    ) -> GenerateResult:
-        """What was made, as a record."""
-        return GenerateResult(
-            model=model,
-            model_id=self.detector.model_id,
-            rows=rows,
-            conditions=spoken(self.conditions),
-            seed=self.settings.seed,
-            temperature=self.settings.temperature,
-            gate=self.settings.gate,
-            drawn=self.counts.drawn,
-            unlike=self.counts.unlike,
-            copies=self.counts.copies,
-            kept=self.counts.kept,
-            classes=tuple(Added(name=name, rows=rows) for name, rows in self.classes.items()),
-            anomalies=tuple(Added(name=name, rows=rows) for name, rows in sorted(self.spoilt.items())),
-            typical=None if pictures is None else self.picture(self.generator.most_typical(), 0),
-            pictures=tuple(pictures or ()),
-            output=output,
-            seconds=seconds,
-        )
+def _partial_rows(
+    detector: Detector, generator: Generator, n: int | None, settings: GenerateSettings
+) -> PartialRows | None:
+    """The rows of `--like`; None without it."""
+    if settings.like is None:
+        return None
+    if n is not None or settings.where or settings.balance:
+        raise UsageError("--like sets the rows and what they hold: it goes without -n, --where and --balance.")
+    return read_partial_rows(settings.like, detector, generator)
 
-    def _stream(self, conditions: Sequence[Condition], rows: int, stream: int) -> Iterator[Columns]:
-        """`rows` rows that meet the conditions and pass the gate."""
-        constraints, made, block = self.generator.constraints(conditions), 0, 0
-        self.generator.check(constraints, len(self.detector.calibration.scores))
-        while made < rows:
-            rng = np.random.default_rng([self.settings.seed, stream, block])
-            columns = self.generator.block(rng, constraints, self.settings.temperature)
-            good = self._gated(columns, rows - made)
-            made, block = made + len(good), block + 1
-            if block >= PATIENCE and made < 0.01 * block * BLOCK and made < rows:
-                told = f" where {spoken(conditions)}" if conditions else ""
-                raise UsageError(
-                    f"nearly every row{told} is unlike training or a copy of a training row; see --no-gate."
-                )
-            if len(good):
-                yield {name: values[good] for name, values in columns.items()}
 
-    def _gated(self, columns: Columns, most: int) -> np.ndarray:
-        """Positions of the first `most` rows that pass; refused rows before the last of them are counted."""
-        if self.gate is None:
-            good = np.arange(min(BLOCK, most))
-            self.counts.drawn += len(good)
-            return good
-        unlike, copies = self.gate.find_refused(columns)
-        good = np.flatnonzero(~unlike & ~copies)[:most]
-        used = int(good[-1]) + 1 if len(good) == most else len(unlike)
-        self.counts.drawn += used
-        self.counts.unlike += int(unlike[:used].sum())
-        self.counts.copies += int(copies[:used].sum())
-        return good
+def _rows_to_add(
+    schema: Schema, generator: Generator, style: TableStyle, n: int | None, settings: GenerateSettings
+) -> dict[str, int]:
+    """How many rows each class lacks, by `--balance` and `--to`; classes that lack none are left out.
 
-    def _completed(self, partial: PartialRows) -> Iterator[Columns]:
-        """The file's rows, completed; a refused row is drawn again, and kept at last."""
-        for block, start in enumerate(range(0, partial.rows, LIKE_ROWS)):
-            some = partial.take(slice(start, start + LIKE_ROWS))
-            out: Columns = {}
-            left = np.arange(some.rows)
-            for attempt in range(TRIES):
-                rng = np.random.default_rng([self.settings.seed, block, attempt])
-                part = some.take(left)
-                constraints = row_constraints(part, self.generator)
-                made = part.fixed_in(
-                    self.generator.completed(part.rows, LIKE_CANDIDATES, constraints, rng, self.settings.temperature)
-                )
-                self.counts.drawn += len(left)
-                out = out or {name: values.copy() for name, values in made.items()}
-                for name, values in made.items():
-                    out[name][left] = values
-                left = left[self._refused(made)]
-                if not len(left):
-                    break
-            self.counts.kept += len(left)
-            yield out
+    Args:
+        schema: what the columns are.
+        generator: it knows the classes and their training rows.
+        style: how the classes are written.
+        n: the number of rows that was asked for; with `--balance` there must be none.
+        settings: the column and the number of rows that every class should reach.
 
-    def _refused(self, columns: Columns) -> np.ndarray:
-        if self.gate is None:
-            return np.zeros(0, dtype=np.intp)
-        unlike, copies = self.gate.find_refused(columns)
-        self.counts.unlike += int(unlike.sum())
-        self.counts.copies += int(copies.sum())
-        return np.flatnonzero(unlike | copies)
+    Returns:
+        The number of rows by class, each written as `--where` would name it.
 
-    def _partial_rows(self, n: int | None) -> PartialRows | None:
-        if self.settings.like is None:
-            return None
-        if n is not None or self.settings.where or self.settings.balance:
-            raise UsageError("--like sets the rows and what they hold: it goes without -n, --where and --balance.")
-        return read_partial_rows(self.settings.like, self.detector, self.generator)
+    Raises:
+        UsageError: the settings contradict each other, or the column has no classes.
+    """
+    name, to = settings.balance, settings.to
+    if name is None:
+        if to != "majority":
+            raise UsageError("--to says how many rows a class should reach: it goes with --balance COL.")
+        return {}
+    if n is not None:
+        raise UsageError("--balance sets how many rows are made: give --to N instead of -n.")
+    columns = {column.name: column for column in schema.modelled}
+    if name not in columns:
+        raise UsageError(f"--balance '{name}': the model has no such column{near(name, list(columns))}")
+    levels = generator.levels(name)
+    if not levels:
+        raise UsageError(f"--balance '{name}' is not a column of classes, but a number or a date.")
+    if to != "majority" and not (to.isascii() and to.isdigit()):
+        raise UsageError(f"--to '{to}' is neither 'majority' nor a number of rows.")
+    target = max(levels.values()) if to == "majority" else int(to)
+    lacking = {level: target - rows for level, rows in levels.items() if rows < target}
+    if name in generator.texts:
+        return lacking
+    return {style.text(columns[name], np.array([float(level)]))[0]: rows for level, rows in lacking.items()}
 
-    def _classes(self, n: int | None) -> dict[str, int]:
-        """Rows to add to each class, by `--balance` and `--to`."""
-        name, to = self.settings.balance, self.settings.to
-        if name is None:
-            if to != "majority":
-                raise UsageError("--to says how many rows a class should reach: it goes with --balance COL.")
-            return {}
-        if n is not None:
-            raise UsageError("--balance sets how many rows are made: give --to N instead of -n.")
-        if name not in (known := [column.name for column in self.detector.schema.modelled]):
-            raise UsageError(f"--balance '{name}': the model has no such column{near(name, known)}")
-        levels = self.generator.levels(name)
-        if not levels:
-            raise UsageError(f"--balance '{name}' is not a column of classes, but a number or a date.")
-        if to != "majority" and not (to.isascii() and to.isdigit()):
-            raise UsageError(f"--to '{to}' is neither 'majority' nor a number of rows.")
-        target = max(levels.values()) if to == "majority" else int(to)
-        return {self._said(name, level): target - rows for level, rows in levels.items() if rows < target}
 
-    def _said(self, name: str, level: str) -> str:
-        """A level as --where would name it."""
-        if name in self.generator.texts:
-            return level
-        column = next(column for column in self.detector.schema.modelled if column.name == name)
-        return self.form.text(column, np.array([float(level)]))[0]
-
-    def _kinds(self) -> tuple[str, ...]:
-        possible = self.faults.possible()
-        for kind in self.settings.kinds:
-            if kind not in KINDS:
-                raise UsageError(f"--kinds '{kind}' is no kind of fault{near(kind, KINDS)}")
-            if kind not in possible:
-                raise UsageError(f"--kinds {kind}: this table has no column where that could happen.")
-        if self.settings.truth and not self.settings.anomalies:
-            raise UsageError("--truth goes with --anomalies SHARE.")
-        return self.settings.kinds or possible
-
-    def side(self) -> int:
-        """Pixels on one side, where rows are images.
-
-        Raises:
-            UsageError: they are not.
-        """
-        modelled = self.detector.schema.modelled
-        side = round(len(modelled) ** 0.5)
-        if side < 4 or side * side != len(modelled) or any(c.kind not in ("numeric", "integer") for c in modelled):
-            raise UsageError("--show draws rows of 16, 25, ... 64 ... numbers as square images; these rows are none.")
-        return int(side)
-
-    def picture(self, columns: Columns, i: int) -> Picture:
-        """One row as an image; shades go from the smallest to the largest value of any training pixel."""
-        row = {name: values[i : i + 1] for name, values in columns.items()}
-        values = np.array([float(row[column.name][0]) for column in self.detector.schema.modelled])
-        low, high = self.generator.span()
-        shades = np.clip(np.nan_to_num((values - low) / max(high - low, 1e-12)), 0.0, 1.0)
-        cells = [texts[0] for texts in self.form.texts(row)]
-        return Picture(side=self.side(), cells=tuple(cells), shades=tuple(np.round(shades, 3).tolist()))
+def _fault_kinds(faults: Faults, settings: GenerateSettings) -> tuple[str, ...]:
+    """The kinds of fault to make: those of `--kinds`, else all that this table can have."""
+    possible = faults.possible()
+    for kind in settings.kinds:
+        if kind not in KINDS:
+            raise UsageError(f"--kinds '{kind}' is no kind of fault{near(kind, KINDS)}")
+        if kind not in possible:
+            raise UsageError(f"--kinds {kind}: this table has no column where that could happen.")
+    if settings.truth and not settings.anomalies:
+        raise UsageError("--truth goes with --anomalies SHARE.")
+    return settings.kinds or possible
