@@ -14,7 +14,7 @@ from anomvae.synthesis.decoder import Decoder, decoder_shapes, degrees
 from anomvae.synthesis.dependencies import fill_in, find_dependencies
 from anomvae.synthesis.encoder import ATOMS, KNOTS, encode, fit_marginals, fit_quantiles, from_normal, to_normal
 from anomvae.synthesis.generator import BLOCK, Generator, fit_mixture, log_densities
-from anomvae.synthesis.privacy_filter import lone_hashes, row_hashes
+from anomvae.synthesis.row_hashes import find_unique_rows, row_hashes
 from anomvae.synthesis.train import fit_generator
 from anomvae.training.fit_detector import Learned
 from tests.conftest import learn_numbers, numbers
@@ -309,13 +309,13 @@ def test_a_detector_samples_what_it_is_given(made: tuple[Generator, dict[str, np
 
 def test_hashes_know_a_row_and_only_that_row() -> None:
     _, columns = shop(200)
-    known = lone_hashes(columns, key=5)
+    known = find_unique_rows(columns, key=5).hashes
     assert np.isin(known, row_hashes(columns, 5)).all()
     changed = {**columns, "price": columns["price"] + 0.01}
     assert not np.isin(row_hashes(changed, 5), known).any()
     assert not np.isin(row_hashes(columns, 6), known).any()
     twice = {name: np.concatenate([v, v]) for name, v in columns.items()}
-    assert len(lone_hashes(twice, key=5)) == 0
+    assert len(find_unique_rows(twice, key=5).hashes) == 0
 
 
 @pytest.mark.parametrize(

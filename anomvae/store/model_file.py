@@ -7,9 +7,8 @@ ever run, and no training row is inside: the calibration scores and the names of
 
 import hashlib
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -26,10 +25,7 @@ from anomvae.model.likelihood import Ensemble
 from anomvae.model.mixture import Density, term_count
 from anomvae.model.schema import Schema
 from anomvae.model.vae import VAE, layer_shapes
-from anomvae.store.tensors import MAX_HEADER, header_of, read
-
-Tensors = dict[str, NDArray[Any]]
-Layout = dict[str, tuple[str, tuple[int, ...]]]
+from anomvae.store.tensors import MAX_HEADER, Layout, TensorOf, Tensors, header_of, read
 
 FORMAT = 5  # 1 to 3 had another score; 4 kept its settings as sentences
 KEY = "anomvae"
@@ -135,14 +131,6 @@ def _check_layout(header: dict[str, Any], layout: Layout) -> None:
         raise ModelError(f"is corrupt: tensor '{wrong}' is not what its description needs.")
 
 
-class TensorOf(NamedTuple):
-    """One tensor of a model file: its type, its shape under a document, and where a detector has it."""
-
-    dtype: str
-    shape: Callable[[Document], tuple[int, ...]]
-    of: Callable[[Detector], NDArray[Any]]
-
-
 def _tails_of(detector: Detector) -> Tails:
     """All tails of a detector in the order of the file: columns, views, hidden columns, the largest of these."""
     rule = detector.anomaly_score
@@ -159,7 +147,7 @@ def _levels_of(detector: Detector) -> NDArray[np.float64]:
 
 
 # Every tensor beside the networks' and the generator's, in the order of the file.
-TENSORS = {
+TENSORS: dict[str, TensorOf[Document, Detector]] = {
     "seen": TensorOf("U8", lambda d: (d.members, d.encoding.width), lambda m: m.ensemble.seen.astype(np.uint8)),
     "novelty": TensorOf("F64", lambda d: (len(d.encoding.features),), lambda m: m.ensemble.novelty),
     "intervals": TensorOf("F64", lambda d: (len(d.encoding.features), 2), lambda m: m.intervals),
@@ -192,7 +180,8 @@ def _layout(document: Document) -> Layout:
     if document.generator != NONE:
         from anomvae.synthesis import generator_file
 
-        layout |= generator_file.layout(generator_file.parse(document.generator))
+        own = generator_file.layout(generator_file.parse(document.generator))
+        layout |= {GENERATOR + name: entry for name, entry in own.items()}
     return layout | {name: (tensor.dtype, tensor.shape(document)) for name, tensor in TENSORS.items()}
 
 
@@ -202,7 +191,8 @@ def _tensors(detector: Detector) -> Tensors:
     if detector.generator:
         from anomvae.synthesis import generator_file
 
-        tensors |= generator_file.tensors(detector.generator)
+        own = generator_file.tensors(detector.generator)
+        tensors |= {GENERATOR + name: tensor for name, tensor in own.items()}
     return tensors | {name: tensor.of(detector) for name, tensor in TENSORS.items()}
 
 
@@ -247,7 +237,8 @@ def _assemble(document: Document, tensors: Tensors, model_id: str) -> Detector:
     if document.generator != NONE:
         from anomvae.synthesis import generator_file
 
-        generator = generator_file.assemble(generator_file.parse(document.generator), document.schema, tensors)
+        own = {name.removeprefix(GENERATOR): t for name, t in tensors.items() if name.startswith(GENERATOR)}
+        generator = generator_file.assemble(generator_file.parse(document.generator), document.schema, own)
     return Detector(
         schema=document.schema,
         ensemble=Ensemble(document.encoding, vae, density, tensors["seen"] != 0, tensors["novelty"]),

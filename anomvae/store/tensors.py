@@ -5,12 +5,19 @@ Knows nothing of models, only of sizes.
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from anomvae.errors import ModelError
+
+Tensors = dict[str, NDArray[Any]]
+Layout = dict[str, tuple[str, tuple[int, ...]]]  # type and shape of every tensor
+DocumentT = TypeVar("DocumentT")
+OwnerT = TypeVar("OwnerT")
 
 MAX_HEADER = 1 << 20
 MAX_FILE = 1 << 31
@@ -21,6 +28,14 @@ DTYPES: dict[str, np.dtype[Any]] = {
     "U64": np.dtype("uint64"),
     "U8": np.dtype("uint8"),
 }
+
+
+class TensorOf(NamedTuple, Generic[DocumentT, OwnerT]):
+    """One tensor of a file: its type, its shape under the file's document, and where the saved object has it."""
+
+    dtype: str
+    shape: Callable[[DocumentT], tuple[int, ...]]
+    of: Callable[[OwnerT], NDArray[Any]]
 
 
 def read(path: Path) -> bytes:

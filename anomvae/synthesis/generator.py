@@ -20,6 +20,7 @@ from anomvae.model.value_formatting import Style
 from anomvae.synthesis.decoder import Decoder
 from anomvae.synthesis.dependencies import Dependency, fill_in, move_to_parents
 from anomvae.synthesis.encoder import Marginal, Marginals, Part, join_parts
+from anomvae.synthesis.row_hashes import UniqueRows
 from anomvae.synthesis.sample import (
     NumberDistribution,
     SamplingState,
@@ -135,7 +136,7 @@ class Generator:
         dependencies: columns that follow from others.
         typical: (latent,): the latent point of the most central training row.
         styles: how the training text wrote each column.
-        hashes: sorted keyed hashes of the training rows that occur once, and their `key`.
+        unique_rows: recognises copies of the training rows that occur once.
     """
 
     def __init__(
@@ -148,12 +149,11 @@ class Generator:
         dependencies: tuple[Dependency, ...],
         typical: Floats,
         styles: dict[str, Style],
-        hashes: NDArray[np.uint64],
-        key: int,
+        unique_rows: UniqueRows,
     ) -> None:
         self.schema, self.marginals, self.decoder = schema, marginals, decoder
         self.mixture, self.dependencies, self.typical = mixture, dependencies, typical
-        self.styles, self.hashes, self.key = styles, hashes, key
+        self.styles, self.unique_rows = styles, unique_rows
         self._steps = {column.name: step_of(column) for column in schema.modelled}
         self.texts = frozenset(column.name for column in schema.modelled if column.kind == "categorical")
         self._names = [_level_values(part, part.column in self.texts) for part in marginals.parts]

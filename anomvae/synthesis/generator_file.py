@@ -1,6 +1,7 @@
-"""The generator's part of a model file: its description, the tensors that this needs, and back again.
+"""The generator's share of a model file: a JSON document and tensors from a generator, and the generator from these.
 
-Knows nothing of files. Everything that a file claims is checked here or by the layout, before it is used.
+`TENSORS` and the decoder's arrays name every tensor once. `store/model_file.py` reads and writes the file: it asks here
+for the layout that a document needs, compares it with the file, and only then has the generator put together.
 """
 
 from itertools import pairwise
@@ -12,16 +13,22 @@ from anomvae.errors import ModelError
 from anomvae.model.detector import RowGenerator
 from anomvae.model.schema import Schema
 from anomvae.model.value_formatting import Style
-from anomvae.store.model_file import GENERATOR as PREFIX
-from anomvae.store.model_file import Layout, Tensors
+from anomvae.store.tensors import Layout, TensorOf, Tensors
 from anomvae.synthesis.decoder import Decoder, decoder_shapes
 from anomvae.synthesis.dependencies import Dependency
 from anomvae.synthesis.encoder import Marginal, Marginals, Quantiles
 from anomvae.synthesis.generator import Generator, Mixture
+from anomvae.synthesis.row_hashes import UniqueRows
 
 
 class GeneratorDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The JSON part; `knots`, `components` and `hashes` are the sizes of tensors."""
+    """What a model file says of its generator beside the tensors.
+
+    `parts` are the columns of the network, `dependencies` those that follow from others, `styles` how cells are
+    written. `hidden`, `latent` and `masked` are the units of the network's layers; `components` of the latent mixture,
+    `knots` of all quantile functions together and `hashes` of training rows are sizes of tensors. `key` is the key of
+    the hashes.
+    """
 
     parts: tuple[Marginal, ...]
     dependencies: tuple[Dependency, ...]
@@ -36,7 +43,7 @@ class GeneratorDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
 
 
 def describe(generator: RowGenerator) -> GeneratorDocument:
-    """The JSON part of a generator."""
+    """The document of a generator."""
     assert isinstance(generator, Generator)  # noqa: S101 (the only kind there is)
     return GeneratorDocument(
         parts=generator.marginals.parts,
@@ -46,17 +53,17 @@ def describe(generator: RowGenerator) -> GeneratorDocument:
         latent=generator.decoder.latent,
         masked=generator.decoder.masked,
         components=len(generator.mixture.weights),
-        knots=sum(len(one.value) for one in generator.marginals.quantiles if one is not None),
-        hashes=len(generator.hashes),
-        key=generator.key,
+        knots=sum(len(one.value) for one in _knots_of(generator)),
+        hashes=len(generator.unique_rows.hashes),
+        key=generator.unique_rows.key,
     )
 
 
 def parse(text: msgspec.Raw) -> GeneratorDocument:
-    """The JSON part, from a model file.
+    """The document that a model file holds as JSON.
 
     Raises:
-        ModelError: it is of no generator.
+        ModelError: it is not the document of a generator.
     """
     try:
         return msgspec.json.decode(text, type=GeneratorDocument)
@@ -64,77 +71,97 @@ def parse(text: msgspec.Raw) -> GeneratorDocument:
         raise ModelError(f"is not a valid anomvae model ({error}).") from error
 
 
+def _knots_of(generator: Generator) -> list[Quantiles]:
+    """The quantile functions of the numbers, in the order of the parts."""
+    return [one for one in generator.marginals.quantiles if one is not None]
+
+
+def _number_count(document: GeneratorDocument) -> int:
+    return sum(part.numeric for part in document.parts)
+
+
+# Every tensor beside the decoder's arrays, in the order of the file.
+TENSORS: dict[str, TensorOf[GeneratorDocument, Generator]] = {
+    "mixture.weights": TensorOf("F64", lambda d: (d.components,), lambda g: g.mixture.weights),
+    "mixture.means": TensorOf("F64", lambda d: (d.components, d.latent), lambda g: g.mixture.means),
+    "mixture.factors": TensorOf("F64", lambda d: (d.components, d.latent, d.latent), lambda g: g.mixture.factors),
+    "knots.bounds": TensorOf(
+        "I64",
+        lambda d: (_number_count(d) + 1,),
+        lambda g: np.cumsum([0, *(len(one.value) for one in _knots_of(g))]).astype(np.int64),
+    ),
+    "knots.rank": TensorOf(
+        "F64", lambda d: (d.knots,), lambda g: np.concatenate([np.zeros(0), *(one.rank for one in _knots_of(g))])
+    ),
+    "knots.value": TensorOf(
+        "F64", lambda d: (d.knots,), lambda g: np.concatenate([np.zeros(0), *(one.value for one in _knots_of(g))])
+    ),
+    "typical": TensorOf("F64", lambda d: (d.latent,), lambda g: g.typical),
+    "hashes": TensorOf("U64", lambda d: (d.hashes,), lambda g: g.unique_rows.hashes),
+}
+
+
+def _decoder_layout(document: GeneratorDocument) -> dict[str, tuple[int, ...]]:
+    """Shape of every array of the decoder."""
+    width = Marginals(document.parts, ()).width
+    return decoder_shapes(width, len(document.parts), document.hidden, document.latent, document.masked)
+
+
 def layout(document: GeneratorDocument) -> Layout:
-    """Type and shape of every tensor that this description needs.
+    """Type and shape of every tensor that a document needs.
 
     Raises:
-        ModelError: the description is of no generator.
+        ModelError: the document is not that of a generator.
     """
     sizes = (*document.hidden, document.latent, document.components, len(document.parts))
     if min(sizes) < 1 or min(document.masked, document.knots, document.hashes, document.key) < 0:
         raise ModelError("is corrupt: its generator has a size that cannot be.")
-    width = Marginals(document.parts, ()).width
-    numbers = sum(part.numeric for part in document.parts)
-    k, latent = document.components, document.latent
-    shapes = decoder_shapes(width, len(document.parts), document.hidden, latent, document.masked)
-    return {f"{PREFIX}{name}": ("F32", shape) for name, shape in shapes.items()} | {
-        f"{PREFIX}mixture.weights": ("F64", (k,)),
-        f"{PREFIX}mixture.means": ("F64", (k, latent)),
-        f"{PREFIX}mixture.factors": ("F64", (k, latent, latent)),
-        f"{PREFIX}knots.bounds": ("I64", (numbers + 1,)),
-        f"{PREFIX}knots.rank": ("F64", (document.knots,)),
-        f"{PREFIX}knots.value": ("F64", (document.knots,)),
-        f"{PREFIX}typical": ("F64", (latent,)),
-        f"{PREFIX}hashes": ("U64", (document.hashes,)),
-    }
+    decoder: Layout = {name: ("F32", shape) for name, shape in _decoder_layout(document).items()}
+    return decoder | {name: (tensor.dtype, tensor.shape(document)) for name, tensor in TENSORS.items()}
 
 
 def tensors(generator: RowGenerator) -> Tensors:
-    """The tensors of a generator."""
+    """Every tensor of a generator, by name."""
     assert isinstance(generator, Generator)  # noqa: S101 (the only kind there is)
-    knots = [one for one in generator.marginals.quantiles if one is not None]
-    none = np.zeros(0)
-    return {f"{PREFIX}{name}": array for name, array in generator.decoder.arrays.items()} | {
-        f"{PREFIX}mixture.weights": generator.mixture.weights,
-        f"{PREFIX}mixture.means": generator.mixture.means,
-        f"{PREFIX}mixture.factors": generator.mixture.factors,
-        f"{PREFIX}knots.bounds": np.cumsum([0, *(len(one.value) for one in knots)]).astype(np.int64),
-        f"{PREFIX}knots.rank": np.concatenate([none, *(one.rank for one in knots)]),
-        f"{PREFIX}knots.value": np.concatenate([none, *(one.value for one in knots)]),
-        f"{PREFIX}typical": generator.typical,
-        f"{PREFIX}hashes": generator.hashes,
-    }
+    return generator.decoder.arrays | {name: tensor.of(generator) for name, tensor in TENSORS.items()}
 
 
-def assemble(document: GeneratorDocument, schema: Schema, found: Tensors) -> Generator:
-    """The generator that a file describes.
+def assemble(document: GeneratorDocument, schema: Schema, own: Tensors) -> Generator:
+    """Put the generator together that a file describes.
+
+    Args:
+        document: the file's document of its generator.
+        schema: what the columns are.
+        own: the generator's tensors, of the types and shapes of `layout`.
+
+    Returns:
+        A generator that draws the same rows as the one that was saved.
 
     Raises:
-        ModelError: the parts contradict each other.
+        ModelError: the document, the schema and the tensors contradict each other.
     """
-    own = {name.removeprefix(PREFIX): array for name, array in found.items() if name.startswith(PREFIX)}
     _check(document, schema, own)
     bounds = own["knots.bounds"].tolist()
-    pieces = iter([Quantiles(own["knots.rank"][a:b], own["knots.value"][a:b]) for a, b in pairwise(bounds)])
-    marginals = Marginals(document.parts, tuple(next(pieces) if part.numeric else None for part in document.parts))
-    shapes = decoder_shapes(marginals.width, len(document.parts), document.hidden, document.latent, document.masked)
+    knots = iter([Quantiles(own["knots.rank"][a:b], own["knots.value"][a:b]) for a, b in pairwise(bounds)])
+    marginals = Marginals(document.parts, tuple(next(knots) if part.numeric else None for part in document.parts))
+    arrays = {name: own[name] for name in _decoder_layout(document)}
     try:
         return Generator(
             schema=schema,
             marginals=marginals,
-            decoder=Decoder({name: own[name] for name in shapes}, document.hidden, marginals.offsets()),
+            decoder=Decoder(arrays, document.hidden, marginals.offsets()),
             mixture=Mixture(own["mixture.weights"], own["mixture.means"], own["mixture.factors"]),
             dependencies=document.dependencies,
             typical=own["typical"],
             styles=document.styles,
-            hashes=own["hashes"],
-            key=document.key,
+            unique_rows=UniqueRows(document.key, own["hashes"]),
         )
     except (ValueError, KeyError) as error:
         raise ModelError(f"is corrupt: its generator does not fit its schema ({error}).") from error
 
 
 def _check(document: GeneratorDocument, schema: Schema, own: Tensors) -> None:
+    """Refuse tensors and a document that no fit could have written."""
     bounds, rank, value = own["knots.bounds"], own["knots.rank"], own["knots.value"]
     if bounds[0] != 0 or bounds[-1] != len(rank) or np.any(np.diff(bounds) < 2):
         raise ModelError("is corrupt: its quantiles' bounds do not fit.")

@@ -14,7 +14,7 @@ from anomvae.synthesis.decoder import Decoder
 from anomvae.synthesis.dependencies import find_dependencies
 from anomvae.synthesis.encoder import encode, fit_marginals
 from anomvae.synthesis.generator import Generator, fit_mixture
-from anomvae.synthesis.privacy_filter import lone_hashes
+from anomvae.synthesis.row_hashes import find_unique_rows
 
 if TYPE_CHECKING:
     from anomvae.synthesis.generator_network import GeneratorRecipe
@@ -66,8 +66,7 @@ def fit_generator(
         dependencies=dependencies,
         typical=medoid(trained.mu),
         styles=styles,
-        hashes=lone_hashes(columns, key),
-        key=key,
+        unique_rows=find_unique_rows(columns, key),
     )
 
 
