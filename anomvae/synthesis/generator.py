@@ -1,9 +1,10 @@
-"""The generator: a trained decoder and a density of latent points in, typed synthetic rows out.
+"""The generator: draws typed synthetic rows from a trained decoder and a density of its latent points.
 
-Latent points are drawn from a Gaussian mixture that was fitted to those of the training rows. From each point a row is
-drawn part by part: with the decoder's noise, categories and missing cells by chance. A condition is met by
-construction, never by rejection: its part is drawn from the likelihood cut to what is allowed, the probability of what
-is allowed becomes the row's weight, and rows are chosen by weight (sampling-importance-resampling: Rubin 1988).
+Latent points come from a Gaussian mixture that was fitted to those of the training rows. From each point a row is drawn
+part by part (a part is a column, or the day or the second of a date), with the decoder's noise, categories and missing
+cells by chance. Rows that break a condition are never drawn: a part is drawn from the likelihood cut to what is
+allowed, the probability of what is allowed becomes the row's weight, and rows are chosen by weight
+(sampling-importance-resampling: Rubin, "Using the SIR algorithm to simulate posterior distributions", 1988).
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,20 +32,32 @@ from anomvae.synthesis.sample import (
     draw_number,
 )
 
-STEPS = 60
+EM_STEPS = 60
 RIDGE = 1e-4  # added to every variance
-ROWS = 20_000  # EM sees at most so many rows
+EM_ROWS = 20_000  # at most; of more rows a sample is taken
 
 
 class Mixture(msgspec.Struct, frozen=True):
-    """`weights` (k,), `means` (k, latent), `factors` (k, latent, latent): lower Cholesky factors."""
+    """A mixture of k Gaussians over latent points.
+
+    `weights` (k,), `means` (k, latent), `factors` (k, latent, latent): lower Cholesky factors of the covariances.
+    """
 
     weights: Floats
     means: Floats
     factors: Floats
 
     def sample(self, n: int, rng: np.random.Generator, temperature: float = 1.0) -> Floats:
-        """Points (n, latent); `temperature` scales the spread within components."""
+        """Draw points.
+
+        Args:
+            n: how many.
+            rng: the random stream.
+            temperature: scales the standard deviation within components.
+
+        Returns:
+            Points (n, latent).
+        """
         which = np.searchsorted(np.cumsum(self.weights)[:-1], rng.random(n))
         noise = temperature * rng.standard_normal((n, self.means.shape[1]))
         out = np.empty_like(noise)
@@ -55,12 +68,21 @@ class Mixture(msgspec.Struct, frozen=True):
 
 
 def fit_mixture(points: Floats, components: int, rng: np.random.Generator) -> Mixture:
-    """Fit `components` Gaussians to points (n, latent)."""
-    if len(points) > ROWS:
-        points = points[rng.choice(len(points), ROWS, replace=False)]
+    """Fit a Gaussian mixture by expectation-maximisation.
+
+    Args:
+        points: (n, latent).
+        components: how many Gaussians.
+        rng: chooses the first centres, and the points that are used where there are very many.
+
+    Returns:
+        The mixture after `EM_STEPS` steps, or earlier where its likelihood no longer rises.
+    """
+    if len(points) > EM_ROWS:
+        points = points[rng.choice(len(points), EM_ROWS, replace=False)]
     share = _first_shares(points, components, rng)
     before = -np.inf
-    for _ in range(STEPS):
+    for _ in range(EM_STEPS):
         mixture = _maximise(points, share)
         share, likelihood = _expect(points, mixture)
         if likelihood - before < 1e-4:
@@ -70,7 +92,7 @@ def fit_mixture(points: Floats, components: int, rng: np.random.Generator) -> Mi
 
 
 def _first_shares(points: Floats, components: int, rng: np.random.Generator) -> Floats:
-    """Hard assignments to centres chosen far from each other (k-means++, Arthur & Vassilvitskii 2007)."""
+    """Hard assignments to centres chosen far from each other (k-means++: Arthur & Vassilvitskii 2007)."""
     centres = [points[rng.integers(len(points))]]
     distance = ((points - centres[0]) ** 2).sum(axis=1)
     for _ in range(components - 1):
@@ -83,7 +105,7 @@ def _first_shares(points: Floats, components: int, rng: np.random.Generator) -> 
 
 
 def _maximise(points: Floats, share: Floats) -> Mixture:
-    """Weights, means and covariances; small components are drawn towards the common covariance."""
+    """The mixture for responsibilities `share` (n, k); covariances of small components shrink to the common one."""
     d = points.shape[1]
     mass = share.sum(axis=0) + 1e-9
     means = share.T @ points / mass[:, None]
@@ -100,9 +122,9 @@ def _expect(points: Floats, mixture: Mixture) -> tuple[Floats, float]:
     """Responsibilities (n, k) and the mean log-likelihood."""
     logs = log_densities(points, mixture)
     top = logs.max(axis=1, keepdims=True)
-    parts = np.exp(logs - top)
-    total = parts.sum(axis=1, keepdims=True)
-    return parts / total, float((top + np.log(total)).mean())
+    relative = np.exp(logs - top)
+    total = relative.sum(axis=1, keepdims=True)
+    return relative / total, float((top + np.log(total)).mean())
 
 
 def log_densities(points: Floats, mixture: Mixture) -> Floats:
@@ -120,20 +142,20 @@ Columns = dict[str, Values]
 
 BLOCK = 2048  # rows drawn together, from a random stream of their own
 CANDIDATES = 4  # rows drawn for each row that a condition keeps
-ROUNDS = 32  # of candidates at most, until the weights are worth a block
-RARER = 0.05  # than chance: so rare a meeting of conditions was never seen
+MAX_ROUNDS = 32  # of candidates, until the weights are worth a block of rows
+MIN_LIFT = 0.05  # conditions that meet more rarely than this share of what independence would give were never seen
 NEVER = "these conditions were never seen together in training."
 
 
 class Generator:
-    """What makes rows.
+    """Draws synthetic rows; it is fitted by `train.fit_generator` and never changes.
 
     Args:
         schema: what the columns are.
-        marginals: every column alone.
-        decoder: the network.
-        mixture: the latent density.
-        dependencies: columns that follow from others.
+        marginals: the distribution of every column alone.
+        decoder: the network that makes rows of latent points.
+        mixture: the density of the latent points.
+        dependencies: columns that follow from others and are computed once these are drawn.
         typical: (latent,): the latent point of the most central training row.
         styles: how the training text wrote each column.
         unique_rows: recognises copies of the training rows that occur once.
@@ -182,28 +204,36 @@ class Generator:
     def block(
         self, rng: np.random.Generator, constraints: Mapping[str, Constraint], temperature: float = 1.0
     ) -> Columns:
-        """`BLOCK` rows that meet what is wanted of their columns.
+        """Draw `BLOCK` rows that meet constraints.
+
+        Args:
+            rng: the random stream.
+            constraints: what columns may be, by name.
+            temperature: below 1 rows are more usual, above 1 more varied.
+
+        Returns:
+            Typed columns (BLOCK,) by name.
 
         Raises:
             UsageError: the conditions were never seen together.
         """
         if not constraints:
             return self._draw(self.mixture.sample(BLOCK, rng, temperature), {}, rng, temperature)[0]
-        parts, logs = [], []
-        for _ in range(ROUNDS):
+        candidates, logs = [], []
+        for _ in range(MAX_ROUNDS):
             columns, weight = self._candidates(CANDIDATES * BLOCK, constraints, rng, temperature)
-            parts.append(columns)
+            candidates.append(columns)
             logs.append(weight)
-            if _worth(np.concatenate(logs)) >= BLOCK:
+            if _effective_rows(np.concatenate(logs)) >= BLOCK:
                 break
         weight = np.concatenate(logs)
         if not np.isfinite(weight.max()):
             raise UsageError(NEVER)
         chosen = _resample(weight, BLOCK, rng)
-        return {name: np.concatenate([part[name] for part in parts])[chosen] for name in parts[0]}
+        return {name: np.concatenate([some[name] for some in candidates])[chosen] for name in candidates[0]}
 
     def constraints(self, conditions: Sequence[Condition]) -> dict[str, Constraint]:
-        """Conditions (column, operator, value) as what each drawn column may be.
+        """Turn conditions (column, operator, value) into constraints on the columns that are drawn, by name.
 
         Raises:
             UsageError: an unknown column, or a value that it never had or cannot have.
@@ -226,16 +256,28 @@ class Generator:
         rng = np.random.default_rng(0)
         together = self._chance(constraints, rng)
         apart = [self._chance({name: item}, rng) for name, item in constraints.items()]
-        if together * rows < 3 and together < RARER * np.prod(apart):
+        if together * rows < 3 and together < MIN_LIFT * np.prod(apart):
             raise UsageError(NEVER)
 
     def _chance(self, constraints: Mapping[str, Constraint], rng: np.random.Generator) -> float:
+        """The estimated share of unconstrained rows that meet the constraints."""
         return float(np.exp(self._candidates(CANDIDATES * BLOCK, constraints, rng, 1.0)[1]).mean())
 
     def completed(
         self, rows: int, each: int, constraints: Mapping[str, Constraint], rng: np.random.Generator, temperature: float
     ) -> Columns:
-        """One row for each of `rows` sets of constraints, chosen by weight from `each` candidates."""
+        """Draw one row for each of many sets of constraints.
+
+        Args:
+            rows: how many sets there are, each for a row of its own.
+            each: candidates drawn for a row, of which one is chosen by weight.
+            constraints: by column, with one entry for each row.
+            rng: the random stream.
+            temperature: below 1 rows are more usual, above 1 more varied.
+
+        Returns:
+            Typed columns (rows,) by name.
+        """
         spread = {name: _repeated(item, each) for name, item in constraints.items()}
         columns, weight = self._candidates(rows * each, spread, rng, temperature)
         gumbel = rng.gumbel(size=weight.shape)
@@ -245,22 +287,26 @@ class Generator:
     def _candidates(
         self, n: int, constraints: Mapping[str, Constraint], rng: np.random.Generator, temperature: float
     ) -> tuple[Columns, Floats]:
+        """Typed columns (n,) and the logs (n,) of their weights; computed columns are only known, and checked, here."""
         columns, weight = self._draw(self.mixture.sample(n, rng, temperature), constraints, rng, temperature)
         for name in self._computed & constraints.keys():
             weight = np.where(constraints[name].allows(columns[name]), weight, -np.inf)
         return columns, weight
 
     def sample(self, n: int, given: Mapping[str, object], *, seed: int, training_rows: int) -> Columns:
-        """Draw n rows that nothing filters; the same seed gives the same rows.
+        """Draw n rows without the privacy filter; the same seed gives the same rows.
 
         Args:
             n: how many.
             given: columns that are fixed, with their values.
             seed: of the random streams.
-            training_rows: of the table that the generator was fitted to.
+            training_rows: size of the table that the generator was fitted to.
+
+        Returns:
+            Typed columns (n,) by name.
 
         Raises:
-            UsageError: what is given cannot be.
+            UsageError: no row can have the given values.
         """
         constraints = self.constraints([(name, "==", str(value)) for name, value in given.items()])
         self.check(constraints, training_rows)
@@ -300,7 +346,22 @@ class Generator:
         day: Floats | None,
         state: SamplingState,
     ) -> tuple[Values, Floats]:
-        """Values (n,) of one part and its units (n, units) for the masked layer."""
+        """Draw one part of n rows.
+
+        Args:
+            j: the index of the part.
+            outputs: the network's outputs (n, units) for it.
+            sigma: (n,) the standard deviation of a number, in normal units.
+            constraint: what the part's column may be.
+            day: (n,) the day of a date whose second is drawn, NaN where the date is missing.
+            state: the random stream, the temperature and the rows' weights.
+
+        Returns:
+            Typed values (n,), and the part's units (n, units) as inputs of the masked layer.
+
+        Raises:
+            UsageError: training never had what the constraint asks for.
+        """
         part, quantiles = self.marginals.parts[j], self.marginals.quantiles[j]
         n = len(outputs)
         gap = draw_gaps(part, outputs[:, part.units], constraint, state) if part.gaps else np.zeros(n, dtype=bool)
@@ -326,6 +387,7 @@ class Generator:
 
 
 def _added_up(values: Sequence[str], counts: Sequence[int]) -> dict[str, int]:
+    """The sum of the counts of every value but ""."""
     total: dict[str, int] = {}
     for value, count in zip(values, counts, strict=True):
         if value:
@@ -334,7 +396,7 @@ def _added_up(values: Sequence[str], counts: Sequence[int]) -> dict[str, int]:
 
 
 def _check_range(part: Marginal, constraint: Constraint) -> None:
-    """A number that lies outside the training range whatever is drawn was never seen."""
+    """Refuse a constraint that no value of the training range can meet."""
     inside = (constraint.low <= part.high) & (constraint.high >= part.low)
     free = np.zeros(1, dtype=bool) if constraint.free is None else constraint.free
     if not constraint.texts and not constraint.missing and not (inside.any(axis=1) | free).all():
@@ -348,8 +410,8 @@ def _level_values(part: Marginal, text: bool) -> Values:
     return np.array([*(float(level) for level in part.levels), np.nan])
 
 
-def _worth(logs: Floats) -> float:
-    """How many equally weighted rows these are worth (Kish's effective sample size)."""
+def _effective_rows(logs: Floats) -> float:
+    """How many equally weighted rows these are worth (effective sample size: Kish 1965)."""
     if not np.isfinite(logs.max()):
         return 0.0
     weight = np.exp(logs - logs.max())
@@ -365,7 +427,7 @@ def _resample(logs: Floats, n: int, rng: np.random.Generator) -> NDArray[np.intp
 
 
 def _repeated(item: Constraint, each: int) -> Constraint:
-    """One constraint a row, repeated for each of the row's candidates."""
+    """A constraint with one entry for each row, as one with an entry for each of the row's candidates."""
     return Constraint(
         low=np.repeat(item.low, each, axis=0),
         high=np.repeat(item.high, each, axis=0),

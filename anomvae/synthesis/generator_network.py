@@ -1,8 +1,9 @@
-"""Training of the generating member: coded rows in, the decoder's arrays and the rows' posteriors out.
+"""Training of the generating network (torch): encoded rows in, the decoder's arrays and the rows' posteriors out.
 
-Unlike the detecting members it reads rows in standard normal units, has beta 1 and averaged weights. A number that
-recurs in training is an interval of ranks and its likelihood the normal mass of that interval, so that ties cost the
-network nothing; any other number is a Gaussian with a learned sigma (docs/decisions.md, 15).
+Unlike the detector's networks it reads rows in standard normal units, and its weights are averaged over the steps; its
+beta is 1. A number that recurs in training is an interval of ranks and its likelihood the normal mass of that interval,
+so that ties cost the network nothing; any other number is a Gaussian with a learned sigma (docs/decisions.md,
+"Ties are intervals of ranks").
 """
 
 import math
@@ -25,12 +26,15 @@ RATE = 2e-3
 DECAY = 1e-4
 WARM_UP = 0.3  # share of the steps over which beta rises
 AVERAGE = 0.995  # of the weights, every fifth step
-PIECE = 4096  # rows laid out at a time
-INTERVALS = ("low", "high", "tied", "present")  # what is kept of the rows for training alone
+CHUNK = 4096  # rows whose intervals are computed at a time
+INTERVALS = ("low", "high", "tied", "present")  # buffers (n, numbers) that the loss needs and nothing else
 
 
 class GeneratorRecipe(msgspec.Struct, frozen=True):
-    """The layout, the number of steps, and where to train; `masked` is the width of the masked layer."""
+    """What to train: units of the layers (`masked`: those of the masked layer), steps, seed and device.
+
+    `seconds` ends training early, None never.
+    """
 
     hidden: tuple[int, ...]
     latent: int
@@ -42,7 +46,7 @@ class GeneratorRecipe(msgspec.Struct, frozen=True):
 
 
 class TrainedGenerator(msgspec.Struct, frozen=True):
-    """`arrays` for `model.decoder.Decoder`; `mu`, `sigma` (n, latent): the posteriors of the training rows."""
+    """`arrays` for `decoder.Decoder`; `mu`, `sigma` (n, latent): posteriors of the training rows; `steps` made."""
 
     arrays: dict[str, NDArray[np.float32]]
     mu: NDArray[np.float32]
@@ -56,7 +60,17 @@ def train_network(
     recipe: GeneratorRecipe,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> TrainedGenerator:
-    """Train on coded rows (n), which are made here, so that nobody holds them longer than the network is laid out.
+    """Train the network.
+
+    Args:
+        marginals: the layout of an encoded row.
+        rows: makes the encoded training rows (n); a function, so that no caller keeps them in memory beside the
+            network's own copy.
+        recipe: what to train.
+        progress: called with steps made and steps planned.
+
+    Returns:
+        The averaged weights, and the posteriors of the training rows under them.
 
     Raises:
         DataError: `training_diverged` when the loss is no longer a number.
@@ -66,7 +80,7 @@ def train_network(
     network = GeneratorNetwork(marginals, rows(), recipe, rng).to(recipe.device)
     average = [parameter.detach().clone() for parameter in network.parameters()]
     done = _run(network, average, recipe, rng, progress)
-    for name in INTERVALS:  # of training alone, and as large as the rows
+    for name in INTERVALS:  # as large as the rows, and no longer needed
         delattr(network, name)
     with torch.no_grad():
         for parameter, mean in zip(network.parameters(), average, strict=True):
@@ -80,7 +94,10 @@ def _run(
     network: "GeneratorNetwork", average: list[Tensor], recipe: GeneratorRecipe, rng: torch.Generator,
     progress: Callable[[int, int], None],
 ) -> int:  # fmt: skip
+    """Run the steps of the optimiser and keep the average of the weights; returns how many steps were made."""
     parameters = list(network.parameters())
+    # The optimiser of training/trainer.py takes the same steps but for the last bit of a weight: torch's fused kernel
+    # rounds in another order. With it a seed would give other synthetic rows than before.
     optimiser = torch.optim.AdamW(parameters, lr=RATE, weight_decay=DECAY, fused=recipe.device != "mps")
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, recipe.steps)
     started = time.monotonic()
@@ -106,7 +123,14 @@ def _run(
 
 
 class GeneratorNetwork(nn.Module):
-    """Encoder, decoder and masked layer, and the training rows as tensors."""
+    """Encoder, decoder and masked layer of the generator, and the training rows as tensors.
+
+    `x` (n, width) are the rows. `low`, `high` (n, numbers) are the intervals of their numbers in normal units, `tied`
+    marks those wide enough to be integrated, `present` the numbers that are not missing. The other buffers are masks of
+    0 and 1: `sees` (width, masked) and `shows` (masked, width) for the masked layer's inputs and outputs, `earlier`
+    (width, width) for what a part may read of the parts before it, `spreads` (masked, parts) for sigma, and `belongs`
+    (levels, categories) for the category of a level.
+    """
 
     x: Tensor
     low: Tensor
@@ -139,10 +163,11 @@ class GeneratorNetwork(nn.Module):
             )
             start = torch.empty(shape).uniform_(-1.0, 1.0, generator=rng) * bound
             self.weights[name.replace(".", "_")] = nn.Parameter(start)
-        self._lay_out(marginals, recipe.masked)
-        self._keep(rows)
+        self._make_masks(marginals, recipe.masked)
+        self._store_rows(rows)
 
-    def _lay_out(self, marginals: Marginals, masked: int) -> None:
+    def _make_masks(self, marginals: Marginals, masked: int) -> None:
+        """The masks, and the units of numbers, levels and gaps."""
         parts, at = list(enumerate(marginals.parts)), marginals.offsets()
         owner = torch.repeat_interleave(
             torch.arange(len(parts)), torch.tensor([part.units + part.gaps for _, part in parts])
@@ -161,23 +186,32 @@ class GeneratorNetwork(nn.Module):
         self.register_buffer("belongs", functional.one_hot(belongs, len(units)).float() if units else torch.zeros(0, 0))
         self.gap_units = torch.tensor([at[j] + part.units for j, part in parts if part.gaps], dtype=torch.long)
 
-    def _keep(self, rows: EncodedRows) -> None:
-        """Rows, and of their numbers the interval in normal units; `tied` marks intervals worth integrating."""
+    def _store_rows(self, rows: EncodedRows) -> None:
+        """The rows as tensors, a chunk at a time."""
         n, numbers = len(rows.x), self.numbers.numpy()
         self.register_buffer("x", torch.from_numpy(rows.x).float())
         for name in INTERVALS:
             kind = torch.bool if name == "tied" else torch.float
             self.register_buffer(name, torch.empty((n, len(numbers)), dtype=kind))
-        for at in range(0, n, PIECE):
-            part = slice(at, at + PIECE)
-            low, high = rows.low[part][:, numbers], rows.high[part][:, numbers]
-            self.low[part] = torch.special.ndtri(torch.from_numpy(low)).float().clamp(-30, 30)
-            self.high[part] = torch.special.ndtri(torch.from_numpy(high)).float().clamp(-30, 30)
-            self.tied[part] = torch.from_numpy(high - low > 2.5 / n)
-            self.present[part] = torch.from_numpy(~rows.gap[part][:, numbers]).float()
+        for at in range(0, n, CHUNK):
+            chunk = slice(at, at + CHUNK)
+            low, high = rows.low[chunk][:, numbers], rows.high[chunk][:, numbers]
+            self.low[chunk] = torch.special.ndtri(torch.from_numpy(low)).float().clamp(-30, 30)
+            self.high[chunk] = torch.special.ndtri(torch.from_numpy(high)).float().clamp(-30, 30)
+            self.tied[chunk] = torch.from_numpy(high - low > 2.5 / n)
+            self.present[chunk] = torch.from_numpy(~rows.gap[chunk][:, numbers]).float()
 
     def loss(self, index: Tensor, noise: Tensor, beta: float) -> Tensor:
-        """Negative ELBO of the rows `index`, mean over rows."""
+        """The loss of one step.
+
+        Args:
+            index: (batch,) rows.
+            noise: (batch, latent) standard normal.
+            beta: the weight of the KL divergence.
+
+        Returns:
+            The negative ELBO in nats, its mean over the rows.
+        """
         x = self.x[index]
         mu, logvar = self.posterior(x)
         out, spread = self.decode(mu + noise * (0.5 * logvar).exp(), x)
@@ -185,13 +219,13 @@ class GeneratorNetwork(nn.Module):
         return (self._negative_log_likelihood(out, spread, x, index) + beta * kl).mean()
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """mu, logvar (batch, latent)."""
+        """Mean and log of the variance (batch, latent) of the posteriors of rows x (batch, width)."""
         for i in range(len(self.hidden)):
             x = functional.silu(self._linear(f"encoder_{i}", x))
         return self._linear("mu", x), self._linear("logvar", x).clamp(-12.0, 6.0)
 
     def decode(self, z: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Outputs (batch, width) and logs of sigma (batch, parts), of every part given the parts of x before it."""
+        """Outputs (batch, width) and logs of sigma (batch, parts) of every part, given the parts of x before it."""
         for i in range(len(self.hidden)):
             z = functional.silu(self._linear(f"decoder_{i}", z))
         out, spread = self._linear("output", z), self.weights["sigma"].expand(len(z), -1)
@@ -204,6 +238,7 @@ class GeneratorNetwork(nn.Module):
         return out, spread + masked @ (self.weights["masked_spread"] * self.spreads)
 
     def _negative_log_likelihood(self, out: Tensor, spread: Tensor, x: Tensor, index: Tensor) -> Tensor:
+        """In nats (batch,), added up over numbers, levels and gaps."""
         total = out.new_zeros(len(out))
         if len(self.numbers):
             total = total + (self.present[index] * self._numbers(out, spread, x, index)).sum(-1)
@@ -239,7 +274,7 @@ class GeneratorNetwork(nn.Module):
         return torch.addmm(self.weights[f"{layer}_bias"], x, self.weights[f"{layer}_weight"])
 
     def arrays(self) -> dict[str, Tensor]:
-        """The decoder's arrays by name, masks applied."""
+        """The decoder's arrays by name (see `decoder.decoder_shapes`), with the masks applied."""
         out = {
             name.replace("_", "."): weight
             for name, weight in self.weights.items()
