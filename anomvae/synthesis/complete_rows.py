@@ -1,4 +1,4 @@
-"""`--like FILE`: each row of the file, completed: what it has filled stays, what it lacks is generated."""
+"""Reads the rows of `generate --like FILE` that are to be completed: filled cells stay, empty ones are generated."""
 
 from collections.abc import Mapping, Sequence
 
@@ -17,18 +17,18 @@ from anomvae.table.typed_reader import dialect_of, parse_columns
 
 
 class PartialRows(msgspec.Struct, frozen=True):
-    """Rows (n) of a file: typed columns with gaps where the file says nothing."""
+    """Rows (n) of a file: typed columns by name, with missing values where the file has empty cells."""
 
     columns: dict[str, Values]
     rows: int
 
     def take(self, index: np.ndarray | slice) -> "PartialRows":
-        """The chosen rows."""
+        """The rows at these positions."""
         columns = {name: values[index] for name, values in self.columns.items()}
         return PartialRows(columns, len(next(iter(columns.values()))))
 
     def fixed_in(self, made: Mapping[str, Values]) -> dict[str, Values]:
-        """Generated rows with the file's own cells in their places."""
+        """Generated columns (n,) with the filled cells of the file put back in their places."""
         out = dict(made)
         for name, values in self.columns.items():
             empty = as_texts(values) == ""
@@ -37,7 +37,15 @@ class PartialRows(msgspec.Struct, frozen=True):
 
 
 def read_partial_rows(file: str, detector: Detector, generator: Generator) -> PartialRows:
-    """Read the file and check that it fits the model.
+    """Read a file of partial rows and check that it fits the model.
+
+    Args:
+        file: the path, a table with some of the model's columns.
+        detector: the model, for its dialect and schema.
+        generator: the model's generator, for the levels and dependencies that it knows.
+
+    Returns:
+        The typed rows.
 
     Raises:
         UsageError: a column that the model does not know, none that it does, a cell that it cannot take.
@@ -45,10 +53,10 @@ def read_partial_rows(file: str, detector: Detector, generator: Generator) -> Pa
     """
     table = TableReader(file, dialect_of(detector))
     known = {column.name for column in detector.schema.columns}
-    strange = [name for name in table.names if name not in known]
-    if strange:
+    unknown = [name for name in table.names if name not in known]
+    if unknown:
         raise UsageError(
-            f"{file}: column '{strange[0]}' is not in the model, and --like takes its columns{near(strange[0], known)}"
+            f"{file}: column '{unknown[0]}' is not in the model, and --like takes its columns{near(unknown[0], known)}"
         )
     chosen = [column for column in detector.schema.modelled if column.name in table.names]
     if not chosen:
@@ -72,7 +80,7 @@ def read_partial_rows(file: str, detector: Detector, generator: Generator) -> Pa
 
 
 def _check(file: str, partial: PartialRows, generator: Generator, lines: Sequence[int]) -> None:
-    """Every fixed level must be known, and what follows from other columns must follow."""
+    """Refuse filled cells with levels that training never had, and those that break a dependency."""
     for name, values in partial.columns.items():
         if name in generator.texts:
             known = generator.levels(name)
@@ -86,6 +94,7 @@ def _check(file: str, partial: PartialRows, generator: Generator, lines: Sequenc
 
 
 def _check_dependency(file: str, partial: PartialRows, item: Dependency, lines: Sequence[int]) -> None:
+    """Refuse a computed column that is filled without its parents, or with another value than they give."""
     child = as_texts(partial.columns[item.column])
     parents = [partial.columns.get(name) for name in item.parents]
     filled = child != ""
@@ -93,8 +102,8 @@ def _check_dependency(file: str, partial: PartialRows, item: Dependency, lines: 
     for values in parents:
         whole &= np.zeros(len(filled), dtype=bool) if values is None else as_texts(values) != ""
     if item.form != "table" and (filled & ~whole).any():
-        told = f"column '{item.column}' is computed ({item.describe()}): give its parts instead"
-        raise UsageError(f"{file}:{lines[int(np.argmax(filled & ~whole))]}: {told}.")
+        message = f"column '{item.column}' is computed ({item.describe()}): give its parts instead"
+        raise UsageError(f"{file}:{lines[int(np.argmax(filled & ~whole))]}: {message}.")
     if whole.any():
         made = item.compute({name: values for name, values in partial.columns.items() if name in item.parents})
         wrong = whole & ~_same(made, partial.columns[item.column], item.digits)
@@ -103,6 +112,7 @@ def _check_dependency(file: str, partial: PartialRows, item: Dependency, lines: 
 
 
 def _same(made: Values, values: Values, digits: int | None) -> np.ndarray:
+    """Which computed values (n,) are those of the file, up to one of the last written digit."""
     if made.dtype == object:
         return np.asarray(as_texts(made) == as_texts(values))
     slack = 10.0**-digits if digits is not None else 0.0
@@ -110,7 +120,7 @@ def _same(made: Values, values: Values, digits: int | None) -> np.ndarray:
 
 
 def row_constraints(partial: PartialRows, generator: Generator) -> dict[str, Constraint]:
-    """What each row's columns must be, moved from columns that a table decides to their parents."""
+    """Constraints by column with one entry for each row, on parents instead of the columns that a table decides."""
     constraints: dict[str, Constraint] = {}
     columns = dict(partial.columns)
     for item in generator.dependencies:
@@ -130,13 +140,23 @@ def row_constraints(partial: PartialRows, generator: Generator) -> dict[str, Con
 
 
 def _parents(item: Dependency, child: np.ndarray, parent: Values | None, text: bool) -> Constraint:
-    """For every row the parent's levels that give the child's value; where the parent is filled, itself."""
+    """The constraint on a table's parent, one entry for each row (n).
+
+    Args:
+        item: the table.
+        child: (n,) texts of the column that it decides.
+        parent: (n,) the parent's own cells, None where the file lacks them.
+        text: whether the parent is text.
+
+    Returns:
+        For every row the parent's own cell where it is filled, else the levels that give the child's value.
+    """
     own = as_texts(parent) if parent is not None else np.full(len(child), "", dtype=object)
     by_value: dict[str, list[str]] = {}
     for level, value in zip(item.levels, item.values, strict=True):
         if level:
             by_value.setdefault(value, []).append(level)
-    sets = [[mine] if mine else by_value.get(value, []) for mine, value in zip(own, child, strict=True)]
+    sets = [[cell] if cell else by_value.get(value, []) for cell, value in zip(own, child, strict=True)]
     free = np.array([not levels for levels in sets])
     if text:
         nothing = np.zeros((1, 0))

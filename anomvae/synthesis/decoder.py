@@ -1,10 +1,11 @@
-"""The generating decoder: latent points to rows, part by part, in numpy.
+"""The generator's decoder in numpy: from latent points to rows, part by part, so that `generate` needs no torch.
 
     z -> hidden layers -> output of every part
                        -> masked layer, which also sees the parts before -> correction of every part
 
-The masked layer (MADE: Germain et al. 2015, arXiv 1502.03509) lets a part depend on the values drawn before it, so
-that sharp relations between columns survive the decoder's noise. A layout that the user gives has none (width 0).
+The masked layer (Germain et al., "MADE: masked autoencoder for distribution estimation", arXiv 1502.03509) lets a part
+depend on the values drawn before it, so that sharp relations between columns survive the decoder's noise. A network of
+a layout that the user gives has no masked layer (width 0).
 """
 
 from collections.abc import Mapping
@@ -22,7 +23,18 @@ SIGMA_FLOOR = 0.01  # normal units
 def decoder_shapes(
     width: int, parts: int, hidden: tuple[int, ...], latent: int, masked: int
 ) -> dict[str, tuple[int, ...]]:
-    """Name and shape of every array of a decoder; `width` is the units of a row, `masked` those of the masked layer."""
+    """Name and shape of every array of a decoder.
+
+    Args:
+        width: units of an encoded row.
+        parts: parts of a row.
+        hidden: units of the encoder's hidden layers; the decoder mirrors them.
+        latent: dimensions of the latent space.
+        masked: units of the masked layer; 0 for none.
+
+    Returns:
+        Shapes by name; a weight is (inputs, outputs).
+    """
     shapes: dict[str, tuple[int, ...]] = {}
     inputs = latent
     for i, units in enumerate(reversed(hidden)):
@@ -36,7 +48,7 @@ def decoder_shapes(
 
 
 def degrees(masked: int, parts: int) -> NDArray[np.intp]:
-    """How many parts each masked unit sees (masked,), rising."""
+    """How many parts each unit of the masked layer sees (masked,), never falling."""
     return np.asarray(np.arange(masked) * parts // max(masked, 1), dtype=np.intp)
 
 
@@ -62,7 +74,11 @@ class Decoder:
 
 
 class Decoding:
-    """n rows under way. Parts come in order: each is read, drawn, and told before the next is read."""
+    """The state of decoding n rows.
+
+    Parts come in order. For each, `read` gives the network's outputs, the caller draws values, and `condition_on` makes
+    them inputs of the parts after it.
+    """
 
     def __init__(self, decoder: Decoder, z: Single) -> None:
         self._decoder, arrays = decoder, decoder.arrays
@@ -75,7 +91,7 @@ class Decoding:
         self._spread = np.zeros(len(z), dtype=np.float32)
 
     def read(self, part: int, units: int) -> Floats:
-        """Outputs (n, units) of a part: a mean or logits, then the gap's logit."""
+        """Outputs (n, units) of a part: a mean or logits, then the logit of a missing cell if it can be missing."""
         decoder, arrays = self._decoder, self._decoder.arrays
         at, (start, stop) = decoder.offsets[part], decoder.blocks[part : part + 2]
         own, drawn = slice(at, at + units), self._drawn[:, :at]
@@ -93,11 +109,11 @@ class Decoding:
         return outputs.astype(np.float64)
 
     def sigma(self) -> Floats:
-        """Standard deviation (n,) of the number that was read last."""
+        """Standard deviation (n,), in normal units, of the number that was read last."""
         return np.asarray(SIGMA_FLOOR + np.exp(np.clip(self._spread, -20.0, 5.0)), dtype=np.float64)
 
     def condition_on(self, part: int, x: Floats) -> None:
-        """The units (n, units) that were drawn for a part."""
+        """Let the parts after this one see its drawn units x (n, units)."""
         at = self._decoder.offsets[part]
         self._drawn[:, at : at + x.shape[1]] = x
 

@@ -1,4 +1,4 @@
-"""How the generator sees a table: each column alone, as inputs and outputs of its network.
+"""Encodes typed columns as inputs of the generator's network, and joins what was drawn to typed columns again.
 
 A number is moved to standard normal units by its quantile function (`Quantiles`), a bounded table of knots:
 interpolated order statistics, with a step at every value that recurs. A training value v stands for the whole interval
@@ -22,16 +22,16 @@ from numpy.typing import NDArray
 from anomvae.model.arrays import Floats
 from anomvae.model.schema import Column, Schema, Values, as_floats, as_texts
 
-KNOTS = 400  # order statistics kept, half of them evenly spread by rank, half by normal units
-ATOMS = 1000  # recurring values kept
-RECURS = 3  # a value counts as recurring from so many rows on
+KNOTS = 400  # order statistics kept at most, half of them evenly spread by rank, half by normal units
+ATOMS = 1000  # recurring values kept, about
+MIN_REPEATS = 3  # rows of a value that counts as recurring
 EDGE = 1e-6  # ranks stay this far from 0 and 1
 
 
 class Quantiles(msgspec.Struct, frozen=True, dict=True):
-    """A quantile function through knots.
+    """A quantile function, linear between k knots.
 
-    `rank`, `value` (k,): both rising; two knots with one value are an atom, a recurring value with a mass.
+    `rank`, `value` (k,) never fall. Two knots with one value are an atom: a value that recurs and has a probability.
     """
 
     rank: Floats
@@ -51,7 +51,7 @@ class Quantiles(msgspec.Struct, frozen=True, dict=True):
         return low, np.maximum(low, np.where(self.value[np.maximum(at, 0)] == values, self.rank[at], low))
 
     def values(self, rank: Floats) -> Floats:
-        """The quantile function."""
+        """The values (n,) at ranks (n,) between 0 and 1."""
         return np.interp(rank, self.rank, self.value)
 
     def _interpolate(self, values: Floats, right: NDArray[np.intp]) -> Floats:
@@ -65,12 +65,12 @@ class Quantiles(msgspec.Struct, frozen=True, dict=True):
 
 
 def fit_quantiles(values: Floats) -> Quantiles:
-    """Knots of a sample (n,) without gaps."""
+    """The quantile function of a sample (n,) without missing values."""
     n = len(values)
     levels, counts = np.unique(values, return_counts=True)
     upper = np.cumsum(counts) / n
     lower = np.concatenate([[0.0], upper[:-1]])
-    atom = counts >= RECURS
+    atom = counts >= MIN_REPEATS
     if atom.sum() > ATOMS:
         atom &= counts >= np.sort(counts)[-ATOMS]
     rank = _grid(n)
@@ -93,12 +93,12 @@ def _grid(n: int) -> Floats:
 
 
 def to_normal(rank: Floats) -> Floats:
-    """Standard normal units of a rank."""
+    """Ranks (n,) as standard normal units (probit)."""
     return np.asarray(scipy.special.ndtri(np.clip(rank, EDGE, 1 - EDGE)))
 
 
 def from_normal(z: Floats) -> Floats:
-    """Rank of standard normal units."""
+    """Standard normal units (n,) as ranks."""
     return np.asarray(scipy.special.ndtr(z))
 
 
@@ -111,10 +111,11 @@ DISCRETE_UNITS = 512  # as long as all of them take no more units than this
 
 
 class Marginal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One column, or one part of a date: a number (no levels), or a category (`levels`, most frequent first).
+    """The distribution of one part: of a column, or of the day or the second of a date.
 
-    `counts`: training rows of each level. `gaps`: whether training had any. `digits`: decimals of a number.
-    `low`, `high`: the training range of a number; of a date's day, that of the date.
+    A category has `levels`, the most frequent first, and their `counts` of training rows; a number has none. `gaps`:
+    whether training had missing cells. `digits`: decimals of a number. `low`, `high`: the training range of a number;
+    of a date's day, that of the date.
     """
 
     column: str
@@ -133,12 +134,12 @@ class Marginal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     @property
     def units(self) -> int:
-        """Units without the gap's."""
+        """Units of the network, the one for a missing cell not counted."""
         return 1 if self.numeric else min(len(self.levels), OWN_UNITS)
 
 
 class Marginals(msgspec.Struct, frozen=True):
-    """All of them, in column order; `quantiles[j]` is None for a category."""
+    """All parts of a table in column order; `quantiles[j]` is None where part j is a category."""
 
     parts: tuple[Marginal, ...]
     quantiles: tuple[Quantiles | None, ...]
@@ -174,8 +175,11 @@ def fit_marginals(
     Args:
         schema: what the columns are.
         columns: typed values by name, each of shape (n,).
-        derived: columns that follow from others.
+        derived: names of the columns that follow from others.
         discrete: whether numbers with few values become categories.
+
+    Returns:
+        The layout of an encoded row: its parts in column order.
     """
     few = _few_valued(schema, columns) if discrete else frozenset()
     parts: list[Marginal] = []
@@ -220,6 +224,7 @@ def _few_valued(schema: Schema, columns: Mapping[str, Values]) -> frozenset[tupl
 
 
 def _number(column: Column, part: Part, values: Floats) -> Marginal:
+    """The marginal of a number, without its range."""
     seconds = 0 if np.all(np.nan_to_num(values) % 1 == 0) else 6
     digits = column.digits if part == "value" else seconds
     # The second part of a date is missing with its day.
@@ -229,6 +234,7 @@ def _number(column: Column, part: Part, values: Floats) -> Marginal:
 
 
 def _category(column: Column, part: Part, values: Values) -> Marginal:
+    """The marginal of a category; levels of one count are in the order of their texts."""
     texts, counts = np.unique(as_texts(values).astype(str), return_counts=True)
     ranked = sorted(
         ((int(c), str(t)) for t, c in zip(texts, counts, strict=True) if t), key=lambda item: (-item[0], item[1])
@@ -244,7 +250,16 @@ def _category(column: Column, part: Part, values: Values) -> Marginal:
 
 
 def encode(schema: Schema, marginals: Marginals, columns: Mapping[str, Values]) -> EncodedRows:
-    """Training rows (n) as units of the network."""
+    """Encode training rows.
+
+    Args:
+        schema: what the columns are.
+        marginals: the layout of an encoded row.
+        columns: typed values by name, each of shape (n,).
+
+    Returns:
+        The rows (n, width), and the intervals of ranks of their numbers.
+    """
     n, count = len(next(iter(columns.values()))), len(marginals.parts)
     out = EncodedRows(
         np.zeros((n, marginals.width)), np.zeros((n, count)), np.ones((n, count)), np.zeros((n, count), dtype=bool)
@@ -276,7 +291,7 @@ def level_indices(part: Marginal, texts: NDArray[np.object_]) -> NDArray[np.intp
 
 
 def join_parts(marginals: Marginals, drawn: Mapping[tuple[str, Part], Values]) -> dict[str, Values]:
-    """Typed columns from the values of their parts; dates from day and second."""
+    """Typed columns (n,) by name from the values (n,) of their parts; a date from its day and second, in seconds."""
     out: dict[str, Values] = {}
     for part in marginals.parts:
         values = drawn[part.column, part.part]

@@ -1,7 +1,8 @@
-"""One part of generated rows: from the network's outputs to values, cut to what is wanted.
+"""Draws one part of generated rows: from the network's outputs to values that meet the part's constraint.
 
-Each function draws n values and multiplies the rows' weights by the likelihood's mass of what is wanted (for a single
-point of a continuum: the density there), as likelihood weighting does in any directed model.
+Each function draws n values and multiplies the rows' weights by the probability of what the constraint allows (for a
+single point of a continuum: by the density there), as likelihood weighting does in any directed model (Fung & Chang,
+"Weighing and integrating evidence for stochastic simulation in Bayesian networks", 1990).
 """
 
 import msgspec
@@ -14,19 +15,20 @@ from anomvae.model.conditions import Constraint
 from anomvae.model.schema import rounded
 from anomvae.synthesis.encoder import DAY, Marginal, Quantiles, from_normal, to_normal
 
-FARTHEST = 40.0  # normal units; nothing lies beyond
-POINT = 1e-9  # an interval of normal units that is narrower is a point
+MAX_NORMAL = 40.0  # normal units; nothing lies beyond
+MIN_WIDTH = 1e-9  # normal units; a narrower interval is a point
+MIN_TEMPERATURE = 1e-3  # below it the softmax and the intervals of numbers would overflow
 
 
 class SamplingState(msgspec.Struct, frozen=True):
-    """What a part is drawn with: the random stream, the temperature, and (n,) logs of the rows' weights."""
+    """What every part of n rows is drawn with: the random stream, the temperature, and logs (n,) of the weights."""
 
     rng: np.random.Generator
     temperature: float
     weight: Floats
 
     def weigh(self, logs: Floats) -> None:
-        """Multiply the weights, in place."""
+        """Multiply the rows' weights by factors whose logs (n,) are given, in place."""
         self.weight[:] += logs
 
 
@@ -38,12 +40,12 @@ class NumberDistribution(msgspec.Struct, frozen=True):
     step: float
 
     def values(self, z: Floats) -> Floats:
-        """Values of standard normal units."""
+        """Values (n,) at z (n,) standard normal units, rounded as the column is."""
         return rounded(self.quantiles.values(from_normal(z)), self.digits)
 
 
 class Bounds(msgspec.Struct, frozen=True):
-    """Inclusive intervals `low`, `high` (rows or 1, k) of one part, and the rows that are `free` of them."""
+    """Inclusive intervals `low`, `high` (n or 1, k) of one part, and the rows that are `free` of them."""
 
     low: Floats
     high: Floats
@@ -51,7 +53,16 @@ class Bounds(msgspec.Struct, frozen=True):
 
 
 def bounds_of(part: Marginal, constraint: Constraint | None, day: Floats | None) -> Bounds | None:
-    """The intervals wanted of a part; None where nothing is. A date's interval bounds its day, then its second."""
+    """The intervals that a constraint allows a part.
+
+    Args:
+        part: the part; an interval of a date bounds its day first, then its second.
+        constraint: what the part's column may be.
+        day: (n,) the days that were drawn, where the part is a second.
+
+    Returns:
+        The intervals; None where the part may take any value, or where texts and not intervals are allowed.
+    """
     if constraint is None or constraint.texts or constraint.missing:
         return None
     if part.part == "value":
@@ -70,23 +81,34 @@ def bounds_of(part: Marginal, constraint: Constraint | None, day: Floats | None)
 def draw_number(
     number: NumberDistribution, mean: Floats, sigma: Floats, bounds: Bounds | None, state: SamplingState
 ) -> tuple[Floats, Floats]:
-    """Values (n,) and the unit (n,) that tells the network of them."""
+    """Draw the values of a number.
+
+    Args:
+        number: the distribution of the number.
+        mean: (n,) the network's mean, in normal units.
+        sigma: (n,) the network's standard deviation, in normal units.
+        bounds: intervals that the values must lie in, or None.
+        state: what to draw with; where there are bounds, the weights are multiplied.
+
+    Returns:
+        Values (n,), and the unit (n,) that represents them in the network's input.
+    """
     if bounds is None:
         z = mean + state.temperature * sigma * state.rng.standard_normal(len(mean))
         values = number.values(z)
     else:
-        values = _within(number, mean, max(state.temperature, 1e-3) * sigma, bounds, state)
+        values = _within(number, mean, max(state.temperature, MIN_TEMPERATURE) * sigma, bounds, state)
     low, high = number.quantiles.ranks(values)
     return values, to_normal((low + high) / 2)
 
 
 def _within(number: NumberDistribution, mean: Floats, sigma: Floats, bounds: Bounds, state: SamplingState) -> Floats:
-    """Values inside one of the wanted intervals."""
+    """Values (n,) inside one of the allowed intervals, chosen by its probability; `sigma` has the temperature in it."""
     n, k, step, quantiles = len(mean), bounds.low.shape[1], number.step, number.quantiles
     start = np.stack([_normal(quantiles.ranks(bounds.low[:, i] - step / 2)[0]) for i in range(k)], axis=1)
     stop = np.stack([_normal(quantiles.ranks(bounds.high[:, i] + step / 2)[1]) for i in range(k)], axis=1)
     reach = (bounds.high >= quantiles.value[0]) & (bounds.low <= quantiles.value[-1]) & (bounds.high >= bounds.low)
-    point = reach & (stop - start < POINT)
+    point = reach & (stop - start < MIN_WIDTH)
     a, b = (start - mean[:, None]) / sigma[:, None], (stop - mean[:, None]) / sigma[:, None]
     with np.errstate(invalid="ignore"):
         middle = np.clip(np.where(point, (a + b) / 2, 0.0), -1e3, 1e3)
@@ -109,7 +131,8 @@ def _within(number: NumberDistribution, mean: Floats, sigma: Floats, bounds: Bou
 
 
 def _normal(rank: Floats) -> Floats:
-    return np.asarray(np.clip(scipy.special.ndtri(rank), -FARTHEST, FARTHEST))
+    """Standard normal units of ranks; unlike `to_normal` they reach 0 and 1, the ends of an open interval."""
+    return np.asarray(np.clip(scipy.special.ndtri(rank), -MAX_NORMAL, MAX_NORMAL))
 
 
 def _mass(a: Floats, b: Floats) -> Floats:
@@ -139,15 +162,18 @@ def _pick(mass: Floats, rng: np.random.Generator) -> NDArray[np.intp]:
 def draw_category(
     part: Marginal, logits: Floats, allowed: Bools | None, state: SamplingState
 ) -> tuple[NDArray[np.intp], Floats]:
-    """Levels (n,) and one-hot units (n, units); rare levels that share the last unit come by their counts.
+    """Draw the levels of a category; rare levels that share the last unit are drawn by their counts.
 
     Args:
         part: the category.
-        logits: (n, units).
-        allowed: (rows or 1, levels), or None.
-        state: what to draw with.
+        logits: (n, units) of the network.
+        allowed: (n or 1, levels) which levels may be drawn, or None.
+        state: what to draw with; where not all levels are allowed, the weights are multiplied.
+
+    Returns:
+        Indices of levels (n,) and one-hot units (n, units).
     """
-    heat = np.exp((logits - logits.max(axis=1, keepdims=True)) / max(state.temperature, 1e-3))
+    heat = np.exp((logits - logits.max(axis=1, keepdims=True)) / max(state.temperature, MIN_TEMPERATURE))
     if allowed is not None:
         shares = _unit_shares(part, allowed)
         with np.errstate(divide="ignore"):
@@ -160,7 +186,7 @@ def draw_category(
 
 
 def _unit_shares(part: Marginal, allowed: Bools) -> Floats:
-    """The share of each unit's mass that is allowed (rows or 1, units)."""
+    """The share of each unit's mass that is allowed (n or 1, units)."""
     if len(part.levels) <= part.units:
         return allowed.astype(np.float64)
     own, counts = part.units - 1, np.array(part.counts[part.units - 1 :], dtype=np.float64)
@@ -185,7 +211,7 @@ def _spread(
 
 
 def allowed_levels(part: Marginal, constraint: Constraint | None, bounds: Bounds | None) -> Bools | None:
-    """Which levels of a category are wanted (rows or 1, levels); None where all are."""
+    """Which levels of a category a constraint allows (n or 1, levels); None where it allows all."""
     if bounds is not None:
         values = np.array([float(level) for level in part.levels])
         slack = 1e-9 * np.abs(values)
@@ -198,12 +224,23 @@ def allowed_levels(part: Marginal, constraint: Constraint | None, bounds: Bounds
 
 
 def _or_free(allowed: Bools, free: Bools | None) -> Bools:
+    """Allow every level to the rows that are free of the constraint."""
     return allowed if free is None else allowed | free[:, None]
 
 
 def draw_gaps(part: Marginal, logit: Floats, constraint: Constraint | None, state: SamplingState) -> Bools:
-    """Which rows (n,) have a gap here."""
-    heated = logit / max(state.temperature, 1e-3)
+    """Draw which rows have a missing cell.
+
+    Args:
+        part: the part, which has missing cells in training.
+        logit: (n,) of the probability of a missing cell.
+        constraint: what the part's column may be.
+        state: what to draw with; where there is a constraint, the weights are multiplied.
+
+    Returns:
+        Whether the cell is missing (n,).
+    """
+    heated = logit / max(state.temperature, MIN_TEMPERATURE)
     gap = np.asarray(state.rng.random(len(logit)) < scipy.special.expit(heated))
     if constraint is None:
         return gap
