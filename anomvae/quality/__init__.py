@@ -1,7 +1,7 @@
-"""How good synthetic rows are: compares them with the real rows that they were learned from.
+"""How good synthetic rows are: compares them with the real rows that they were learnt from.
 
-This is the only way in: what other packages need is named here and loaded on first use. `quality` is
-defined here, and `anomvae` imports it at once, so that `anomvae.quality` is the function and never this package.
+Other packages import from here only; the names are loaded on first use. `quality` is defined here, and `anomvae`
+imports it at once, so that `anomvae.quality` is the function and never this package.
 """
 
 import importlib.util
@@ -43,11 +43,14 @@ def quality(
 
     Args:
         real: the rows that the generator was trained on: a pandas DataFrame, or a path (or paths) of tables.
-        synthetic: the rows to judge, given in the same way.
-        holdout: real rows that the generator never saw. Without them copying cannot be told from learning.
-        label: a column to predict: a model trained on synthetic rows beside one trained on real rows.
+        synthetic: the rows to evaluate, given in the same way.
+        holdout: real rows that the generator never saw. Without them learning and copying look the same.
+        label: a column to predict, by a model trained on synthetic rows and by one trained on real rows.
         seed: of the subsamples and the classifiers.
         detector: the model that made the synthetic rows, so that paths are read by its dialect and schema.
+
+    Returns:
+        The measures of likeness, of use and of memorisation; the same tables and seed give the same record.
 
     Raises:
         UsageError: scikit-learn is not installed, the tables share no column, or the label is not in them.
@@ -57,5 +60,5 @@ def quality(
         raise UsageError("judging synthetic rows needs scikit-learn; install it with: pip install 'anomvae[sklearn]'.")
     from anomvae.quality.compare import compare
 
-    given = [real, synthetic] + ([] if holdout is None else [holdout])
-    return compare(given, label, seed, detector)
+    tables = [real, synthetic] + ([] if holdout is None else [holdout])
+    return compare(tables, label, seed, detector)

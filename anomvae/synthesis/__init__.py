@@ -1,10 +1,12 @@
-"""Synthetic rows: trains a generator beside the detector, and draws rows like those of training from it.
+"""Synthetic rows: fits a generator beside the detector, and draws rows from it that are like those of training.
 
-This is the only way in: what other packages need is named here and loaded on first use, so that importing the
-package costs nothing and scoring never loads it. The path of a row:
+Other packages import from here only. The names are loaded on first use, so that importing the package costs nothing
+and scoring never loads it. The modules in the order in which rows go through them:
 
-    train.py -> encoder.py, dependencies.py, generator_network.py (torch) -> generator.py -> generator_file.py
-    command.py -> generator.py (decoder.py, sample.py) -> privacy_filter.py -> the file, records.py -> report.py
+    fit       train.py -> dependencies.py, encoder.py, generator_network.py (torch), row_hashes.py -> generator.py
+              -> generator_file.py
+    generate  command.py -> complete_rows.py -> generator.py (decoder.py, sample.py) -> privacy_filter.py -> the file,
+              records.py (pictures.py) -> report.py
 """
 
 from importlib import import_module

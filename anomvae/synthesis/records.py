@@ -1,4 +1,4 @@
-"""The records of generated rows: frozen, JSON-ready, nothing computed here."""
+"""The results of `generate` as frozen records that can be written as JSON; nothing is computed here."""
 
 from anomvae.quality import QualityResult
 from anomvae.records.results import Record

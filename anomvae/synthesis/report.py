@@ -1,4 +1,4 @@
-"""What `generate` prints: counts, and rows that are images."""
+"""What `generate` prints in the terminal: counts of the rows that were made, and rows that are images as pictures."""
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -11,7 +11,7 @@ SHADES = " ░▒▓█"
 
 
 def generate_report(result: GenerateResult) -> RenderableType:
-    """Pictures where there are any, then what was made and what was refused."""
+    """The pictures if there are any, then how many rows were made and how many were refused."""
     parts: list[RenderableType] = []
     if result.typical:
         parts += [_gallery(result), Text()]
@@ -28,8 +28,8 @@ def generate_report(result: GenerateResult) -> RenderableType:
     if result.gate:
         parts.append(Text(_refused(result), style="dim"))
     if result.kept:
-        told = f"{result.kept:,} rows are unlike training or copies whatever is drawn for them; they were kept"
-        parts.append(Text(told, style="yellow"))
+        text = f"{result.kept:,} rows are unlike training or copies whatever is drawn for them; they were kept"
+        parts.append(Text(text, style="yellow"))
     if result.anomalies:
         parts.append(Text("spoilt on purpose: " + ", ".join(f"{one.name} {one.rows:,}" for one in result.anomalies)))
     if result.output not in ("", "-"):
@@ -38,9 +38,10 @@ def generate_report(result: GenerateResult) -> RenderableType:
 
 
 def _refused(result: GenerateResult) -> str:
+    """How many rows the privacy filter refused, and why."""
     share = 100 * result.unlike / max(result.drawn, 1)
-    told = f"{result.drawn:,} drawn; refused and replaced: {result.unlike:,} unlike training ({share:.1f} %; "
-    return told + f"of real rows about 0.1 %), {result.copies:,} copies of a training row"
+    text = f"{result.drawn:,} drawn; refused and replaced: {result.unlike:,} unlike training ({share:.1f} %; "
+    return text + f"of real rows about 0.1 %), {result.copies:,} copies of a training row"
 
 
 def _gallery(result: GenerateResult) -> RenderableType:
@@ -51,21 +52,21 @@ def _gallery(result: GenerateResult) -> RenderableType:
     typical = result.typical
     for i, one in enumerate(result.pictures, 1):
         first = i == 1 and typical is not None
-        told = Text("a typical training row" if first else "", style="dim")
-        grid.add_row(Text(f"synthetic row {i}", style="bold"), Text(), told)
+        title = Text("a typical training row" if first else "", style="dim")
+        grid.add_row(Text(f"synthetic row {i}", style="bold"), Text(), title)
         grid.add_row(picture_cells(one), picture_shades(one), picture_shades(typical) if first and typical else Text())
     return grid
 
 
 def picture_cells(picture: Picture) -> Text:
-    """The cells, `side` of them a line."""
+    """The cells of a picture as text, `side` of them in each line."""
     width = max(len(text) for text in picture.cells)
     rows = [picture.cells[i : i + picture.side] for i in range(0, len(picture.cells), picture.side)]
     return Text("\n".join(" ".join(text.rjust(width) for text in row) for row in rows))
 
 
 def picture_shades(picture: Picture) -> Text:
-    """Two characters a pixel: shades that need no colour, in greys where there is one."""
+    """A picture as text, two characters a pixel: shaded blocks, which a terminal with colours shows in grey."""
     out = Text()
     for i, shade in enumerate(picture.shades):
         if i and i % picture.side == 0:

@@ -1,4 +1,4 @@
-"""Typed columns to the generating member: marginals, dependencies, training, latent density."""
+"""Fits a generator to the training rows: dependencies, marginals, the network, the latent density, row hashes."""
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from anomvae.synthesis.generator_network import GeneratorRecipe
 
 
-HIDDEN = (64, 64)
-LATENT = 32  # at most; never more than there are columns
-MASKED = 256  # at most; a quarter of the rows, and no less than 32
-POSTERIORS = 4000  # latent points that the density is fitted to, at least
-COMPONENTS = 10
-MEDOIDS = 1000  # rows among which the most central one is looked for
+HIDDEN = (64, 64)  # units of the hidden layers
+MAX_LATENT = 32  # dimensions; never more than there are parts of a row
+MIN_MASKED, MAX_MASKED = 32, 256  # units of the masked layer, between them a quarter of the rows
+MIN_POINTS = 4000  # latent points that the density is fitted to
+MAX_COMPONENTS = 10  # Gaussians of the density, each with at least 60 rows
+MEDOID_ROWS = 1000  # rows among which the most central one is sought
 
 
 def fit_generator(
@@ -37,15 +37,21 @@ def fit_generator(
     device: str,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Generator:
-    """Train the generating member on the rows that the detector was trained on.
+    """Fit a generator to the rows that the detector was trained on.
 
     Args:
         schema: what the columns are.
         columns: typed values by name, each of shape (n,).
         settings: seed, layout and steps; the rest of the recipe is the same for all data.
-        styles: how the training text wrote its values.
-        device: where to train.
+        styles: how the training table wrote the values of each column.
+        device: where torch trains, such as "cpu".
         progress: called with steps done and planned.
+
+    Returns:
+        The generator; the same rows and settings give the same one.
+
+    Raises:
+        DataError: the training diverged.
     """
     from anomvae.synthesis.generator_network import train_network
 
@@ -62,7 +68,7 @@ def fit_generator(
         schema=schema,
         marginals=marginals,
         decoder=Decoder(trained.arrays, recipe.hidden, marginals.offsets()),
-        mixture=fit_mixture(points, max(1, min(COMPONENTS, n // 60)), rng),
+        mixture=fit_mixture(points, max(1, min(MAX_COMPONENTS, n // 60)), rng),
         dependencies=dependencies,
         typical=medoid(trained.mu),
         styles=styles,
@@ -71,12 +77,13 @@ def fit_generator(
 
 
 def _recipe(settings: FitSettings, n: int, parts: int, device: str) -> "GeneratorRecipe":
+    """The recipe for n rows of so many parts; a layout that the user gives has no masked layer."""
     from anomvae.synthesis.generator_network import GeneratorRecipe
 
     return GeneratorRecipe(
         hidden=HIDDEN if settings.hidden is None else settings.hidden,
-        latent=min(parts, LATENT) if settings.latent == "auto" else settings.latent,
-        masked=0 if settings.plain else int(np.clip(n // 4, 32, MASKED)),
+        latent=min(parts, MAX_LATENT) if settings.latent == "auto" else settings.latent,
+        masked=0 if settings.plain else int(np.clip(n // 4, MIN_MASKED, MAX_MASKED)),
         steps=generator_steps(n) if settings.steps == "auto" else settings.steps,
         seed=settings.seed,
         device=device,
@@ -85,21 +92,21 @@ def _recipe(settings: FitSettings, n: int, parts: int, device: str) -> "Generato
 
 
 def _points(mu: NDArray[np.floating], sigma: NDArray[np.floating], rng: np.random.Generator) -> Floats:
-    """Samples (points, latent) of the rows' posteriors, as many of each."""
-    points = rng.standard_normal((-(-POSTERIORS // len(mu)), *mu.shape))
+    """Samples (points, latent) of the rows' posteriors, equally many of each row; mu and sigma are (n, latent)."""
+    points = rng.standard_normal((-(-MIN_POINTS // len(mu)), *mu.shape))
     points *= sigma  # in place, since they are as many as the rows
     points += mu
     return points.reshape(-1, mu.shape[1])
 
 
 def generator_steps(n: int) -> int:
-    """Steps for n rows: 40 times their square root, from 300 to 3,000; more make copies of small tables."""
+    """Training steps for n rows: 40 times their square root, from 300 to 3,000; more would copy small tables."""
     return int(np.clip(40 * n**0.5, 300, 3000))
 
 
 def medoid(points: NDArray[np.floating]) -> Floats:
-    """The point (latent,) with the least distance to all others, among evenly spread ones."""
-    some = points[np.unique(np.linspace(0, len(points) - 1, MEDOIDS).round().astype(np.intp))].astype(np.float64)
+    """The point (latent,) of points (n, latent) with the least sum of distances to others, among evenly spaced ones."""
+    some = points[np.unique(np.linspace(0, len(points) - 1, MEDOID_ROWS).round().astype(np.intp))].astype(np.float64)
     squares = (some**2).sum(axis=1)
     distance = np.sqrt(np.maximum(squares[:, None] + squares[None, :] - 2 * some @ some.T, 0.0))
     return np.asarray(some[distance.sum(axis=1).argmin()])
