@@ -1,7 +1,7 @@
-"""Tables that are to be compared: read by the strict reader, typed alike, whatever each of them holds.
+"""Reads the tables that `anomvae.quality` compares, so that all of them are typed alike.
 
-With a model its dialect, its schema and its selection of rows hold; without one the columns are what the real rows
-make of them.
+With a model its dialect, its schema and its selection of rows hold. Without one the types of the columns are inferred
+from the real rows.
 """
 
 from collections.abc import Sequence
@@ -17,11 +17,11 @@ from anomvae.model.schema import Schema, Values, infer
 from anomvae.table.training_rows import Gathered, conditions, gather, training_files
 from anomvae.table.typed_reader import dialect_of, parse_columns
 
-BOOLEAN = {1.0: "true", 0.0: "false"}
+BOOLEAN_TEXTS = {1.0: "true", 0.0: "false"}  # as a data frame has them
 
 
-class Typed(msgspec.Struct, frozen=True):
-    """Typed columns by name, what each of them is, and what was noticed on the way."""
+class TypedTable(msgspec.Struct, frozen=True):
+    """Typed columns (n,) by name, the kind of each, and warnings for people."""
 
     columns: dict[str, Values]
     kinds: dict[str, str]
@@ -30,14 +30,17 @@ class Typed(msgspec.Struct, frozen=True):
 
 def read_tables(
     real: Sequence[str], synthetic: Sequence[str], held_out: Sequence[str] = (), detector: Detector | None = None
-) -> list[Typed]:
-    """Real, synthetic and (where named) held-out rows, each from CSV or Parquet files or folders of them.
+) -> list[TypedTable]:
+    """Read real, synthetic and held-out rows, each from CSV or Parquet files or from folders of them.
 
     Args:
-        real: training rows.
-        synthetic: rows to judge.
-        held_out: real rows that the generator never saw.
+        real: files of training rows.
+        synthetic: files of the rows to evaluate.
+        held_out: files of real rows that the generator never saw; there may be none.
         detector: the model that made the synthetic rows; its `--where` selects the real rows too.
+
+    Returns:
+        Two tables, or three where there are held-out rows, in this order.
 
     Raises:
         DataError: a file is refused, or has no rows.
@@ -45,29 +48,31 @@ def read_tables(
     """
     about = detector.about if detector else None
     dialect = dialect_of(detector) if detector else Dialect()
-    wanted = conditions(about.settings) if about else ()
-    gathered = [_gathered(real, dialect, wanted), _gathered(synthetic, dialect, ())]
-    gathered += [_gathered(held_out, dialect, wanted)] if held_out else []
-    schema = detector.schema if detector else _inferred(gathered[0], dialect)
-    return [_typed(schema, table) for table in gathered]
+    selection = conditions(about.settings) if about else ()
+    tables = [_read(real, dialect, selection), _read(synthetic, dialect, ())]
+    tables += [_read(held_out, dialect, selection)] if held_out else []
+    schema = detector.schema if detector else _inferred(tables[0], dialect)
+    return [_typed(schema, table) for table in tables]
 
 
-def _gathered(files: Sequence[str], dialect: Dialect, wanted: Sequence[Condition]) -> Gathered:
+def _read(files: Sequence[str], dialect: Dialect, selection: Sequence[Condition]) -> Gathered:
+    """The rows of one table that meet the conditions, as text."""
     paths = training_files(files)
-    table = gather(paths, FitSettings(**msgspec.structs.asdict(dialect)), wanted)
+    table = gather(paths, FitSettings(**msgspec.structs.asdict(dialect)), selection)
     if not len(table.rows):
         raise DataError("too_few_rows", "no rows to compare").within(paths[0])
     return table
 
 
 def _inferred(table: Gathered, dialect: Dialect) -> Schema:
+    """The schema of a table without a model: the types that its cells allow."""
     schema = Schema(columns=(), decimal=dialect.decimal, thousands=dialect.thousands)
     columns = [infer(name, table.column(name), schema.numbers) for name in table.names if name]
     return msgspec.structs.replace(schema, columns=tuple(columns))
 
 
-def _typed(schema: Schema, table: Gathered) -> Typed:
-    """The modelled columns that the table has; cells that cannot be read count as missing, and are told."""
+def _typed(schema: Schema, table: Gathered) -> TypedTable:
+    """The modelled columns that the table has; cells that cannot be read count as missing, with a warning."""
     present = [column for column in schema.modelled if column.name in table.names]
     typed = parse_columns(present, table.column, schema.numbers)
     kinds: dict[str, str] = {column.name: column.kind for column in present}
@@ -77,9 +82,9 @@ def _typed(schema: Schema, table: Gathered) -> Typed:
         for name, errors in typed.errors.items()
         if errors
     ]
-    return Typed(columns, kinds, (*table.warnings, *warnings))
+    return TypedTable(columns, kinds, (*table.warnings, *warnings))
 
 
 def _levels(values: Values) -> Values:
     """Booleans as two categories, as in a data frame."""
-    return np.array([BOOLEAN.get(value, "") for value in values.tolist()], dtype=object)
+    return np.array([BOOLEAN_TEXTS.get(value, "") for value in values.tolist()], dtype=object)

@@ -1,6 +1,7 @@
-"""The records of a comparison of synthetic with real rows: frozen, JSON-ready, nothing computed here.
+"""The results of a comparison of synthetic with real rows, as frozen records that can be written as JSON.
 
-They hold shares, bounds and counts, never rows, so that a report neither needs nor shows the tables.
+They hold shares, bounds and counts, never rows, so that a report neither needs nor shows the tables. Nothing is
+computed here.
 """
 
 from typing import Literal
@@ -33,7 +34,7 @@ class ColumnShape(Record, frozen=True, kw_only=True):
 
 
 class PairTrend(Record, frozen=True, kw_only=True):
-    """How alike two columns hang together: by correlation (then told), else by their contingency table."""
+    """How alike the association of two columns is: by correlations (`real`, `synthetic`) or contingency tables."""
 
     first: str
     second: str
@@ -43,7 +44,7 @@ class PairTrend(Record, frozen=True, kw_only=True):
 
 
 class TwoSample(Record, frozen=True, kw_only=True):
-    """Classifier two-sample test: cross-validated AUC of telling `rows` synthetic rows from as many real ones."""
+    """Classifier two-sample test: cross-validated AUC of separating `rows` synthetic rows from as many real ones."""
 
     auc: float
     standard_error: float
@@ -73,7 +74,7 @@ class QualityResult(Record, frozen=True, kw_only=True, tag_field="schema", tag="
 
     `overall` is the mean of `shape` and `trend`; `attainable` the same for training rows in place of synthetic ones.
     `copies` of training rows, among `rows_synthetic`; `copies_held_out` among `rows_held_out`. `rare_kept` of `rare`
-    categories. `missing_gap`: the largest difference of missing shares. `cannot_tell`: what lacked, and why.
+    categories. `missing_gap`: the largest difference of missing shares. `cannot_tell`: what was not measured, and why.
     """
 
     real: str

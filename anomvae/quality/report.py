@@ -1,6 +1,6 @@
-"""How good synthetic rows are: one table for the terminal, one offline page; both from the record alone.
+"""Shows how good synthetic rows are: a table for the terminal and an offline HTML page, both from the record alone.
 
-`figures` says what is good, what is bad and what would be ideal, once, for both.
+`figures` decides for both which headline figures there are, how good each is, and what would be ideal.
 """
 
 from typing import Any, Literal
@@ -24,7 +24,7 @@ HEAT = (0.98, 0.95, 0.9, 0.85, 0.8, 0.7)  # bounds of the heat classes 0 (alike)
 class Figure(msgspec.Struct, frozen=True):
     """One headline figure: its value and the ideal as text, a mark, and what it means, in brief and in a sentence.
 
-    `place`: value, both ends and ideal of the gauge.
+    `gauge`: the value, both ends of the scale and the ideal, as they are drawn; None where nothing is drawn.
     """
 
     name: str
@@ -33,17 +33,17 @@ class Figure(msgspec.Struct, frozen=True):
     mark: Mark
     brief: str
     meaning: str
-    place: tuple[float, float, float, float] | None = None
+    gauge: tuple[float, float, float, float] | None = None
 
 
 def figures(result: QualityResult) -> list[Figure]:
-    """The headline figures that could be told, most telling first."""
-    found = [_likeness(result), _told_apart(result), _use(result), _nearer(result), _copies(result)]
+    """The headline figures that could be measured, the most important first."""
+    found = [_likeness(result), _two_sample(result), _use(result), _nearer(result), _copies(result)]
     return [figure for figure in [*found, _rare(result), _missing(result)] if figure is not None]
 
 
 def _grade(value: float, good: float, fair: float) -> Mark:
-    """A mark where less is better."""
+    """The mark of a value of which less is better: `good` and `fair` are the largest values that have these marks."""
     return "good" if value <= good else "fair" if value <= fair else "poor"
 
 
@@ -63,7 +63,7 @@ def _likeness(result: QualityResult) -> Figure:
     )
 
 
-def _told_apart(result: QualityResult) -> Figure | None:
+def _two_sample(result: QualityResult) -> Figure | None:
     if result.c2st is None:
         return None
     auc = result.c2st.auc
@@ -84,12 +84,12 @@ def _use(result: QualityResult) -> Figure | None:
     if test is None:
         return None
     metric = {"auc": "AUC", "accuracy": "accuracy", "r2": "R²"}[test.metric]
-    told = f"{metric} {test.on_synthetic:.3f} for '{plain(test.label, 24)}'; trained on real rows {test.on_real:.3f}"
-    meaning = f"Can a model be trained on them? {told}, both tested on real rows (TSTR)."
+    scores = f"{metric} {test.on_synthetic:.3f} for '{plain(test.label, 24)}'; trained on real rows {test.on_real:.3f}"
+    meaning = f"Can a model be trained on them? {scores}, both tested on real rows (TSTR)."
     if test.ratio is None:
-        return Figure("use for prediction", "-", "1", "fair", told, f"{meaning} It cannot be predicted from either.")
-    mark, place = _grade(1 - test.ratio, 0.03, 0.1), (test.ratio, 0.0, 1.2, 1.0)
-    return Figure("use for prediction", f"{test.ratio:.3f}", "1", mark, told, meaning, place)
+        return Figure("use for prediction", "-", "1", "fair", scores, f"{meaning} It cannot be predicted from either.")
+    mark, gauge = _grade(1 - test.ratio, 0.03, 0.1), (test.ratio, 0.0, 1.2, 1.0)
+    return Figure("use for prediction", f"{test.ratio:.3f}", "1", mark, scores, meaning, gauge)
 
 
 def _nearer(result: QualityResult) -> Figure | None:
@@ -138,23 +138,23 @@ def _missing(result: QualityResult) -> Figure:
 
 
 def verdict(result: QualityResult) -> str:
-    """The figures in a sentence, for a reader who wants no more."""
-    marks = {figure.name: figure.mark for figure in figures(result)}
+    """The figures in one sentence."""
+    test, near = _two_sample(result), _nearer(result)
     found = {
         "good": "A classifier can hardly tell these rows from real ones",
         "fair": "A classifier finds some difference between these rows and real ones",
         "poor": "A classifier tells these rows from real ones easily",
     }
-    apart = found.get(marks.get("told apart", ""), "There are too few rows to ask a classifier")
-    if "nearer to training" not in marks:
+    apart = "There are too few rows to ask a classifier" if test is None else found[test.mark]
+    if near is None:
         return f"{apart}; whether they were learnt or remembered cannot be told without held-out rows."
-    if {marks["nearer to training"], marks["copies"]} <= {"good"}:
+    if near.mark == _copies(result).mark == "good":
         return f"{apart}; nothing points to training rows being copied."
     return f"{apart}; some of them look remembered rather than learnt: do not share them as if they held no real row."
 
 
 def quality_report(result: QualityResult) -> RenderableType:
-    """What the terminal shows."""
+    """What the terminal shows of a comparison."""
     head = Text.assemble((f"{result.rows_synthetic:,} synthetic rows", "bold"), f" {plain(result.synthetic, 60)}")
     head.append(f" against {result.rows_real:,} training rows")
     head.append(f" and {result.rows_held_out:,} held-out ones" if result.held_out else ", none held out")
@@ -166,21 +166,21 @@ def quality_report(result: QualityResult) -> RenderableType:
         rows.add_row(one.name, Text(one.value, "bold"), one.ideal, mark, Text(one.brief, "dim"))
     parts: list[RenderableType] = [head, Text(verdict(result)), rows]
     worst = sorted(result.columns, key=lambda column: column.similarity)[:3]
-    told = ", ".join(f"{plain(column.column, 30)} {column.similarity:.2f}" for column in worst)
-    parts.append(Text(f"least alike columns: {told}"))
+    least_alike = ", ".join(f"{plain(column.column, 30)} {column.similarity:.2f}" for column in worst)
+    parts.append(Text(f"least alike columns: {least_alike}"))
     parts += [Text(f"cannot be told: {plain(text, 220)}", "yellow") for text in result.cannot_tell]
     parts += [Text(f"! {plain(text, 220)}", "yellow") for text in result.warnings[:12]]
     return Group(*parts)
 
 
 def quality_page(result: QualityResult) -> str:
-    """One offline HTML page."""
+    """A comparison as one HTML page that loads nothing else."""
     columns = sorted(result.columns, key=lambda column: column.similarity)
     return html_page.render(
         "quality.html",
         result=result,
         verdict=verdict(result),
-        figures=[(one, None if one.place is None else svg.gauge(*one.place)) for one in figures(result)],
+        figures=[(one, None if one.gauge is None else svg.gauge(*one.gauge)) for one in figures(result)],
         drawn=[_drawing(column) for column in columns[:DRAWN]],
         heat=_heat(result.pairs, [c.column for c in result.columns if c in columns[:DRAWN]]),
         bounds=HEAT,
@@ -191,7 +191,7 @@ def quality_page(result: QualityResult) -> str:
 
 
 def _drawing(column: ColumnShape) -> dict[str, Any]:
-    """What the template needs to draw a column."""
+    """What the template needs to draw a column: bars of a category, or the histograms of a number and their ends."""
     out: dict[str, Any] = {"column": column, "bars": (), "picture": None}
     if column.kind == "category":
         names = [*column.levels, *([f"{column.others} others"] if column.others else [])]
@@ -209,22 +209,22 @@ def _drawing(column: ColumnShape) -> dict[str, Any]:
 
 
 def _heat(pairs: tuple[PairTrend, ...], names: list[str]) -> Any:
-    """The heat map of pair trends; nothing where no two columns hang together."""
+    """The heat map of pair trends; None where no pair was compared."""
     place = {name: i for i, name in enumerate(dict.fromkeys(names))}
     cells = []
     for pair in pairs:
         if pair.first in place and pair.second in place:
             row, column = sorted((place[pair.first], place[pair.second]), reverse=True)
-            cells.append((row, column, heat_class(pair.similarity), _told(pair)))
+            cells.append((row, column, heat_class(pair.similarity), _pair_text(pair)))
     return svg.heat_map(names, cells, max(10, min(36, 620 // max(len(names), 1)))) if cells else None
 
 
 def heat_class(similarity: float) -> int:
-    """0 (alike) to 6."""
+    """The class of a similarity in the heat map, from 0 (alike) to 6."""
     return sum(similarity < bound for bound in HEAT)
 
 
-def _told(pair: PairTrend) -> str:
+def _pair_text(pair: PairTrend) -> str:
     trend = "" if pair.real is None else f" (correlation {pair.real:.2f} real, {pair.synthetic:.2f} synthetic)"
     return f"{pair.first} × {pair.second}: {pair.similarity:.3f}{trend}"
 

@@ -1,9 +1,9 @@
-"""How alike two tables are, column by column, pair by pair, row by row: numpy alone, on typed columns.
+"""How alike two tables are, column by column, pair by pair, row by row.
 
-A table is typed columns by name, as everywhere in `model/`: floats with NaN for missing, or text with "" for
-missing. Shapes and trends are those of SDMetrics' quality report (one minus the Kolmogorov-Smirnov statistic or the
-total variation; correlation and contingency similarity), so that figures can be compared. Distances and copies ask
-whether rows were learnt or remembered.
+A table is typed columns (n,) by name, as in `model/`: floats with NaN for missing, or text with "" for missing. Shapes
+and trends are those of the quality report of the SDMetrics library, so that figures can be compared: one minus the
+Kolmogorov-Smirnov statistic or the total variation distance, and the similarity of correlations and contingency tables.
+Distances and copies show whether rows were learnt or memorised.
 """
 
 from collections import Counter
@@ -24,32 +24,49 @@ Level = TypeVar("Level", str, int)
 
 BINS = 24  # bars of a histogram
 SHOWN_LEVELS = 12
-RARE_SHARE = 0.005
+RARE_SHARE = 0.005  # of the rows; rarer categories may be missing from synthetic rows
 PAIR_BINS = 10
-PAIR_ROWS = 20_000
-PAIR_COLUMNS = 100
-UNITS = 100  # units that one category takes in distances; rarer levels share the last
-BLOCK = 512
+PAIR_ROWS = 20_000  # at most, for trends of pairs
+PAIR_COLUMNS = 100  # at most, whose pairs are compared
+UNITS = 100  # coordinates of one category in distances; rarer levels share the last
+BLOCK = 512  # rows whose distances are computed at a time
 
 
 def rows_of(table: Columns) -> int:
-    """Rows of a table."""
+    """The number of rows of a table."""
     return len(next(iter(table.values())))
 
 
 def take(table: Columns, rows: Codes) -> dict[str, Values]:
-    """The chosen rows of a table."""
+    """The rows of a table at these positions."""
     return {name: values[rows] for name, values in table.items()}
 
 
 def sample(table: Columns, most: int, rng: np.random.Generator) -> dict[str, Values]:
-    """At most `most` rows of a table, drawn without replacement."""
+    """Rows of a table drawn without replacement.
+
+    Args:
+        table: typed columns by name.
+        most: how many rows at most; of a table with no more all are taken, in their order.
+        rng: the random stream.
+    """
     n = rows_of(table)
     return take(table, rng.permutation(n)[:most] if n > most else np.arange(n))
 
 
 def shape(name: str, training: Values, real: Values, synthetic: Values, date: bool = False) -> ColumnShape:
-    """One column of three tables: likeness of `real` and `synthetic`, gaps and rare categories of `training`."""
+    """Compare one column of three tables.
+
+    Args:
+        name: of the column.
+        training: (n,) values of the rows that the generator was trained on, for missing cells and rare categories.
+        real: (m,) values of the real rows that the synthetic ones are compared with.
+        synthetic: (k,) values of the synthetic rows.
+        date: whether the numbers are dates, in seconds since 1970.
+
+    Returns:
+        The similarity of `real` and `synthetic`, and a histogram of both.
+    """
     if real.dtype == object:
         return _category_shape(name, training, real, synthetic)
     left, right = (np.sort(values[~gaps(values)].astype(np.float64)) for values in (real, synthetic))
@@ -72,7 +89,7 @@ def missing_share(values: Values) -> float:
 
 
 def ks_statistic(left: Floats, right: Floats) -> float:
-    """Largest distance of two empirical distributions, each given sorted; 1 where only one of them is empty."""
+    """The Kolmogorov-Smirnov statistic of two sorted samples (n,) and (m,); 1 where only one of them is empty."""
     if not len(left) or not len(right):
         return float(len(left) != len(right))
     at = np.concatenate([left, right])
@@ -116,6 +133,7 @@ def _category_shape(name: str, training: Values, real: Values, synthetic: Values
 
 
 def _shares(values: Values) -> dict[str, float]:
+    """The share of the rows of every value of a column of text."""
     return {level: count / len(values) for level, count in Counter(values.tolist()).items()}
 
 
@@ -129,6 +147,7 @@ def _total_variation(left: Mapping[Level, float], right: Mapping[Level, float]) 
 
 
 def _bars(shares: Mapping[str, float], drawn: Sequence[str], ranked: Sequence[str]) -> tuple[float, ...]:
+    """Shares, among rows with a value, of the levels that are drawn, and of all others together."""
     present = max(1.0 - shares.get("", 0.0), 1e-12)
     bars = [shares.get(level, 0.0) / present for level in drawn]
     rest = sum(shares.get(level, 0.0) for level in ranked[len(drawn) :]) / present
@@ -136,14 +155,20 @@ def _bars(shares: Mapping[str, float], drawn: Sequence[str], ranked: Sequence[st
 
 
 def pair_trends(real: Columns, synthetic: Columns, names: Sequence[str]) -> tuple[PairTrend, ...]:
-    """How alike every two of the named columns hang together; pairs of which one is constant are left out."""
-    cut = {name: _discrete(real[name], synthetic[name]) for name in names}
-    found = [_pair(real, synthetic, cut, first, second) for first, second in combinations(names, 2)]
+    """Compare the association of every two columns; pairs of numbers of which one is constant are left out.
+
+    Args:
+        real: typed columns (n,) by name.
+        synthetic: typed columns (m,) by name.
+        names: of the columns whose pairs are compared.
+    """
+    binned = {name: _discrete(real[name], synthetic[name]) for name in names}
+    found = [_pair(real, synthetic, binned, first, second) for first, second in combinations(names, 2)]
     return tuple(pair for pair in found if pair is not None)
 
 
 def _pair(
-    real: Columns, synthetic: Columns, cut: Mapping[str, tuple[Codes, Codes]], first: str, second: str
+    real: Columns, synthetic: Columns, binned: Mapping[str, tuple[Codes, Codes]], first: str, second: str
 ) -> PairTrend | None:
     if real[first].dtype != object and real[second].dtype != object:
         left, right = (_correlation(table[first], table[second]) for table in (real, synthetic))
@@ -151,7 +176,7 @@ def _pair(
             return None
         alike = 1 - abs(left - right) / 2
         return PairTrend(first=first, second=second, similarity=alike, real=left, synthetic=right)
-    tables = [_contingency(cut[first][side], cut[second][side]) for side in (0, 1)]
+    tables = [_contingency(binned[first][side], binned[second][side]) for side in (0, 1)]
     return PairTrend(first=first, second=second, similarity=1 - _total_variation(*tables))
 
 
@@ -180,7 +205,7 @@ def _binned(values: Values, edges: Floats) -> Codes:
 
 
 def _contingency(a: Codes, b: Codes) -> dict[int, float]:
-    """Share of the rows in every cell that occurs."""
+    """The share of the rows in every cell of the contingency table of two columns of codes (n,), by its number."""
     cells, counts = np.unique((a + 1) * (1 << 32) + b + 1, return_counts=True)
     return dict(zip(cells.tolist(), (counts / len(a)).tolist(), strict=True))
 
@@ -208,7 +233,15 @@ def _codes(values: Values) -> Codes:
 
 
 def nearer(training: Columns, held_out: Columns, synthetic: Columns, most: int, rng: np.random.Generator) -> Nearer:
-    """Share of synthetic rows whose closest record is a training row, both references being of equal size."""
+    """The share of synthetic rows that are nearer to a training row than to any held-out row.
+
+    Args:
+        training: rows that the generator was trained on.
+        held_out: real rows that it never saw; samples of both are of equal size.
+        synthetic: the synthetic rows.
+        most: the size of each sample at most.
+        rng: the random stream.
+    """
     size = min(rows_of(training), rows_of(held_out), most)
     tables = [sample(training, size, rng), sample(held_out, size, rng), sample(synthetic, most, rng)]
     left, right, rows = _points(tables)
@@ -218,16 +251,19 @@ def nearer(training: Columns, held_out: Columns, synthetic: Columns, most: int, 
 
 
 def _points(tables: Sequence[Columns]) -> list[Floats]:
-    """Tables as points: numbers in units of their range, two different categories one apart (after Gower 1971).
+    """Tables as points (n, coordinates), so that distances are those of Gower's "A general coefficient of similarity".
+
+    Numbers are in units of their range, and two different categories are one apart.
 
     The range is that of the first two tables together: by that of the training rows alone, what is constant in them
     would weigh against the held-out ones.
     """
-    parts = [_units([table[name] for table in tables]) for name in tables[0]]
-    return [np.hstack([part[i] for part in parts]) for i in range(len(tables))]
+    coordinates = [_units([table[name] for table in tables]) for name in tables[0]]
+    return [np.hstack([of_column[i] for of_column in coordinates]) for i in range(len(tables))]
 
 
 def _units(columns: Sequence[Values]) -> list[Floats]:
+    """The coordinates (n, k) of one column of several tables."""
     known = np.concatenate(columns[:2])
     if known.dtype == object:
         ranked = [level for level, _ in Counter(known.tolist()).most_common(UNITS - 1)]

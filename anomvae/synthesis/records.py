@@ -20,7 +20,7 @@ class Added(Record, frozen=True, kw_only=True):
 
 
 class GenerateResult(Record, frozen=True, kw_only=True, tag_field="schema", tag="anomvae.generate/1"):
-    """Synthetic rows: how many, under which conditions, and what the gate refused on the way.
+    """Synthetic rows: how many, under which conditions, and how many the privacy filter refused.
 
     `unlike` rows were refused because the detector finds them unlike training, `copies` because they repeat a
     training row; every refused row was replaced. `kept` rows fix so many cells (`like`) that no replacement
