@@ -1,4 +1,4 @@
-"""anomvae demo: the stories of the sample data, with the commands that tell them."""
+"""`anomvae demo`: runs the commands of a story on a copy of the sample data, as a user would type them."""
 
 import contextlib
 import csv
@@ -54,7 +54,7 @@ def command(story: str, printer: Printer) -> int:
     with tempfile.TemporaryDirectory(prefix="anomvae-demo-") as folder, contextlib.chdir(folder):
         shutil.copytree(sample_data(), "sample_data")
         if story == "digits" and not printer.silent:
-            _draw_typical(Path("sample_data/digits.csv"))
+            _print_typical(Path("sample_data/digits.csv"))
         for line in STORIES[story]:
             printer.note(f"$ anomvae {line}")
             words = shlex.split(line) + ["--json"] * printer.as_json + ["--quiet"] * printer.quiet
@@ -64,16 +64,16 @@ def command(story: str, printer: Printer) -> int:
     return 0
 
 
-def _draw_typical(table: Path) -> None:
-    """Draw the 1 that differs least from all others, as the table has it."""
+def _print_typical(table: Path) -> None:
+    """Print the medoid of the ones in a table of digits: the row with the least sum of differences to all others."""
     from anomvae.report.terminal import console
     from anomvae.synthesis import Picture, picture_cells, picture_shades
 
     with table.open(newline="", encoding="utf-8") as file:
         rows = [row[:-1] for row in csv.reader(file) if row[-1] == "1"]
     pixels = [list(map(int, row)) for row in rows]
-    total = [sum(abs(a - b) for other in pixels for a, b in zip(row, other, strict=True)) for row in pixels]
-    typical = total.index(min(total))
+    differences = [sum(abs(a - b) for other in pixels for a, b in zip(row, other, strict=True)) for row in pixels]
+    typical = differences.index(min(differences))
     picture = Picture(side=8, cells=tuple(rows[typical]), shades=tuple(value / 16 for value in pixels[typical]))
     screen = console()
     screen.print(f"The most typical of the {len(rows)} ones in {table}:")
@@ -81,10 +81,10 @@ def _draw_typical(table: Path) -> None:
 
 
 def sample_data() -> Path:
-    """The sample data: inside an installed package, beside the package in a checkout.
+    """The folder of the sample data: inside an installed package, beside the package in a checkout.
 
     Raises:
-        EnvironmentFault: it is in neither place.
+        EnvironmentFault: there is no such folder.
     """
     package = Path(__file__).parent.parent
     for folder in (package / "sample_data", package.parent / "sample_data"):

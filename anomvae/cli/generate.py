@@ -1,4 +1,4 @@
-"""anomvae generate."""
+"""`anomvae generate`: make synthetic rows from a model, and compare them with real ones where that is asked for."""
 
 import sys
 from typing import Any
@@ -27,7 +27,7 @@ from anomvae.formats import listed
 @click.option("-n", "--rows", type=int, help="How many rows. [default: 10]")
 @click.option("-o", "--output", type=options.FILE, help=f"A {listed()} file, or - for CSV on stdout. [default: -]")
 @options.keys(GenerateSettings, "where", "balance", "to", "like", "temperature", "gate", "anomalies", "kinds", "truth")
-@click.option("--show", "draw", is_flag=True, help="Draw image-like rows beside a typical one (rows only with -o).")
+@click.option("--show", is_flag=True, help="Draw image-like rows beside a typical one (rows only with -o).")
 @options.keys(GenerateSettings, "seed")
 @quality_options.compared
 @options.modelled
@@ -36,7 +36,7 @@ from anomvae.formats import listed
 def command(
     rows: int | None,
     output: str | None,
-    draw: bool,
+    show: bool,
     comparison: Comparison,
     model: str | None,
     config: Config,
@@ -49,9 +49,9 @@ def command(
     if flags["kinds"] is not None:
         flags["kinds"] = tuple(word.strip() for word in flags["kinds"].split(",") if word.strip())
     settings = options.overlaid(config.generate, flags)
-    target = output if draw else output or "-"
+    target = output if show else output or "-"
     to_stdout = target == "-"
-    if to_stdout and (printer.as_json or draw):
+    if to_stdout and (printer.as_json or show):
         raise UsageError("stdout takes the rows or this report; name a file for the rows with -o.")
     quality_options.check(comparison, target)
     options.check_targets(target, comparison.report)
@@ -65,7 +65,7 @@ def command(
             target,
             model=path,
             stdout=sys.stdout.buffer if to_stdout else None,
-            show=draw,
+            show=show,
             progress=advance,
         )
     if comparison.against:

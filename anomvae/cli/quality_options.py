@@ -1,4 +1,4 @@
-"""Comparing the rows that a command has written with real ones: its options, checks, table and page."""
+"""Compares the rows that a command has written with real ones: the options for it, their checks, table and page."""
 
 from functools import wraps
 from pathlib import Path
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
-    """A comparison that was asked for.
+    """The values of the options of a comparison.
 
-    Args:
+    Attributes:
         report: the page to write.
         against: files of training rows; empty: no comparison.
         holdout: files of real rows that the model never saw.
@@ -33,7 +33,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def compared(command: options.Body) -> options.Body:
-    """Options of a command whose rows can be compared; it gets them as its `comparison`."""
+    """Add the options of a comparison to a command, which gets their values as its argument `comparison`."""
 
     @wraps(command)
     def with_comparison(
@@ -70,15 +70,14 @@ def compared(command: options.Body) -> options.Body:
 
 
 def check(comparison: Comparison, output: str | None) -> None:
-    """Refuse what cannot be compared, before any row is made.
+    """Refuse a comparison that cannot be made, before any row is made.
 
     Raises:
-        UsageError: options that need another one, or an output that cannot be read again.
+        UsageError: an option lacks another one that it needs, or the output cannot be read again.
     """
-    asked = (("report", comparison.report), ("holdout", comparison.holdout), ("label", comparison.label))
-    names = [name for name, given in asked if given]
-    if names and not comparison.against:
-        raise UsageError(f"--{names[0]} needs --against FILE: a model keeps no training row to compare with.")
+    options_given = [name for name in ("report", "holdout", "label") if getattr(comparison, name)]
+    if options_given and not comparison.against:
+        raise UsageError(f"--{options_given[0]} needs --against FILE: a model keeps no training row to compare with.")
     readable = suffixes(readable=True)
     if comparison.against and Path(output or "-").suffix not in readable:
         files = " or ".join(f"NAME{suffix}" for suffix in readable)
@@ -91,14 +90,17 @@ def compare(comparison: Comparison, detector: Any, output: str, seed: int, print
     """Compare written rows with real ones, print the table and write the page.
 
     Args:
-        comparison: what was asked for.
+        comparison: the options; at least `against` is given.
         detector: the model that made the rows.
-        output: the file that they are in.
+        output: the file of the rows.
         seed: of the comparison's own samples and classifiers.
-        printer: the table is left out with --json, whose document holds the comparison.
+        printer: prints the table; with --json there is none, as the document holds the comparison.
+
+    Returns:
+        The comparison.
 
     Raises:
-        AnomvaeError: as `anomvae.quality`; or the page cannot be written.
+        AnomvaeError: the tables cannot be compared, or the page cannot be written.
     """
     from anomvae.durable_io import replacing
     from anomvae.quality import quality, quality_page, quality_report
