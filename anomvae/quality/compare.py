@@ -217,7 +217,7 @@ def _transfer(sides: Sides, label: str, rng: np.random.Generator, seed: int) -> 
 
 def _with_label(table: Columns, label: str) -> dict[str, Values]:
     """The rows whose label is not missing."""
-    return similarity.take(table, np.flatnonzero(~gaps(table[label])))
+    return similarity.select(table, np.flatnonzero(~gaps(table[label])))
 
 
 def _metric(held_out: Values, real: Values) -> Literal["auc", "accuracy", "r2"]:

@@ -37,7 +37,7 @@ def rows_of(table: Columns) -> int:
     return len(next(iter(table.values())))
 
 
-def take(table: Columns, rows: Codes) -> dict[str, Values]:
+def select(table: Columns, rows: Codes) -> dict[str, Values]:
     """The rows of a table at these positions."""
     return {name: values[rows] for name, values in table.items()}
 
@@ -51,7 +51,7 @@ def sample(table: Columns, most: int, rng: np.random.Generator) -> dict[str, Val
         rng: the random stream.
     """
     n = rows_of(table)
-    return take(table, rng.permutation(n)[:most] if n > most else np.arange(n))
+    return select(table, rng.permutation(n)[:most] if n > most else np.arange(n))
 
 
 def shape(name: str, training: Values, real: Values, synthetic: Values, date: bool = False) -> ColumnShape:

@@ -39,7 +39,7 @@ from anomvae.table.writer import SyntheticRows, TableStyle
 Progress = Callable[[str, int, int], None]
 
 DEFAULT_ROWS = 10
-MAX_POOR_BLOCKS = 20  # blocks drawn before it is an error that fewer than a hundredth of the rows pass the filter
+MAX_POOR_BLOCKS = 20  # blocks; if fewer than a hundredth of their rows passed the filter, that is an error
 MAX_ATTEMPTS = 20  # draws of one row of `--like` before it is kept although the filter refuses it
 PARTIAL_BLOCK, CANDIDATES = 256, 64  # rows of `--like` that are completed together, and candidates for each of them
 MAX_PICTURES = 6
@@ -242,12 +242,12 @@ def _balanced_rows(
 def _completed_rows(source: RowSource, partial: PartialRows) -> Iterator[Columns]:
     """Batches of the file's rows, completed; a refused row is drawn again, and kept when every attempt was refused."""
     for block, start in enumerate(range(0, partial.rows, PARTIAL_BLOCK)):
-        batch = partial.take(slice(start, start + PARTIAL_BLOCK))
+        batch = partial.select(slice(start, start + PARTIAL_BLOCK))
         out: Columns = {}
         left = np.arange(batch.rows)
         for attempt in range(MAX_ATTEMPTS):
             rng = np.random.default_rng([source.seed, block, attempt])
-            missing = batch.take(left)
+            missing = batch.select(left)
             constraints = row_constraints(missing, source.generator)
             drawn = source.generator.completed(missing.rows, CANDIDATES, constraints, rng, source.temperature)
             made = missing.fixed_in(drawn)
@@ -309,7 +309,7 @@ def _rows_to_add(
 
     Args:
         schema: what the columns are.
-        generator: it knows the classes and their training rows.
+        generator: it has the classes and the number of training rows of each.
         style: how the classes are written.
         n: the number of rows that was asked for; with `--balance` there must be none.
         settings: the column and the number of rows that every class should reach.

@@ -22,7 +22,7 @@ class PartialRows(msgspec.Struct, frozen=True):
     columns: dict[str, Values]
     rows: int
 
-    def take(self, index: np.ndarray | slice) -> "PartialRows":
+    def select(self, index: np.ndarray | slice) -> "PartialRows":
         """The rows at these positions."""
         columns = {name: values[index] for name, values in self.columns.items()}
         return PartialRows(columns, len(next(iter(columns.values()))))
@@ -42,14 +42,14 @@ def read_partial_rows(file: str, detector: Detector, generator: Generator) -> Pa
     Args:
         file: the path, a table with some of the model's columns.
         detector: the model, for its dialect and schema.
-        generator: the model's generator, for the levels and dependencies that it knows.
+        generator: the model's generator, for the levels and dependencies of training.
 
     Returns:
         The typed rows.
 
     Raises:
-        UsageError: a column that the model does not know, none that it does, a cell that it cannot take.
-        DataError: the file is refused as a file.
+        UsageError: a column is not in the model, none of them is, or the model cannot read a cell.
+        DataError: the file is refused.
     """
     table = TableReader(file, dialect_of(detector))
     known = {column.name for column in detector.schema.columns}
