@@ -26,11 +26,11 @@ def fill(path: Path, *facts: tuple[datetime, str, int]) -> Ledger:
     for i, (at, model, flagged) in enumerate(facts):
         changes = {"sequence": i + 1, "delivery_id": f"{i:032x}", "sha256": f"{i}", "committed_utc": at.isoformat()}
         if not model:
-            ledger.commit(msgspec.structs.replace(refused("r"), **changes), (), None, 0)
+            ledger.commit(msgspec.structs.replace(refused("r"), **changes), None, 0)
             continue
         one = manifest("a")
         result = msgspec.structs.replace(one.result, rows=110, scored=100, rejected=10, flagged=flagged)
-        ledger.commit(msgspec.structs.replace(one, result=result, model_id=model, **changes), (), None, 0)
+        ledger.commit(msgspec.structs.replace(one, result=result, model_id=model, **changes), None, 0)
     return ledger
 
 
