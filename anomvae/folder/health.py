@@ -12,7 +12,7 @@ import msgspec
 from anomvae.errors import EnvironmentFault
 from anomvae.folder import locks
 from anomvae.folder.inbox import Inbox
-from anomvae.folder.output_folder import Store, shown
+from anomvae.folder.output_folder import OutputFolder, path_text
 from anomvae.folder.run_context import RunContext
 from anomvae.folder.settle import UNREADABLE
 from anomvae.records.folder import HealthResult, Messages
@@ -59,7 +59,7 @@ class HealthReporter:
     def publish(self, state: str) -> HealthResult:
         """Write the health file; `state` is `running`, `paused` or `stopped`."""
         record = self.health(state)
-        locks.publish(self._context.store.out, record)
+        locks.publish(self._context.output.out, record)
         self._report(record)
         return record
 
@@ -67,10 +67,10 @@ class HealthReporter:
         """How the run is doing; `state` is `running`, `paused` or `stopped`."""
         context, inbox, progress = self._context, self._context.inbox, self._context.progress
         waiting = waiting_files(inbox, context.clock(), LISTED)
-        messages = _messages(context.store)
+        messages = _messages(context.output)
         return HealthResult(
             folder=str(inbox.folder),
-            out=str(context.store.out),
+            out=str(context.output.out),
             mode=context.mode,
             state=state,
             pid=os.getpid(),
@@ -103,7 +103,7 @@ class HealthReporter:
         waiting = inbox.settler.waiting.values()
         unreadable = sum(w.reason == UNREADABLE for w in waiting)
         stuck = sum(now - w.seen > STUCK for w in waiting)
-        free = locks.free_bytes(context.store.out)
+        free = locks.free_bytes(context.output.out)
         found = {
             f"paused: {context.progress.paused}": bool(context.progress.paused),
             "the folder cannot be looked into": not inbox.reachable,
@@ -127,13 +127,13 @@ def waiting_files(inbox: Inbox, now: float, most: int) -> tuple[Waits, ...]:
         most: how many files at most.
     """
     items = heapq.nsmallest(most, inbox.settler.waiting.items(), key=lambda item: item[1].seen)
-    return tuple(Waits(file=shown(p), reason=w.sentence(), seconds=round(now - w.seen, 1)) for p, w in items)
+    return tuple(Waits(file=path_text(p), reason=w.sentence(), seconds=round(now - w.seen, 1)) for p, w in items)
 
 
-def _messages(store: Store) -> Messages:
+def _messages(output: OutputFolder) -> Messages:
     """What waits in the outbox; health must be told even where the ledger cannot be read."""
     try:
-        return store.ledger.outbox.messages()
+        return output.ledger.outbox.messages()
     except EnvironmentFault:
         return Messages()
 

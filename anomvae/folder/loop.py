@@ -16,7 +16,7 @@ from functools import partial
 from anomvae.errors import EnvironmentFault, UnsyncedError
 from anomvae.folder.archive import Archive
 from anomvae.folder.health import HealthReporter
-from anomvae.folder.output_folder import shown
+from anomvae.folder.output_folder import path_text
 from anomvae.folder.process_file import Duplicate, FileProcessor, InFlight, Outcome, Retry
 from anomvae.folder.run_context import Fact, RunContext
 from anomvae.folder.settle import CHANGED, Arrival
@@ -42,8 +42,8 @@ class FolderLoop:
         self, context: RunContext, health: HealthReporter, stop: StopConditions, workers: Workers | None = None
     ) -> None:
         self.context, self.health, self.stop = context, health, stop
-        self._inbox, self._store, self._progress = context.inbox, context.store, context.progress
-        self._archive = Archive(context.inbox.scanner, context.store, context.say)
+        self._inbox, self._output, self._progress = context.inbox, context.output, context.progress
+        self._archive = Archive(context.inbox.scanner, context.output, context.say)
         self._processor = FileProcessor(context, workers, self.tick)
         self._in_flight: dict[bytes, InFlight] = {}  # files under way by their paths, in the order of their commits
         self._pause = 1.0
@@ -71,7 +71,7 @@ class FolderLoop:
             self._remove_leftovers()
         except DroppedError:
             self._processor.close()
-            self._store.renew()
+            self._output.renew()
         finally:
             self._processor.close()
             for in_flight in self._in_flight.values():
@@ -114,7 +114,7 @@ class FolderLoop:
     @contextmanager
     def _working_on(self, arrival: Arrival) -> Iterator[None]:
         """Show which file is being worked on; one that changes meanwhile is looked at again later."""
-        self._progress.inflight = shown(arrival.path)
+        self._progress.inflight = path_text(arrival.path)
         try:
             yield
         except ChangedError:
@@ -182,7 +182,7 @@ class FolderLoop:
 
     def _remove_leftovers(self) -> None:
         """Remove temporary files, except those of the files under way."""
-        self._store.renew({name for one in self._in_flight.values() for name in one.job.temporary()})
+        self._output.renew({name for one in self._in_flight.values() for name in one.job.temporary()})
 
     def _housekeeping(self) -> None:
         """What is done while no file is there to be processed."""

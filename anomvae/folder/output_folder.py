@@ -32,14 +32,14 @@ REASON = ".reason.json"
 FOLDERS = ("results", "quarantine", ".tmp")
 
 
-class Mark(msgspec.Struct, frozen=True):
+class InProgress(msgspec.Struct, frozen=True):
     """A file that is being judged now, and the delivery that it will be, once that is known."""
 
     path: bytes
     delivery_id: str = ""
 
 
-class Store:
+class OutputFolder:
     """An output folder, opened for writing by the one process that holds its lock.
 
     Args:
@@ -59,7 +59,7 @@ class Store:
         self.out, self.warnings = out, list[str]()
         self.results, self.quarantine, self._temporary = (out / name for name in FOLDERS)
         self.log = out / "alerts.jsonl"
-        self._marks: dict[bytes, Mark] = {}
+        self._marks: dict[bytes, InProgress] = {}
         self._marked = 0
         with durable_io.faults(f"{out}: cannot be used as the output folder"):
             self._make(shared.resolve() if shared else None)
@@ -91,7 +91,7 @@ class Store:
 
     def mark(self, path: bytes, delivery_id: str = "") -> None:
         """Note that a file is being judged. Not synced: a killed process leaves it, and only that counts."""
-        self._marks[path] = Mark(path, delivery_id)
+        self._marks[path] = InProgress(path, delivery_id)
         self._write_marks()
 
     def unmark(self, path: bytes) -> None:
@@ -201,13 +201,13 @@ class Store:
                 if not entry.path.startswith(tuple(keep)):
                     durable_io.remove(Path(entry.path))
 
-    def _read_marks(self) -> list[Mark]:
+    def _read_marks(self) -> list[InProgress]:
         """Marks that a killed run has left, one a line; the first write covers them all."""
         self._marked = os.fstat(self._mark_file).st_size
         marks = []
         for line in os.pread(self._mark_file, self._marked, 0).splitlines():
             with suppress(msgspec.DecodeError):
-                marks.append(msgspec.json.decode(line, type=Mark))
+                marks.append(msgspec.json.decode(line, type=InProgress))
         return marks
 
     def _write_marks(self) -> None:
@@ -237,6 +237,6 @@ def encoded(path: bytes) -> str:
     return base64.b64encode(path).decode()
 
 
-def shown(path: bytes) -> str:
+def path_text(path: bytes) -> str:
     """A path as text that any JSON reader takes; bytes that are no UTF-8 appear escaped."""
     return path.decode("utf-8", "backslashreplace")

@@ -13,7 +13,7 @@ import msgspec
 import anomvae
 from anomvae.errors import AnomvaeError, DataError, EnvironmentFault
 from anomvae.folder.ledger import Entry
-from anomvae.folder.output_folder import delivery_id, encoded, shown
+from anomvae.folder.output_folder import delivery_id, encoded, path_text
 from anomvae.folder.run_context import RunContext
 from anomvae.folder.scanner import stat_of
 from anomvae.folder.settle import UNENDED, UNREADABLE, Arrival
@@ -136,7 +136,7 @@ class FileProcessor:
 
     def __init__(self, context: RunContext, workers: Workers | None, tick: Callable[[], None]) -> None:
         self._context, self._tick = context, tick
-        self._store, self._inbox = context.store, context.inbox
+        self._output, self._inbox = context.output, context.inbox
         self._deaths: dict[bytes, int] = {}  # child processes that died over a path
         self._folder = os.fsencode(context.inbox.folder.absolute())
         jobs = context.settings.jobs
@@ -161,13 +161,13 @@ class FileProcessor:
         except PermissionError:
             return Retry(UNREADABLE, self._inbox.settler.settle)
         except OSError as error:
-            raise EnvironmentFault.of(error, f"{shown(arrival.path)}: cannot be opened") from error
+            raise EnvironmentFault.of(error, f"{path_text(arrival.path)}: cannot be opened") from error
         file = os.fdopen(descriptor, "rb")
         found: InFlight | Outcome = Vanished()
         try:
             state = os.fstat(descriptor)
             if not modes.S_ISREG(state.st_mode) or stat_of(state) != arrival.stat:
-                raise ChangedError(shown(arrival.path))
+                raise ChangedError(path_text(arrival.path))
             found = self._identify(file, arrival)
         finally:
             if not isinstance(found, InFlight):
@@ -190,7 +190,7 @@ class FileProcessor:
         except DiedError:
             return Retry("scorer_died", self._inbox.settler.settle)
         except Exception as error:  # a bug, or no memory: the file is under suspicion from now on
-            self._store.ledger.suspect(in_flight.arrival.path)
+            self._output.ledger.suspect(in_flight.arrival.path)
             told = str(error) if isinstance(error, FailedError) else f"{type(error).__name__}: {error}"
             told = "its scorer failed" if in_flight.detector.schema.redacted else told  # an error may quote a cell
             self._context.say(f"{in_flight.job.name}: {told}; it will be tried again in a process of its own")
@@ -211,11 +211,11 @@ class FileProcessor:
 
     def _let_go(self, path: bytes, file: BinaryIO) -> None:
         file.close()
-        self._store.unmark(path)
+        self._output.unmark(path)
 
     def _identify(self, file: BinaryIO, arrival: Arrival) -> InFlight | Duplicate:
-        ledger, path = self._store.ledger, arrival.path
-        self._store.mark(path)
+        ledger, path = self._output.ledger, arrival.path
+        self._output.mark(path)
         last = ledger.last_committed(path)
         base = last.size if last and last.continues and last.size < arrival.stat.size else 0
         content = fingerprint(file, base, self._tick)
@@ -223,7 +223,7 @@ class FileProcessor:
             return Duplicate()
         parent = last if base and last and content.base.hexdigest() == last.sha256 else None
         name = delivery_id(path, content.sha256)
-        self._store.mark(path, name)
+        self._output.mark(path, name)
         job, detector = self._job(arrival, name, content.sha256, parent), self._context.model.current()
         in_flight = InFlight(arrival, file, job, detector, parent)
         if self._workers and ledger.crashes(path) < SUSPECT:
@@ -233,14 +233,14 @@ class FileProcessor:
     def _job(self, arrival: Arrival, name: str, sha256: str, parent: Entry | None) -> Job:
         suffix = f".{self._context.watch.format}"
         return Job(
-            name=shown(arrival.path),
+            name=path_text(arrival.path),
             delivery_id=name,
             sha256=sha256,
             settings=self._context.settings,
             suffix=suffix,
-            result=str(self._store.temporary(suffix)),
-            alerts=str(self._store.temporary(".alerts")),
-            target=str(self._store.results / (name + suffix)),
+            result=str(self._output.temporary(suffix)),
+            alerts=str(self._output.temporary(".alerts")),
+            target=str(self._output.results / (name + suffix)),
             base_size=parent.size if parent else 0,
             base_lines=parent.lines if parent else 0,
         )
@@ -255,7 +255,7 @@ class FileProcessor:
         if in_flight.ticket and self._workers:
             with suppress(ModelChangedError):  # this process still has the model that the worker cannot load
                 return outcome(self._workers.answer(in_flight.ticket, self._tick), Scored)
-        if self._store.ledger.crashes(path) < SUSPECT:
+        if self._output.ledger.crashes(path) < SUSPECT:
             return work(in_flight.file, in_flight.job, in_flight.detector, self._tick)
         try:
             return isolated(in_flight.file, self._task(in_flight), self._tick)
@@ -268,7 +268,7 @@ class FileProcessor:
 
     def _commit(self, in_flight: InFlight, scored: Scored) -> Manifest:
         job, parent = in_flight.job, in_flight.parent
-        before = self._store.ledger.evidence(in_flight.detector.model_id, scored.result.alpha)
+        before = self._output.ledger.evidence(in_flight.detector.model_id, scored.result.alpha)
         result = in_sequence(scored.result, in_flight.detector, before)
         fact = Manifest(
             **self._common(in_flight),
@@ -283,7 +283,7 @@ class FileProcessor:
         )
         alerts = Path(job.alerts) if result.flagged else None
         update = self._context.messages_for(fact)
-        self._store.commit(fact, Path(job.result), alerts, in_flight.arrival.stat, update)
+        self._output.commit(fact, Path(job.result), alerts, in_flight.arrival.stat, update)
         self._context.progress.severities.merge(scored.tenths)
         return fact
 
@@ -305,15 +305,15 @@ class FileProcessor:
             column=error.column,
             offset=error.offset,
             excerpt="" if in_flight.detector.schema.redacted else around(in_flight.file, error.line, error.offset),
-            retry=f"anomvae retry {self._store.out} {in_flight.job.delivery_id}",
+            retry=f"anomvae retry {self._output.out} {in_flight.job.delivery_id}",
         )
-        self._store.put_in_quarantine(fact, arrival.stat, self._context.messages_for(fact))
+        self._output.put_in_quarantine(fact, arrival.stat, self._context.messages_for(fact))
         self._deaths.pop(arrival.path, None)
         return fact
 
     def _common(self, in_flight: InFlight) -> dict[str, Any]:
         """The fields that manifests and quarantine reasons share."""
-        ledger, arrival, job = self._store.ledger, in_flight.arrival, in_flight.job
+        ledger, arrival, job = self._output.ledger, in_flight.arrival, in_flight.job
         return {
             "sequence": ledger.next_sequence(),
             "delivery_id": job.delivery_id,

@@ -13,7 +13,7 @@ from anomvae.errors import ModelError
 from anomvae.folder.inbox import Inbox
 from anomvae.folder.ledger import Ledger
 from anomvae.folder.outbox import OutboxUpdate
-from anomvae.folder.output_folder import Store
+from anomvae.folder.output_folder import OutputFolder
 from anomvae.folder.scanner import Stat
 from anomvae.model.detector import Detector
 from anomvae.records.folder import Counters, Line, Manifest, Quarantined
@@ -74,7 +74,7 @@ class RunContext(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         mode: `watch` or `score`. A `watch` waits when the machine fails; a `score` ends.
-        inbox, store, model: the input folder, the output folder, and the detector.
+        inbox, output, model: the input folder, the output folder, and the detector.
         settings, watch: what to write, and when and how files are processed.
         seen: the states of files that were processed before.
         progress: what this run has done.
@@ -85,7 +85,7 @@ class RunContext(msgspec.Struct, frozen=True, kw_only=True):
 
     mode: str
     inbox: Inbox
-    store: Store
+    output: OutputFolder
     model: ReloadingModel
     settings: ScoreSettings
     watch: WatchSettings

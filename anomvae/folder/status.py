@@ -11,7 +11,7 @@ from typing import Any
 from anomvae.folder import locks
 from anomvae.folder.health import boot_id
 from anomvae.folder.ledger import Ledger
-from anomvae.folder.output_folder import shown
+from anomvae.folder.output_folder import path_text
 from anomvae.records.folder import HealthResult, Line, Period, StatusResult
 
 HOURLY = 2 * 86400.0  # seconds up to which hours are told
@@ -145,7 +145,7 @@ def _line(row: dict[str, Any]) -> Line:
     return Line(
         delivery_id=row["delivery_id"],
         at=row["committed_utc"],
-        file=shown(bytes(row["path"])),
+        file=path_text(bytes(row["path"])),
         verdict="failed" if quarantined else row["verdict"],
         rows=row["rows_total"] or 0,
         flagged=row["rows_flagged"] or 0,
