@@ -28,6 +28,7 @@ from anomvae.records.folder import Counters, HealthResult, Quarantined, StoppedR
 from anomvae.records.results import FileResult, Waits
 
 if TYPE_CHECKING:
+    from anomvae.folder.health import HealthReporter
     from anomvae.folder.inbox import Rules
     from anomvae.folder.output_folder import OutputFolder
     from anomvae.folder.run_context import ReloadingModel, RunContext
@@ -150,9 +151,8 @@ def run_folder(plan: RunPlan) -> RunSummary:
             locks.hold(scanner.descriptor, str(plan.folder))
 
         lock_input()
-        for folder in (plan.shared, plan.out):
-            if folder is not None:
-                stack.callback(os.close, locks.hold_output(folder, _now()))
+        for folder in [plan.shared, plan.out] if plan.shared else [plan.out]:
+            stack.callback(os.close, locks.hold_output(folder, _now()))
         heartbeat = stack.enter_context(outlets.heartbeat)
         model, output = _load_model(plan), _open_output(plan)
         stack.callback(output.close)
@@ -185,11 +185,7 @@ def run_folder(plan: RunPlan) -> RunSummary:
         stack.enter_context(stop.signals())
         number = output.ledger.begin_run(plan.mode, _now(), os.getpid(), anomvae.__version__, model.detector.model_id)
         _skip_existing(context, plan)
-        if plan.mode == "watch":
-            inbox.listen()
-        health.beat()
-        plan.ready()
-        locks.notify("READY=1")
+        _announce_start(plan, context, health)
         try:
             loop.run(inbox.forever() if plan.mode == "watch" else inbox.once())
         finally:
@@ -358,7 +354,16 @@ def _skip_existing(context: "RunContext", plan: RunPlan) -> None:
         ledger.set_meta("existing", plan.watch.existing)
 
 
-# --- model, workers, exit codes
+# --- start, model, workers, exit codes
+
+
+def _announce_start(plan: RunPlan, context: "RunContext", health: "HealthReporter") -> None:
+    """Report to the user, systemd and the health file that the run is about to process files."""
+    if plan.mode == "watch":
+        context.inbox.listen()
+    health.beat()
+    plan.ready()
+    locks.notify("READY=1")
 
 
 def _load_model(plan: RunPlan) -> "ReloadingModel":

@@ -1,8 +1,8 @@
 """The outbox: messages that are to be sent, in the ledger's own database, so that each is as official as its delivery.
 
 A message leaves the outbox when its outlet has taken it. A process that dies before that sends it again, under the same
-key, by which the receiver can drop duplicates (a transactional outbox with delivery at least once). Topics remember what
-messages were sent about lately, which decides whether the next file causes one.
+key, by which the receiver can drop duplicates (a transactional outbox with delivery at least once). Topics remember
+what messages were sent about lately, which decides whether the next file causes one.
 """
 
 from collections.abc import Mapping, Sequence
