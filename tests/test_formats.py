@@ -81,7 +81,7 @@ def test_what_a_killed_run_has_left_in_an_added_format_is_removed(
 ) -> None:
     monkeypatch.setitem(formats.FORMATS, "tsv", TsvWriter)
     store = OutputFolder(tmp_path / "out")
-    store.mark(b"a.csv", "1" * 32)
+    store.set_in_progress(b"a.csv", "1" * 32)
     left = [store.results / ("1" * 32 + suffix) for suffix in suffixes()]
     for path in left:
         path.touch()
