@@ -186,8 +186,8 @@ def _poison(how: str) -> None:
     """A file with 'poison' in its name kills, or breaks, whoever reads it."""
     from anomvae.scoring import file
 
-    class Table(file.Table):  # type: ignore[misc, name-defined]
-        def __init__(self, name: str, *rest: Any) -> None:
+    class Reader(file.TypedReader):  # type: ignore[misc]
+        def __init__(self, name: str, *rest: Any, **options: Any) -> None:
             if "poison" in name:
                 if how == "abort":
                     os.abort()
@@ -195,9 +195,9 @@ def _poison(how: str) -> None:
                     bytearray(1 << 40)
                 if how == "bug":
                     raise ZeroDivisionError("a bug")
-            super().__init__(name, *rest)
+            super().__init__(name, *rest, **options)
 
-    file.Table = Table  # type: ignore[attr-defined]
+    file.TypedReader = Reader  # type: ignore[misc]
 
 
 def _observer(how: str) -> None:
