@@ -132,7 +132,7 @@ def run_folder(plan: RunPlan) -> RunSummary:
         HeldError: another process works on one of the folders.
         AnomvaeError: the run could not begin, or could not go on.
     """
-    from anomvae.folder.health import HealthReporter, waiting_files
+    from anomvae.folder.health import HealthReporter, notify_systemd, waiting_files
     from anomvae.folder.inbox import Inbox
     from anomvae.folder.loop import FolderLoop
     from anomvae.folder.run_context import Progress, RunContext, SeenStates
@@ -189,7 +189,7 @@ def run_folder(plan: RunPlan) -> RunSummary:
         try:
             loop.run(inbox.forever() if plan.mode == "watch" else inbox.once())
         finally:
-            locks.notify("STOPPING=1")
+            notify_systemd("STOPPING=1")
             if not notifier.close(LAST_MESSAGES[plan.mode]) and plan.mode == "score":
                 codes.add(UNSENT)
             plan.publish(health.publish("stopped"))
@@ -359,11 +359,13 @@ def _skip_existing(context: "RunContext", plan: RunPlan) -> None:
 
 def _announce_start(plan: RunPlan, context: "RunContext", health: "HealthReporter") -> None:
     """Report to the user, systemd and the health file that the run is about to process files."""
+    from anomvae.folder.health import notify_systemd
+
     if plan.mode == "watch":
         context.inbox.listen()
     health.beat()
     plan.ready()
-    locks.notify("READY=1")
+    notify_systemd("READY=1")
 
 
 def _load_model(plan: RunPlan) -> "ReloadingModel":
