@@ -1,7 +1,8 @@
-"""`--after move`: processed files leave the input folder after their commit, and never replace another file.
+"""The archive of `--after move`: processed files leave the input folder after their commit.
 
-A rename takes whatever file has the name at that moment. Where that is no longer the file that was processed, it is put
-back; where its name is taken by then, it stays beside the moved files, so that nothing is lost.
+No file ever replaces another. A rename takes whatever file has the name at that moment. Where that is no longer the
+file that was processed, it is put back; where its name is taken by then, it stays beside the moved files, so that
+nothing is lost.
 """
 
 import errno
@@ -29,7 +30,7 @@ class Archive:
         self.scanner, self.output, self._say = scanner, output, say
 
     def finish_pending(self) -> None:
-        """Finish the moves that an earlier run has left."""
+        """Finish the moves that an earlier run has left undone."""
         for entry in self.output.ledger.pending_moves():
             self.move(entry.path, entry.delivery_id, entry.sha256, quarantined=entry.state == "quarantined")
 
@@ -43,7 +44,7 @@ class Archive:
             quarantined: whether it goes to `quarantine/` instead of `done/`.
         """
         folder = self.output.quarantine if quarantined else self.output.out / "done"
-        target = folder / delivery_id / safe(path)
+        target = folder / delivery_id / safe_name(path)
         with durable_io.faults(f"{target}: the file could not be moved here"):
             durable_io.make_folder(folder)
             durable_io.make_folder(target.parent)
@@ -62,7 +63,7 @@ class Archive:
 
 
 def check_same_disk(folder: Path, out: Path) -> None:
-    """Refuse `--after move` across file systems, where a move is a copy and a deletion.
+    """Refuse `--after move` between two file systems, where a move is a copy and a deletion.
 
     Raises:
         UsageError: the two folders are on different file systems.
@@ -75,12 +76,18 @@ def check_same_disk(folder: Path, out: Path) -> None:
 
 
 def bring_back(out: Path, folder: Path, path: bytes, delivery_id: str) -> None:
-    """Put a quarantined file back into the input folder, for `retry`.
+    """Put a quarantined file back into the input folder, for `retry`; does nothing for one that was not moved.
+
+    Args:
+        out: the output folder.
+        folder: the input folder.
+        path: the file, below the input folder.
+        delivery_id: its delivery.
 
     Raises:
-        UsageError: its place is taken.
+        UsageError: another file has its name, or the folder that it came from is gone.
     """
-    moved = out / "quarantine" / delivery_id / safe(path)
+    moved = out / "quarantine" / delivery_id / safe_name(path)
     if not moved.exists():
         return
     try:
@@ -94,7 +101,7 @@ def bring_back(out: Path, folder: Path, path: bytes, delivery_id: str) -> None:
         raise UsageError(f"{folder}: another file has the name of {delivery_id} by now; move one of them away.")
 
 
-def safe(path: bytes) -> str:
-    """A file's own name, with all that could trouble a shell or a terminal replaced."""
+def safe_name(path: bytes) -> str:
+    """The last part of a path, with everything replaced that could do harm in a shell or a terminal."""
     name = path.rpartition(b"/")[2].decode("utf-8", "replace")
     return re.sub(r"[^\w. +-]", "_", name, flags=re.ASCII)[:100].lstrip(".-") or "file"

@@ -2,10 +2,10 @@
 
     for arrival in inbox: health.beat(); stop.check(); process the file; commit; report; archive
 
-One thread does all of this. Health and the stop conditions are looked at between any two steps, so that the health
-file tells the truth about the work itself. With several jobs, workers score files side by side, but this thread alone
-takes files up and commits them, in the order in which they were taken. When the machine fails, for example because the
-disk is full, `watch` waits and tries again, `score` ends, and no file is blamed.
+One thread does all of this. Health is published and the stop conditions are checked between any two steps of the work,
+so that a health file that stays fresh proves that the work goes on. With several jobs, workers score files side by
+side, but this thread alone starts and commits them, in the order of their arrival. When the machine fails, for example
+because the disk is full, `watch` waits and tries again, `score` ends, and no file is blamed.
 """
 
 import time
@@ -35,7 +35,7 @@ class FolderLoop:
         context: the parts of the run.
         health: publishes how the run is doing.
         stop: decides when it ends.
-        workers: who scores, where it is neither this process nor `settings.jobs` processes of this machine.
+        workers: where files are scored; None for this process, or `settings.jobs` processes of this machine.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class FolderLoop:
         self.context.seen.write()
 
     def tick(self) -> None:
-        """Publish health and look whether the run has to end; called between any two steps of the work.
+        """Publish health and check whether the run has to end; called between any two steps of the work.
 
         Raises:
             DroppedError: the files under way must be given up now.
@@ -113,7 +113,7 @@ class FolderLoop:
 
     @contextmanager
     def _working_on(self, arrival: Arrival) -> Iterator[None]:
-        """Show which file is being worked on; one that changes meanwhile is looked at again later."""
+        """Note which file is being worked on; one that changes meanwhile is looked at again later."""
         self._progress.inflight = path_text(arrival.path)
         try:
             yield

@@ -67,7 +67,7 @@ class StopConditions:
 
         handlers = {signal.SIGTERM: end, signal.SIGINT: end, signal.SIGHUP: end, signal.SIGUSR1: scan_now}
         before = {}
-        with suppress(ValueError):  # not the main thread: then nobody signals it
+        with suppress(ValueError):  # not the main thread, which alone gets signals
             for number, handler in handlers.items():
                 if signal.getsignal(number) is not signal.SIG_IGN:
                     before[number] = signal.signal(number, handler)

@@ -345,7 +345,7 @@ def of_folder(out: Path, detector: Detector | None, card: InspectResult | None) 
     ledger = Ledger(out / "ledger.sqlite", read_only=True)
     try:
         overview = Overview("folder", str(out), detector, card)
-        for delivery in ledger.judged():
+        for delivery in ledger.deliveries():
             if delivery["state"] == "quarantined":
                 file = path_text(bytes(delivery["path"]))
                 overview.refuse(file, delivery["committed_utc"], f"{delivery['message']} [{delivery['reason_code']}]")
