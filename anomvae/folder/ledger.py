@@ -4,7 +4,7 @@ A row of the table `delivery` is final; only `retry` takes a quarantined one bac
 same facts, so that a lost ledger can be rebuilt from them (ledger_rebuild.py). The tables are defined in database.py.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -175,7 +175,9 @@ class Ledger:
         """
         path = fact.path()
         with self._db.transaction():
-            self._insert(_columns(fact))
+            columns = _columns(fact)
+            names, marks = ", ".join(columns), ", ".join("?" * len(columns))
+            self._db.execute(f"INSERT INTO delivery({names}) VALUES ({marks})", tuple(columns.values()))
             self._set_meta("alerts_bytes", str(log_bytes))
             self._db.execute("DELETE FROM suspect WHERE path = ?", (path,))
             if isinstance(fact, Manifest):
@@ -287,11 +289,10 @@ class Ledger:
     # --- inside
 
     def _entries(self, where: str, values: tuple[Any, ...] = ()) -> list[Entry]:
-        return [_entry(row) for row in self._db.rows(f"{ENTRY} {where}", values)]
-
-    def _insert(self, columns: dict[str, Any]) -> None:
-        names, marks = ", ".join(columns), ", ".join("?" * len(columns))
-        self._db.execute(f"INSERT INTO delivery({names}) VALUES ({marks})", tuple(columns.values()))
+        rows = [
+            dict(zip(Entry.__struct_fields__, row, strict=True)) for row in self._db.rows(f"{ENTRY} {where}", values)
+        ]
+        return [Entry(**{**row, "continues": bool(row["continues"])}) for row in rows]
 
     def _insert_evidence(self, fact: Manifest) -> None:
         """Keep the evidence of drift of the newest files; with another model or alpha, the sequence begins anew."""
@@ -308,11 +309,6 @@ class Ledger:
 
     def _set_meta(self, key: str, value: str) -> None:
         self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
-
-
-def _entry(row: Sequence[Any]) -> Entry:
-    values = dict(zip(Entry.__struct_fields__, row, strict=True))
-    return Entry(**{**values, "continues": bool(values["continues"])})
 
 
 def _columns(fact: Manifest | Quarantined) -> dict[str, Any]:

@@ -6,7 +6,6 @@ left out of the ledger, so that its file is processed again, with the same bytes
 """
 
 import hashlib
-from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
@@ -32,10 +31,11 @@ def rebuild(out: Path, ledger: Ledger) -> int:
     log = out / "alerts.jsonl"
     segments = _segments(log)
     end = max((segment.end for segment in segments.values()), default=0)
-    order = sorted((fact.sequence, str(path)) for path, fact in _facts(out))
+    files = chain((out / "results").glob("*.manifest.json"), (out / "quarantine").glob("*.reason.json"))
+    order = sorted((fact.sequence, str(path)) for path in files if (fact := _read(path)))
     last = added = 0
     for index, (_, name) in enumerate(order):
-        fact = _read(Path(name))
+        fact = _read(Path(name))  # again, since all of them together may not fit into memory
         segment = segments.get(fact.delivery_id) if fact else None
         if fact is None or not _whole(out, fact, segment, newest=index == len(order) - 1):
             continue
@@ -45,13 +45,6 @@ def rebuild(out: Path, ledger: Ledger) -> int:
         ledger.commit(msgspec.structs.replace(fact, sequence=last), None, end)
         added += 1
     return added
-
-
-def _facts(out: Path) -> Iterator[tuple[Path, Fact]]:
-    """All manifests and quarantine reasons that can be read."""
-    for path in chain((out / "results").glob("*.manifest.json"), (out / "quarantine").glob("*.reason.json")):
-        if fact := _read(path):
-            yield path, fact
 
 
 def _read(path: Path) -> Fact | None:

@@ -191,13 +191,16 @@ class Settler:
 
 def probe(descriptor: int, path: bytes) -> Probe:
     """Look at an open file for signs of a writer; `path` shows its format."""
-    return Probe(_written(descriptor), path.endswith(WITHOUT_LINES) or _line_ends(descriptor))
+    size = os.fstat(descriptor).st_size
+    line_ends = size > 0 and os.pread(descriptor, 1, size - 1) in (b"\n", b"\r", b"\0", b"\x1a")
+    return Probe(_written(descriptor), line_ends or path.endswith(WITHOUT_LINES))
 
 
 def _written(descriptor: int) -> bool | None:
+    """Whether a process has the file open for writing; None where that cannot be found out."""
     if not hasattr(fcntl, "F_SETLEASE"):
         return None
-    with contextlib.suppress(ValueError):  # only the main thread may; a writer that comes now sends SIGIO
+    with contextlib.suppress(ValueError):  # only the main thread may do this; a writer that comes now sends SIGIO
         signal.signal(signal.SIGIO, signal.SIG_IGN)
     try:
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
@@ -207,11 +210,6 @@ def _written(descriptor: int) -> bool | None:
     except OSError:
         return None
     return False
-
-
-def _line_ends(descriptor: int) -> bool:
-    size = os.fstat(descriptor).st_size
-    return size > 0 and os.pread(descriptor, 1, size - 1) in (b"\n", b"\r", b"\0", b"\x1a")
 
 
 def on_network(folder: Path) -> bool:

@@ -61,7 +61,13 @@ class Secret:
         if kind not in ("env", "file") or not source:
             raise UsageError(f"{self.name}: is a secret; write env:NAME or file:PATH, and keep the value there.")
         self.reference = reference
-        self._value = (self._variable(source) if kind == "env" else self._file(source)).strip()
+        if kind == "env" and source not in os.environ:
+            raise UsageError(f"{self.name}: the environment variable {source} is not set.")
+        try:
+            value = os.environ[source] if kind == "env" else Path(source).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"{self.name}: {source} cannot be read.") from error
+        self._value = value.strip()
         if not self._value:
             raise UsageError(f"{self.name}: {reference} is empty.")
 
@@ -71,17 +77,6 @@ class Secret:
 
     def __repr__(self) -> str:
         return f"Secret({self.reference!r})"
-
-    def _variable(self, name: str) -> str:
-        if name not in os.environ:
-            raise UsageError(f"{self.name}: the environment variable {name} is not set.")
-        return os.environ[name]
-
-    def _file(self, path: str) -> str:
-        try:
-            return Path(path).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"{self.name}: {path} cannot be read.") from error
 
 
 def address(reference: str, key: str) -> Secret:

@@ -10,7 +10,6 @@ import msgspec
 
 from anomvae.notify.cooldown import Step
 from anomvae.records.folder import Kind, Manifest, Message, Quarantined, ToldRow
-from anomvae.records.results import RowResult
 from anomvae.report.sanitize import plain
 
 MOST_ROWS = 5  # worst rows that a message names
@@ -97,15 +96,18 @@ def _scored(fact: Manifest, message: Message) -> Message:
         flagged=result.flagged,
         critical=result.critical,
         drift=tuple(plain(text, LONGEST) for text in _drift(fact)),
-        worst=tuple(_row(row) for row in result.worst[:MOST_ROWS]),
+        worst=tuple(
+            ToldRow(
+                line=row.line,
+                severity=row.severity,
+                critical=row.critical,
+                reasons=tuple(plain(reason.text, LONGEST) for reason in row.reasons),
+            )
+            for row in result.worst[:MOST_ROWS]
+        ),
     )
 
 
 def _drift(fact: Manifest) -> tuple[str, ...]:
     """How the rows of a drifted file differ from training, one sentence for each change."""
     return fact.result.drift.told if fact.result.drift else ()
-
-
-def _row(row: RowResult) -> ToldRow:
-    reasons = tuple(plain(reason.text, LONGEST) for reason in row.reasons)
-    return ToldRow(line=row.line, severity=row.severity, critical=row.critical, reasons=reasons)
