@@ -173,6 +173,7 @@ class FileProcessor:
             self._workers.close()
 
     def _close(self, path: bytes, file: BinaryIO) -> None:
+        """Close a file, which is in progress no more."""
         file.close()
         self._output.clear_in_progress(path)
 
@@ -195,6 +196,7 @@ class FileProcessor:
         return in_flight
 
     def _job(self, arrival: Arrival, name: str, sha256: str, parent: Entry | None) -> Job:
+        """What is to be scored, and where the scores go; `name` is the id of the delivery."""
         suffix = f".{self._context.watch.format}"
         return Job(
             name=path_text(arrival.path),
@@ -210,6 +212,7 @@ class FileProcessor:
         )
 
     def _task(self, in_flight: InFlight) -> Delivery:
+        """The job as a worker gets it: with the path of the file and the model that it has to use."""
         path = os.path.join(self._folder, in_flight.arrival.path)  # noqa: PTH118 (bytes)
         return Delivery(in_flight.job, self._context.model.name, in_flight.detector.model_id, path)
 
