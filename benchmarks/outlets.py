@@ -30,16 +30,15 @@ server.serve_forever()
 MEASURED = """
 import sys, time
 from anomvae.cli import main
-from anomvae.outlets import policy
-from anomvae.notify.notifier import Desk
-close, ended = Desk.close, []
-trouble, good = policy.trouble, policy.good
-policy.trouble = lambda topics, name, now, cooldown: trouble(topics, name, now, -1.0)  # no file goes untold
-policy.good = lambda topics, now, cooldown: good(topics, now, -1.0)
-def last(desk, patience):
+from anomvae.notify import notifier
+close, ended = notifier.Notifier.close, []
+trouble, good = notifier.trouble, notifier.good
+notifier.trouble = lambda topics, name, now, cooldown: trouble(topics, name, now, -1.0)  # every file causes a message
+notifier.good = lambda topics, now, cooldown: good(topics, now, -1.0)
+def last(self, patience):
     if not ended: ended.extend((time.monotonic(), time.process_time()))
-    return close(desk, patience)
-Desk.close = last
+    return close(self, patience)
+notifier.Notifier.close = last
 start, cpu = time.monotonic(), time.process_time()
 folder, model, out, config = sys.argv[1:]
 code = main(["score", folder, "-m", model, "-o", out, "-c", config, "-q", "--settle", "0.1s", "--fail-on", "never"])

@@ -110,11 +110,11 @@ class PowerCut(Kill):
 
 def ledger_first() -> None:
     """The ledger says done before the result is there."""
-    from anomvae.folder.output_folder import Store
+    from anomvae.folder.output_folder import OutputFolder
 
-    good, commit = Store.commit, Store.commit
+    good, commit = OutputFolder.commit, OutputFolder.commit
 
-    def bad(self: Store, fact: Any, result: Path, alerts: Path | None, seen: Any, update: Any = None) -> None:
+    def bad(self: OutputFolder, fact: Any, result: Path, alerts: Path | None, seen: Any, update: Any = None) -> None:
         real = self.ledger.commit
         self.ledger.commit(fact, seen, self.log_bytes, update)
         self.ledger.commit = lambda *a: None  # type: ignore[method-assign]
@@ -124,7 +124,7 @@ def ledger_first() -> None:
             self.ledger.commit = real  # type: ignore[method-assign]
 
     assert good is commit
-    Store.commit = bad  # type: ignore[method-assign]
+    OutputFolder.commit = bad  # type: ignore[method-assign]
 
 
 def random_names() -> None:
@@ -146,7 +146,7 @@ def log_not_cut_back() -> None:
         size = path.stat().st_size if path.exists() else 0
         return write_at(path, size, pieces)
 
-    output_folder.disk.write_at = bad  # type: ignore[attr-defined]
+    output_folder.durable_io.write_at = bad  # type: ignore[attr-defined]
 
 
 def no_folder_sync() -> None:
@@ -186,8 +186,8 @@ def _poison(how: str) -> None:
     """A file with 'poison' in its name kills, or breaks, whoever reads it."""
     from anomvae.scoring import file
 
-    class Table(file.Table):  # type: ignore[misc, name-defined]
-        def __init__(self, name: str, *rest: Any) -> None:
+    class Reader(file.TypedReader):  # type: ignore[misc]
+        def __init__(self, name: str, *rest: Any, **options: Any) -> None:
             if "poison" in name:
                 if how == "abort":
                     os.abort()
@@ -195,9 +195,9 @@ def _poison(how: str) -> None:
                     bytearray(1 << 40)
                 if how == "bug":
                     raise ZeroDivisionError("a bug")
-            super().__init__(name, *rest)
+            super().__init__(name, *rest, **options)
 
-    file.Table = Table  # type: ignore[attr-defined]
+    file.TypedReader = Reader  # type: ignore[misc]
 
 
 def _observer(how: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from anomvae.config import Kind, OutletSettings
 from anomvae.notify.http_outlets import Webhook
-from anomvae.notify.notifier import _outlets
+from anomvae.notify.notifier import make_receivers
 from tests.conftest import ROOT
 
 PAGE = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
@@ -76,6 +76,6 @@ def test_the_page_names_every_module_that_asks_for_an_output_format() -> None:
 
 def test_an_outlet_is_made_as_the_page_says(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOOK", "https://hooks.example/x")
-    (made,) = _outlets(OutletSettings(webhook="env:HOOK"))
+    (made,) = make_receivers(OutletSettings(webhook="env:HOOK"))
     assert isinstance(made, Webhook)
     assert made.name

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from anomvae import formats
-from anomvae.folder.output_folder import Store
+from anomvae.folder.output_folder import OutputFolder
 from anomvae.formats import CsvWriter, OutputColumn, OutputRows, TableWriter, open_writer, output_suffix, suffixes
 from anomvae.table.writer import ScoredRows, scored_columns
 from tests.conftest import SAMPLE
@@ -80,13 +80,13 @@ def test_what_a_killed_run_has_left_in_an_added_format_is_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(formats.FORMATS, "tsv", TsvWriter)
-    store = Store(tmp_path / "out")
-    store.mark(b"a.csv", "1" * 32)
+    store = OutputFolder(tmp_path / "out")
+    store.set_in_progress(b"a.csv", "1" * 32)
     left = [store.results / ("1" * 32 + suffix) for suffix in suffixes()]
     for path in left:
         path.touch()
     store.close()  # without unmark: as after a kill
-    Store(tmp_path / "out").close()
+    OutputFolder(tmp_path / "out").close()
     assert ".tsv" in {path.suffix for path in left}
     assert not any(path.exists() for path in left)
 

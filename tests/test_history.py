@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from anomvae.cli import main
 from anomvae.folder.ledger import Ledger
-from anomvae.folder.status import past
+from anomvae.folder.status import history_of
 from anomvae.records.folder import Period, StatusResult
 from anomvae.report.folder import SPARKS, history_lines, spark
 from tests.test_folder_report import drawn
@@ -26,11 +26,11 @@ def fill(path: Path, *facts: tuple[datetime, str, int]) -> Ledger:
     for i, (at, model, flagged) in enumerate(facts):
         changes = {"sequence": i + 1, "delivery_id": f"{i:032x}", "sha256": f"{i}", "committed_utc": at.isoformat()}
         if not model:
-            ledger.commit(msgspec.structs.replace(refused("r"), **changes), (), None, 0)
+            ledger.commit(msgspec.structs.replace(refused("r"), **changes), None, 0)
             continue
         one = manifest("a")
         result = msgspec.structs.replace(one.result, rows=110, scored=100, rejected=10, flagged=flagged)
-        ledger.commit(msgspec.structs.replace(one, result=result, model_id=model, **changes), (), None, 0)
+        ledger.commit(msgspec.structs.replace(one, result=result, model_id=model, **changes), None, 0)
     return ledger
 
 
@@ -40,7 +40,7 @@ def test_days_are_summed_with_those_in_which_nothing_came(tmp_path: Path) -> Non
         tmp_path / "l", (ago(9), "old", 1), (ago(3), "old", 1), (ago(3), "old", 3), (ago(3), "", 0), (ago(1), "new", 50),
         (ago(1), "old", 0),
     )  # fmt: skip
-    found = past(ledger, NOW, 4 * 86400)
+    found = history_of(ledger, NOW, 4 * 86400)
     assert [one.at for one in found] == [f"2026-11-{day}" for day in (21, 22, 23, 24, 25)]
     assert [one.files for one in found] == [0, 2, 0, 2, 0]
     second, fourth = found[1], found[3]
@@ -53,12 +53,12 @@ def test_days_are_summed_with_those_in_which_nothing_came(tmp_path: Path) -> Non
 
 def test_up_to_two_days_are_told_by_the_hour(tmp_path: Path) -> None:
     ledger = fill(tmp_path / "l", (NOW - timedelta(hours=2), "m", 1), (NOW - timedelta(minutes=31), "m", 2))
-    found = past(ledger, NOW, 2 * 3600)
+    found = history_of(ledger, NOW, 2 * 3600)
     assert [(one.at, one.flagged) for one in found] == [
         ("2026-11-25T12:00", 1), ("2026-11-25T13:00", 2), ("2026-11-25T14:00", 0),
     ]  # fmt: skip
-    assert len(past(ledger, NOW, 48 * 3600)) == 49
-    assert len(past(ledger, NOW, 49 * 3600)) == 3
+    assert len(history_of(ledger, NOW, 48 * 3600)) == 49
+    assert len(history_of(ledger, NOW, 49 * 3600)) == 3
     ledger.close()
 
 
@@ -70,7 +70,7 @@ def test_nothing_is_lost_or_counted_twice(facts: list[tuple[int, bool, int]], si
     with tempfile.TemporaryDirectory() as name:
         told = ((NOW - timedelta(seconds=s), "m" * ok, n) for s, ok, n in facts)
         ledger = fill(Path(name) / "l", *told)
-        found = past(ledger, NOW, since)
+        found = history_of(ledger, NOW, since)
         ledger.close()
     begin = datetime.fromisoformat(found[0].at).replace(tzinfo=UTC)
     assert begin <= NOW - timedelta(seconds=since)

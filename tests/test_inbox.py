@@ -36,30 +36,30 @@ def names(found: list) -> list[str]:
 
 def test_a_file_settles_after_two_equal_looks_a_settle_time_apart() -> None:
     one = settler()
-    assert names(one.look(0.0, scan(a=stat()))) == []
-    assert names(one.look(1.9, scan(a=stat()))) == []
+    assert names(one.update(0.0, scan(a=stat()))) == []
+    assert names(one.update(1.9, scan(a=stat()))) == []
     assert one.next_due() == 2.0
-    assert names(one.look(2.0, scan(a=stat()))) == ["a"]
+    assert names(one.update(2.0, scan(a=stat()))) == ["a"]
 
 
 @pytest.mark.parametrize("changed", [stat(11), stat(mtime=2), stat(ino=2), Stat(1, 1, 10, 1, 9)])
 def test_any_change_starts_the_time_afresh(changed: Stat) -> None:
     one = settler()
-    one.look(0.0, scan(a=stat()))
-    assert names(one.look(2.0, scan(a=changed))) == []
-    assert names(one.look(3.9, scan(a=changed))) == []
-    assert names(one.look(4.0, scan(a=changed))) == ["a"]
+    one.update(0.0, scan(a=stat()))
+    assert names(one.update(2.0, scan(a=changed))) == []
+    assert names(one.update(3.9, scan(a=changed))) == []
+    assert names(one.update(4.0, scan(a=changed))) == ["a"]
 
 
 def test_a_file_that_is_open_for_writing_waits_however_long() -> None:
     answers = [Probe(True, True)] * 3 + [FINE]
     one = Settler(2.0, lambda path, stat: False, lambda path: answers.pop(0))
-    one.look(0.0, scan(a=stat()))
-    assert names(one.look(2.0, scan(a=stat()))) == []
+    one.update(0.0, scan(a=stat()))
+    assert names(one.update(2.0, scan(a=stat()))) == []
     assert one.waiting[b"a"].sentence() == "open by a writer"
-    assert names(one.look(60.0, scan(a=stat()))) == []
-    assert names(one.look(600.0, scan(a=stat()))) == []
-    assert names(one.look(601.0, scan(a=stat()))) == ["a"]
+    assert names(one.update(60.0, scan(a=stat()))) == []
+    assert names(one.update(600.0, scan(a=stat()))) == []
+    assert names(one.update(601.0, scan(a=stat()))) == ["a"]
 
 
 @pytest.mark.parametrize(
@@ -67,123 +67,123 @@ def test_a_file_that_is_open_for_writing_waits_however_long() -> None:
 )
 def test_doubt_takes_longer(answer: Probe, needed: float) -> None:
     one = settler(answer)
-    one.look(0.0, scan(a=stat()))
-    assert names(one.look(2.0, scan(a=stat()))) == []
+    one.update(0.0, scan(a=stat()))
+    assert names(one.update(2.0, scan(a=stat()))) == []
     assert one.next_due() == needed
-    assert names(one.look(needed, scan(a=stat()))) == ["a"]
+    assert names(one.update(needed, scan(a=stat()))) == ["a"]
 
 
 def test_an_unreadable_file_is_never_offered_and_never_forgotten() -> None:
     one = settler(None)
-    one.look(0.0, scan(a=stat()))
-    assert names(one.look(2.0, scan(a=stat()))) == []
+    one.update(0.0, scan(a=stat()))
+    assert names(one.update(2.0, scan(a=stat()))) == []
     assert one.waiting[b"a"].reason == "unreadable"
 
 
 def test_what_could_not_be_looked_at_is_not_gone() -> None:
     one = settler()
-    one.look(0.0, scan(a=stat()))
-    one.look(1.0, scan(complete=False))
-    assert names(one.look(2.0, scan(a=stat()))) == ["a"]
-    one.look(3.0, scan())
+    one.update(0.0, scan(a=stat()))
+    one.update(1.0, scan(complete=False))
+    assert names(one.update(2.0, scan(a=stat()))) == ["a"]
+    one.update(3.0, scan())
     assert (one.waiting, one.vanished) == ({}, 1)
 
 
 def test_the_oldest_come_first_and_then_by_name() -> None:
     one = settler()
     files = scan(c=stat(mtime=1), b=stat(mtime=2), a=stat(mtime=2), d=stat(mtime=-5))
-    one.look(0.0, files)
-    assert names(one.look(2.0, files)) == ["d", "c", "a", "b"]
+    one.update(0.0, files)
+    assert names(one.update(2.0, files)) == ["d", "c", "a", "b"]
 
 
 def test_a_marked_file_is_taken_at_once() -> None:
-    assert names(settler(Probe(True, False), trusted=True).look(0.0, scan(a=stat()))) == ["a"]
+    assert names(settler(Probe(True, False), trusted=True).update(0.0, scan(a=stat()))) == ["a"]
 
 
 def test_a_held_file_comes_again_at_its_time_or_when_it_changes() -> None:
     one = settler()
-    one.look(0.0, scan(a=stat()))
-    one.look(2.0, scan(a=stat()))
+    one.update(0.0, scan(a=stat()))
+    one.update(2.0, scan(a=stat()))
     one.hold(b"a", "reason", 10.0)
-    assert names(one.look(9.0, scan(a=stat()))) == []
-    assert names(one.look(10.0, scan(a=stat()))) == ["a"]
+    assert names(one.update(9.0, scan(a=stat()))) == []
+    assert names(one.update(10.0, scan(a=stat()))) == ["a"]
     one.hold(b"a", "reason", 100.0)
-    one.look(11.0, scan(a=stat(12)))
-    assert names(one.look(13.0, scan(a=stat(12)))) == ["a"]
+    one.update(11.0, scan(a=stat(12)))
+    assert names(one.update(13.0, scan(a=stat(12)))) == ["a"]
 
 
 def test_a_writer_is_looked_for_twice_a_second_and_an_unreadable_file_every_ten() -> None:
     written, unreadable, slow = settler(Probe(True, True)), settler(None), settler(None)
     slow.settle = 60.0
     for one, settled in ((written, 2.0), (unreadable, 2.0), (slow, 60.0)):
-        one.look(0.0, scan(a=stat()))
-        assert names(one.look(settled, scan(a=stat()))) == []
+        one.update(0.0, scan(a=stat()))
+        assert names(one.update(settled, scan(a=stat()))) == []
     assert (written.next_due(), unreadable.next_due(), slow.next_due()) == (2.5, 12.0, 120.0)
 
 
 def test_why_a_file_waits_is_told() -> None:
     unended, blind = settler(Probe(False, False)), settler(Probe(None, True))
     for one in (unended, blind):
-        one.look(0.0, scan(a=stat()))
+        one.update(0.0, scan(a=stat()))
         assert one.waiting[b"a"].reason == "settling"
-        one.look(2.0, scan(a=stat()))
+        one.update(2.0, scan(a=stat()))
     assert unended.waiting[b"a"].sentence() == "its last line has no end"
     assert blind.waiting[b"a"].reason == "settling"
 
 
 def test_waits_without_an_end_and_without_sight_add_up() -> None:
     one = settler(Probe(None, False))
-    one.look(0.0, scan(a=stat()))
-    one.look(2.0, scan(a=stat()))
+    one.update(0.0, scan(a=stat()))
+    one.update(2.0, scan(a=stat()))
     assert one.next_due() == 2.0 * 3 + 2.0 * 5
-    assert names(one.look(15.9, scan(a=stat()))) == []
-    (arrival,) = one.look(16.0, scan(a=stat()))
+    assert names(one.update(15.9, scan(a=stat()))) == []
+    (arrival,) = one.update(16.0, scan(a=stat()))
     assert (arrival.path, arrival.stat, arrival.quiet) == (b"a", stat(), 16.0)
 
 
 def test_stillness_is_counted_from_the_last_change_not_from_the_clock() -> None:
     one = settler(Probe(None, True))
-    one.look(100.0, scan(a=stat(), b=stat()))
-    assert names(one.look(105.0, scan(a=stat(), b=stat(11)))) == []
-    one.look(106.0, scan(a=stat()))  # b was still for a second only
+    one.update(100.0, scan(a=stat(), b=stat()))
+    assert names(one.update(105.0, scan(a=stat(), b=stat(11)))) == []
+    one.update(106.0, scan(a=stat()))  # b was still for a second only
     assert one.vanished == 0
-    (arrival,) = one.look(106.5, scan(a=stat()))
+    (arrival,) = one.update(106.5, scan(a=stat()))
     assert arrival.quiet == 6.5
 
 
 def test_only_a_file_that_had_settled_is_missed_when_it_vanishes() -> None:
     one = settler(None)
-    one.look(0.0, scan(a=stat(), b=stat()))
-    one.look(1.9, scan(b=stat()))
+    one.update(0.0, scan(a=stat(), b=stat()))
+    one.update(1.9, scan(b=stat()))
     assert (one.vanished, set(one.waiting)) == (0, {b"b"})
-    one.look(2.0, scan())
+    one.update(2.0, scan())
     assert (one.vanished, set(one.waiting), one.next_due()) == (1, set(), None)
-    one.look(3.0, scan(c=stat()))
-    one.look(6.0, scan())
+    one.update(3.0, scan(c=stat()))
+    one.update(6.0, scan())
     assert one.vanished == 2
 
 
 def test_a_scan_tells_how_many_files_it_saw_first() -> None:
     one = settler()
-    one.look(0.0, scan(a=stat(), b=stat()))
+    one.update(0.0, scan(a=stat(), b=stat()))
     assert one.first_seen == 2
-    one.look(1.0, scan(a=stat(11), b=stat(), c=stat()))
+    one.update(1.0, scan(a=stat(11), b=stat(), c=stat()))
     assert one.first_seen == 1
     assert (one.waiting[b"a"].seen, one.waiting[b"a"].since) == (0.0, 1.0)
-    one.look(1.5, scan(a=stat(11), b=stat(), c=stat()))
+    one.update(1.5, scan(a=stat(11), b=stat(), c=stat()))
     assert one.first_seen == 0
 
 
 def test_a_judged_state_waits_no_more_until_it_changes() -> None:
     judged = {(b"a", stat())}
     one = Settler(2.0, lambda path, state: (path, state) in judged, lambda path: FINE)
-    assert names(one.look(0.0, scan(a=stat()))) == []
+    assert names(one.update(0.0, scan(a=stat()))) == []
     assert (one.waiting, one.first_seen) == ({}, 0)
-    one.look(1.0, scan(a=stat(11)))
+    one.update(1.0, scan(a=stat(11)))
     assert set(one.waiting) == {b"a"}
-    one.look(1.5, scan(a=stat()))
+    one.update(1.5, scan(a=stat()))
     assert one.waiting == {}
-    one.look(2.0, scan(b=stat()))
+    one.update(2.0, scan(b=stat()))
     one.done(b"b")
     one.done(b"never seen")
     assert one.waiting == {}
@@ -193,15 +193,15 @@ def test_a_judged_state_waits_no_more_until_it_changes() -> None:
 
 def test_a_held_file_says_why_and_until_when() -> None:
     one = settler()
-    one.look(0.0, scan(a=stat()))
+    one.update(0.0, scan(a=stat()))
     one.hold(b"a", "later", 7.0)
     assert (one.waiting[b"a"].reason, one.next_due()) == ("later", 7.0)
 
 
 def test_a_file_that_this_scan_did_not_see_is_not_offered() -> None:
     one = settler()
-    one.look(0.0, scan(a=stat(), b=stat()))
-    assert names(one.look(2.0, scan(complete=False, b=stat()))) == ["b"]
+    one.update(0.0, scan(a=stat(), b=stat()))
+    assert names(one.update(2.0, scan(complete=False, b=stat()))) == ["b"]
     assert one.vanished == 0
     assert set(one.waiting) == {b"a", b"b"}
 
@@ -209,7 +209,7 @@ def test_a_file_that_this_scan_did_not_see_is_not_offered() -> None:
 def test_a_flood_is_offered_in_parts_the_oldest_first() -> None:
     one = settler(trusted=True)
     files = {f"{i:05d}": stat(mtime=-i) for i in range(MOST_READY + 7)}
-    found = names(one.look(0.0, scan(**files)))
+    found = names(one.update(0.0, scan(**files)))
     assert found == sorted(files, reverse=True)[:10_000]
 
 
@@ -225,7 +225,7 @@ def test_a_file_is_offered_when_it_was_the_same_for_the_settle_time_and_not_befo
         if since is None or size != before:
             since = now
         before = size
-        offered = names(one.look(now, scan(a=stat(size))))
+        offered = names(one.update(now, scan(a=stat(size))))
         assert offered == (["a"] if now - since >= 2.0 else [])
         if offered:
             one.done(b"a")

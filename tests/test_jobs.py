@@ -17,7 +17,7 @@ import pytest
 
 from anomvae.cli import main
 from anomvae.folder.loop import FolderLoop
-from anomvae.folder.output_folder import Mark, Store
+from anomvae.folder.output_folder import InProgress, OutputFolder
 from anomvae.workers import pool
 from anomvae.workers.process import Worker
 from tests.folders import FAST, Watch, assert_same, environment, ids, lines, score, sink, table
@@ -123,8 +123,8 @@ def newest_first(patch: pytest.MonkeyPatch) -> None:
 
 def sweeps_all(patch: pytest.MonkeyPatch) -> None:
     """A file that is given up takes the temporary files of the others along."""
-    renew = Store.renew
-    patch.setattr(Store, "renew", lambda self, keep=(): renew(self))
+    renew = OutputFolder.renew
+    patch.setattr(OutputFolder, "renew", lambda self, keep=(): renew(self))
 
 
 @pytest.mark.parametrize("bug", [newest_first, sweeps_all])
@@ -193,7 +193,7 @@ def test_a_killed_parent_leaves_no_worker_and_all_its_files_are_found(
         process.kill()
         process.ended()
         wait_for(lambda workers=workers: not any(map(alive, workers)), 5)
-        marks = [msgspec.json.decode(line, type=Mark) for line in (out / ".inflight").read_bytes().split(b"\n")]
+        marks = [msgspec.json.decode(line, type=InProgress) for line in (out / ".inflight").read_bytes().split(b"\n")]
         assert len({mark.path for mark in marks}) > 1
     assert score(folder, out, model, "--jobs", "2") == 3
     assert_same(sink(out), sink(tmp_path / "reference"))

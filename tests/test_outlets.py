@@ -28,7 +28,7 @@ from anomvae.folder.ledger import Ledger
 from anomvae.folder.outbox import OutboxMessage, OutboxUpdate, Topic
 from anomvae.notify import http_outlets, message_text, notifier, prometheus_file, sender
 from anomvae.notify.cooldown import Step
-from anomvae.notify.http_outlets import Pulse, Secret, UndeliveredError, address, post
+from anomvae.notify.http_outlets import Heartbeat, Secret, UndeliveredError, address, post
 from anomvae.notify.sender import Sender
 from anomvae.records.folder import Counters, HealthResult, Manifest, Message, Messages, Quarantined, StatusResult
 from anomvae.records.results import FileResult, Reason, RowResult
@@ -170,7 +170,7 @@ def test_the_cooldown_counts_every_file_and_hides_no_state(steps: list[tuple[flo
         if name:
             step = notifier.trouble(topics, name, now, 600)
             bad += 1
-            if step.tell:
+            if step.send:
                 assert now - last_told.get(name, -1e9) >= 600
                 last_told[name], trouble_is_open = now, True
                 told += 1 + step.more
@@ -506,7 +506,7 @@ def test_the_heartbeat_begins_ends_and_says_how(place: Place, hook: Receiver, mo
 def test_the_heartbeat_of_a_watch_beats(hook: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_outlets, "EVERY", 0.0)
     monkeypatch.setenv("HOOK", hook.url("/p"))
-    with Pulse(address("env:HOOK", "ping")) as beating:
+    with Heartbeat(address("env:HOOK", "ping")) as beating:
         hook.wait(1)
         for count in (2, 3):
             time.sleep(0.05)

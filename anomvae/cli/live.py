@@ -1,4 +1,4 @@
-"""The live screen of `watch`: drawn from the same record that health.json holds."""
+"""The live screen of `watch`, drawn from the same record that health.json holds."""
 
 from collections import deque
 from typing import Any
@@ -7,11 +7,11 @@ from anomvae.records.folder import HealthResult
 from anomvae.report.folder import screen
 from anomvae.report.terminal import console
 
-NOTES = 3
+NOTES = 3  # newest notes that are shown
 
 
 class Screen:
-    """Redraws itself with every health record; notes stand below it."""
+    """Redraws itself with every health record, with the newest notes below."""
 
     def __init__(self) -> None:
         from rich.live import Live
@@ -21,21 +21,21 @@ class Screen:
         self._started = False
 
     def start(self) -> None:
-        """Take the terminal."""
+        """Begin to draw on the terminal."""
         self._live.start()
         self._started = True
 
     def stop(self) -> None:
-        """Leave the last picture standing."""
+        """Stop drawing; the last picture stays on the terminal."""
         if self._started:
             self._live.stop()
 
-    def say(self, said: Any) -> None:
-        """Keep a note; deliveries stand in the health record."""
-        if isinstance(said, str):
-            self._notes.append(said)
+    def say(self, reported: Any) -> None:
+        """Keep a note; processed files are shown from the health record."""
+        if isinstance(reported, str):
+            self._notes.append(reported)
 
     def show(self, health: HealthResult) -> None:
-        """Draw."""
+        """Draw a health record."""
         if self._started:
             self._live.update(screen(health, tuple(self._notes), self._live.console.size.height), refresh=True)

@@ -52,11 +52,11 @@ def _told(result: Any) -> str:
 
 
 def _overview(place: Path, model: str | None, printer: Printer) -> Any:
-    from anomvae.folder import locks
+    from anomvae.folder.health import read_health
     from anomvae.report import html_report
 
     if place.is_dir():
-        told = locks.read(place)
+        told = read_health(place)
         detector, card = _model(model, told.model if told else None, printer)
         return html_report.of_folder(place, detector, card)
     if place.suffix == ".json":

@@ -1,4 +1,4 @@
-"""anomvae retry."""
+"""anomvae retry: have quarantined files processed again."""
 
 from pathlib import Path
 

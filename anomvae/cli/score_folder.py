@@ -1,4 +1,4 @@
-"""anomvae score FOLDER: one pass over a folder, for cron."""
+"""anomvae score FOLDER: one pass over a folder or an object store, as cron would start it."""
 
 import heapq
 from pathlib import Path
@@ -13,25 +13,35 @@ from anomvae.errors import UsageError
 from anomvae.records.folder import Quarantined
 from anomvae.records.results import ErrorResult, FileResult, ScoreResult
 
-LISTED = 200  # files that are kept for the report, those most worth a look
+LISTED = 200  # files that the report lists, those most worth a look
 
 
 def score_folder(name: str, request: ScoreRequest, printer: Printer, *, place: str | None = None) -> int:
-    """Score what is new in a folder, whose files were copied from a place or not; returns the exit code."""
-    plan = folder.planned("score", name, request)
+    """Score what is new in a folder.
+
+    Args:
+        name: the folder.
+        request: the options.
+        printer: how to print.
+        place: the object store that the folder's files were copied from; None where they were not.
+
+    Returns:
+        The exit code.
+    """
+    plan = folder.make_plan("score", name, request)
     plan.place = place
     timeout = request.flags["timeout"]
     plan.timeout = None if timeout is None else seconds(timeout, "--timeout")
-    listed, plain = _Listed(), folder.LinePrinter(plan.settings, Printer(quiet=printer.quiet))
+    listed, print_line = _Listed(), folder.LinePrinter(plan.settings, Printer(quiet=printer.quiet))
 
-    def say(said: folder.Said) -> None:
-        listed.add(said)
-        if not printer.as_json or isinstance(said, str):
-            plain(said)
+    def say(reported: folder.Reported) -> None:
+        listed.add(reported)
+        if not printer.as_json or isinstance(reported, str):
+            print_line(reported)
 
     plan.say = say
-    ended = folder.run_folder(plan)
-    result = _result(plan, ended, listed)
+    summary = folder.run_folder(plan)
+    result = _result(plan, summary, listed)
     from anomvae.report.folder import folder_report
 
     printer.result(result, folder_report)
@@ -44,9 +54,9 @@ def score_folder(name: str, request: ScoreRequest, printer: Printer, *, place: s
         detector = model_file.load(plan.model, generator=False)
         page = html_report.of_folder(plan.out, detector, inspect.card_of(detector, plan.model))
         write_page(request.report, page, printer)
-    if ended.why == "--timeout":
-        note(f"anomvae: ended by --timeout; {len(ended.left):,} files are left for the next run")
-    return ended.code
+    if summary.why == "--timeout":
+        note(f"anomvae: ended by --timeout; {len(summary.left):,} files are left for the next run")
+    return summary.code
 
 
 class _Listed:
@@ -57,50 +67,58 @@ class _Listed:
         self.refused: list[Quarantined] = []
         self._count = 0
 
-    def add(self, said: folder.Said) -> None:
-        if isinstance(said, Quarantined):
-            self.refused = [*self.refused, said][-LISTED:]
-        elif isinstance(said, FileResult):
+    def add(self, reported: folder.Reported) -> None:
+        if isinstance(reported, Quarantined):
+            self.refused = [*self.refused, reported][-LISTED:]
+        elif isinstance(reported, FileResult):
             self._count += 1
-            item = ((-said.p_file, said.critical, said.flagged), -self._count, said)
+            item = ((-reported.p_file, reported.critical, reported.flagged), -self._count, reported)
             (heapq.heappush if len(self.files) < LISTED else heapq.heappushpop)(self.files, item)
 
     def in_order(self) -> tuple[FileResult, ...]:
         return tuple(file for _, _, file in sorted(self.files, key=lambda item: -item[1]))
 
 
-def _result(plan: folder.RunPlan, ended: folder.RunSummary, listed: _Listed) -> ScoreResult:
-    done = ended.counters
+def _result(plan: folder.RunPlan, summary: folder.RunSummary, listed: _Listed) -> ScoreResult:
+    counters = summary.counters
     files = listed.in_order()
     return ScoreResult(
         folder=str(plan.folder),
         out=str(plan.out),
-        left=ended.left,
-        known=done.duplicates,
-        omitted=done.files - len(files),
+        left=summary.left,
+        known=counters.duplicates,
+        omitted=counters.files - len(files),
         model=plan.model,
-        model_id=ended.model_id,
-        alpha=ended.alpha,
-        rows=done.rows,
-        scored=done.scored,
-        rejected=done.rejected,
-        flagged=done.flagged,
-        critical=done.critical,
-        critical_together=ended.critical,
+        model_id=summary.model_id,
+        alpha=summary.alpha,
+        rows=counters.rows,
+        scored=counters.scored,
+        rejected=counters.rejected,
+        flagged=counters.flagged,
+        critical=counters.critical,
+        critical_together=summary.critical,
         files=files,
-        refused=tuple(_refused(one) for one in listed.refused),
-        seconds=ended.seconds,
-    )
-
-
-def _refused(one: Quarantined) -> ErrorResult:
-    return ErrorResult(
-        code=one.reason_code, message=one.message, exit_code=3, file=one.file, line=one.line, column=one.column
+        refused=tuple(
+            ErrorResult(
+                code=one.reason_code, message=one.message, exit_code=3, file=one.file, line=one.line, column=one.column
+            )
+            for one in listed.refused
+        ),
+        seconds=summary.seconds,
     )
 
 
 def score_place(name: str, request: ScoreRequest, printer: Printer) -> int:
-    """Score what is new in a place, or in a folder whose results go to a place; returns the exit code."""
+    """Score what is new in an object store, or in a folder whose results go to an object store.
+
+    Args:
+        name: the folder, or the address of the object store.
+        request: the options.
+        printer: how to print.
+
+    Returns:
+        The exit code.
+    """
     from anomvae.cluster.object_store import Mirror
 
     config = request.config

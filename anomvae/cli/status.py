@@ -1,4 +1,4 @@
-"""anomvae status."""
+"""anomvae status: health and history of an output folder."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""anomvae watch."""
+"""anomvae watch: score the files of a folder as they arrive."""
 
 import os
 import sys
@@ -46,32 +46,32 @@ def command(
     if name is None:
         raise UsageError("no folder is named; give one, or set 'folder' in the configuration.")
     request = options.ScoreRequest(output=output, report=None, model=model, config=config, flags=flags)
-    plan = folder.planned("watch", name, request)
-    plan.say = plain = folder.LinePrinter(plan.settings, printer)
+    plan = folder.make_plan("watch", name, request)
+    plan.say = printed = folder.LinePrinter(plan.settings, printer)
     with ExitStack() as stack:
-        if live(plan.watch.ui, printer):
+        if wants_live_screen(plan.watch.ui, printer):
             from anomvae.cli.live import Screen
 
             screen = Screen()
             plan.say, plan.show, plan.ready, plan.publish = screen.say, screen.show, screen.start, screen.show
             stack.callback(screen.stop)
         elif printer.as_json:
-            plan.publish = plain.json
+            plan.publish = printed.json
         elif not printer.quiet:
             plan.ready = lambda: note(f"watching {plan.folder}, writing to {plan.out}; Ctrl-C ends it")
-        ended = folder.run_folder(plan)
-    finished = folder.stopped(ended)
+        summary = folder.run_folder(plan)
+    record = folder.stopped_record(summary)
     if printer.as_json:
-        plain.json(finished)
+        printed.json(record)
     elif not printer.quiet:
         from anomvae.report.folder import stopped_report
 
-        note(stopped_report(finished))
-    return ended.code
+        note(stopped_report(record))
+    return summary.code
 
 
-def live(ui: str, printer: Printer) -> bool:
-    """Whether to draw a live screen."""
+def wants_live_screen(ui: str, printer: Printer) -> bool:
+    """Whether to draw a live screen, by the value of --ui and where the output goes."""
     if printer.silent or ui == "plain":
         return False
     return ui == "live" or (sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb")

@@ -1,7 +1,8 @@
-"""`--after move`: processed files leave the input folder after their commit, and never replace another file.
+"""The archive of `--after move`: processed files leave the input folder after their commit.
 
-A rename takes whatever file has the name at that moment. Where that is no longer the file that was processed, it is put
-back; where its name is taken by then, it stays beside the moved files, so that nothing is lost.
+No file ever replaces another. A rename takes whatever file has the name at that moment. Where that is no longer the
+file that was processed, it is put back; where its name is taken by then, it stays beside the moved files, so that
+nothing is lost.
 """
 
 import errno
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from anomvae import durable_io
 from anomvae.errors import EnvironmentFault, UsageError
-from anomvae.folder.output_folder import Store
+from anomvae.folder.output_folder import OutputFolder
 from anomvae.folder.scanner import Scanner
 
 
@@ -21,20 +22,20 @@ class Archive:
 
     Args:
         scanner: the input folder.
-        store: the output folder, on the same file system.
+        output: the output folder, on the same file system.
         say: called with notes for the user.
     """
 
-    def __init__(self, scanner: Scanner, store: Store, say: Callable[[str], None]) -> None:
-        self.scanner, self.store, self._say = scanner, store, say
+    def __init__(self, scanner: Scanner, output: OutputFolder, say: Callable[[str], None]) -> None:
+        self.scanner, self.output, self._say = scanner, output, say
 
     def finish_pending(self) -> None:
-        """Finish the moves that an earlier run has left."""
-        for entry in self.store.ledger.pending_moves():
+        """Finish the moves that an earlier run has left undone."""
+        for entry in self.output.ledger.pending_moves():
             self.move(entry.path, entry.delivery_id, entry.sha256, quarantined=entry.state == "quarantined")
 
     def move(self, path: bytes, delivery_id: str, sha256: str, *, quarantined: bool) -> None:
-        """Move one file out of the input folder, and store in the ledger how that ended.
+        """Move one file out of the input folder, and record in the ledger how that ended.
 
         Args:
             path: the file, below the input folder.
@@ -42,14 +43,14 @@ class Archive:
             sha256: the content that was processed; a file with another content is put back.
             quarantined: whether it goes to `quarantine/` instead of `done/`.
         """
-        folder = self.store.quarantine if quarantined else self.store.out / "done"
-        target = folder / delivery_id / safe(path)
+        folder = self.output.quarantine if quarantined else self.output.out / "done"
+        target = folder / delivery_id / safe_name(path)
         with durable_io.faults(f"{target}: the file could not be moved here"):
             durable_io.make_folder(folder)
             durable_io.make_folder(target.parent)
             state = "moved" if target.exists() else self._move(path, target, sha256)
             durable_io.sync_folder(target.parent)
-        self.store.ledger.moved(delivery_id, state)
+        self.output.ledger.moved(delivery_id, state)
 
     def _move(self, path: bytes, target: Path, sha256: str) -> str:
         if not durable_io.move(self.scanner.descriptor, path, target):
@@ -61,8 +62,8 @@ class Archive:
         return "gone"
 
 
-def check(folder: Path, out: Path) -> None:
-    """Refuse `--after move` across file systems, where a move is a copy and a deletion.
+def check_same_disk(folder: Path, out: Path) -> None:
+    """Refuse `--after move` between two file systems, where a move is a copy and a deletion.
 
     Raises:
         UsageError: the two folders are on different file systems.
@@ -74,13 +75,19 @@ def check(folder: Path, out: Path) -> None:
         raise EnvironmentFault.of(error, f"{out}: cannot be used") from error
 
 
-def bring_back(store_out: Path, folder: Path, path: bytes, delivery_id: str) -> None:
-    """Put a quarantined file back into the input folder, for `retry`.
+def bring_back(out: Path, folder: Path, path: bytes, delivery_id: str) -> None:
+    """Put a quarantined file back into the input folder, for `retry`; does nothing for one that was not moved.
+
+    Args:
+        out: the output folder.
+        folder: the input folder.
+        path: the file, below the input folder.
+        delivery_id: its delivery.
 
     Raises:
-        UsageError: its place is taken.
+        UsageError: another file has its name, or the folder that it came from is gone.
     """
-    moved = store_out / "quarantine" / delivery_id / safe(path)
+    moved = out / "quarantine" / delivery_id / safe_name(path)
     if not moved.exists():
         return
     try:
@@ -94,7 +101,7 @@ def bring_back(store_out: Path, folder: Path, path: bytes, delivery_id: str) -> 
         raise UsageError(f"{folder}: another file has the name of {delivery_id} by now; move one of them away.")
 
 
-def safe(path: bytes) -> str:
-    """A file's own name, with all that could trouble a shell or a terminal replaced."""
+def safe_name(path: bytes) -> str:
+    """The last part of a path, with everything replaced that could do harm in a shell or a terminal."""
     name = path.rpartition(b"/")[2].decode("utf-8", "replace")
     return re.sub(r"[^\w. +-]", "_", name, flags=re.ASCII)[:100].lstrip(".-") or "file"

@@ -1,7 +1,7 @@
-"""An SQLite file, opened in the way that lasts, with the ledger's tables in it.
+"""The SQLite database of the ledger: its tables, its settings, and its errors.
 
-WAL with synchronous FULL: with NORMAL a power cut may take back a commit that others have acted on. Every setting
-is read back, since SQLite ignores what it cannot do.
+The journal mode is WAL with synchronous FULL, since with NORMAL a power cut may undo a commit that others have acted
+on. Every setting is read back, because SQLite silently ignores what it cannot do.
 """
 
 import sqlite3
@@ -14,7 +14,7 @@ from anomvae import durable_io
 from anomvae.errors import EnvironmentFault
 
 APPLICATION = 1095652940  # 'ANVL'
-BUSY_SECONDS = 10.0
+BUSY_SECONDS = 10.0  # for which a statement waits for another process
 
 # Append-only: a migration that was released is never edited, the next one is added.
 MIGRATIONS = (
@@ -71,7 +71,7 @@ MIGRATIONS = (
 
 
 class Damaged(EnvironmentFault):
-    """The file is no healthy ledger; the next start puts it aside and rebuilds it."""
+    """The database is damaged; the next start puts it aside and rebuilds the ledger."""
 
     code = "ledger_damaged"
 
@@ -81,7 +81,7 @@ class Database:
 
     Args:
         path: the file; made when missing, unless it is opened for reading only.
-        read_only: for looking from outside while another process writes.
+        read_only: whether it is only read, while another process may be writing.
 
     Raises:
         EnvironmentFault: it cannot be opened, or was written by a newer anomvae.
@@ -90,12 +90,12 @@ class Database:
 
     def __init__(self, path: Path, *, read_only: bool) -> None:
         self.path = path
-        with _told(path):
+        with _faults(path):
             address = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
             self._db = sqlite3.connect(address, uri=True, isolation_level=None, timeout=BUSY_SECONDS)
         self._db.row_factory = sqlite3.Row
         try:
-            with _told(path):
+            with _faults(path):
                 self._check()
                 if not read_only:
                     self._prepare()
@@ -122,13 +122,13 @@ class Database:
 
     def each(self, query: str, values: tuple[Any, ...] = ()) -> Iterator[sqlite3.Row]:
         """The rows of a query, one by one."""
-        with _told(self.path):
+        with _faults(self.path):
             yield from self._db.execute(query, values)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All of the block, or nothing of it; on the disk when it ends."""
-        with _told(self.path):
+        """A transaction: either everything in the block is written, and on the disk when it ends, or nothing."""
+        with _faults(self.path):
             durable_io.hook("begin", self.path)
             self._db.execute("BEGIN IMMEDIATE")
             try:
@@ -169,8 +169,8 @@ class Database:
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """SQLite's errors as what they are: a damaged file, or a fault of the machine."""
+def _faults(path: Path) -> Iterator[None]:
+    """Raise SQLite's errors as what they mean: a damaged file, or a fault of the machine."""
     try:
         yield
     except sqlite3.DatabaseError as error:

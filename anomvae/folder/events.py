@@ -1,7 +1,7 @@
-"""File system events, by the library watchdog. They only wake the scanner, and it does no harm when they fail.
+"""File system events, by the library watchdog. They only wake the inbox, and it does no harm when they fail.
 
 Event libraries can lose events without an error (a paused reader, a full queue, a folder that was made again), so files
-are found by scanning, and events only make that sooner. The observer is checked, and started again where it has died.
+are found by scanning, and events only make that happen sooner. An observer that has died is started again.
 """
 
 import contextlib
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0  # seconds between attempts to start again
-CALM = 300.0  # seconds without a failure after which the pauses begin small again
+CALM = 300.0  # seconds without a failure after which pauses start again at the shortest
 
 
 class Events:

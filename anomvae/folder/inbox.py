@@ -1,4 +1,4 @@
-"""The inbox: scans a folder until it is stopped, and yields its files one by one as they settle."""
+"""The inbox: scans the input folder until it is stopped, and yields its files one by one as they settle."""
 
 import os
 import threading
@@ -15,8 +15,8 @@ from anomvae.folder.settle import CHANGED, UNREADABLE, WRITTEN, Arrival, Probe, 
 
 NETWORK_SETTLE = 15.0  # seconds; attributes of network files come late
 POLL = 2.0  # seconds between scans where no events come
-TICK = 0.25  # seconds between two signs of life
-SHARE = 10  # a scan may take one part in so many of the time
+TICK = 0.25  # seconds of waiting after which None is yielded, so that the caller can do other work
+SHARE = 10  # scans may take at most one SHAREth of the time
 LEAST = 0.1  # seconds between two scans
 LEFT = (WRITTEN, UNREADABLE, CHANGED)  # codes of files that one pass over a folder leaves for the next
 
@@ -62,7 +62,12 @@ class Inbox:
 
     Attributes:
         stop: set it to end the iteration.
-        rescan: set it to look into the folder at once.
+        rescan: set it to scan the folder at once.
+        ready: settled files that were not yielded yet.
+        skipped: how many entries the newest scan found that are no candidates, by reason.
+        present: the paths that the newest scan found.
+        last_scan: when that was, in monotonic seconds.
+        reachable: whether everything in the folder could be looked at.
     """
 
     def __init__(
@@ -97,7 +102,7 @@ class Inbox:
         self.events.stop()
 
     def listen(self) -> None:
-        """Have the file system's events wake the next look."""
+        """Start listening to the file system's events, or make sure that it still works."""
         self.events.check(self.clock(), suspicious=self._missed >= 2)
         self._missed = 0 if self._missed >= 2 else self._missed
 
@@ -106,9 +111,9 @@ class Inbox:
         return self.scanner.open(path)
 
     def once(self) -> Iterator[Arrival | None]:
-        """Files that are still now: looks until each has either settled, or changed since the first look.
+        """The files that are in the folder now: scans until each has either settled, or changed since the first scan.
 
-        Yields None as a sign of life while it waits, and before it decides that nothing is left.
+        Yields None while it waits, and before it decides that nothing is left.
         """
         self._scan()
         first = {path: waiting.stat for path, waiting in self.settler.waiting.items()}
@@ -126,20 +131,26 @@ class Inbox:
             self._scan()
 
     def forever(self) -> Iterator[Arrival | None]:
-        """Files as they settle, until `stop` is set. Yields None as a sign of life while it waits."""
+        """Files as they settle, until `stop` is set. Yields None while it waits."""
         while not self.stop:
             self.listen()
             self._scan()
             yield from self._drain()
             yield None
-            yield from self._sleep(self._next_look())
+            yield from self._sleep(self._next_scan())
 
     def done(self, path: bytes) -> None:
-        """A file was processed, or has vanished."""
+        """Forget a file that was processed, or has vanished."""
         self.settler.done(path)
 
     def hold(self, path: bytes, reason: str, seconds: float) -> None:
-        """Yield a file again after so many seconds, or when it has changed; `reason` says why it waits."""
+        """Keep a file waiting; it is yielded again after some time, or when it has changed.
+
+        Args:
+            path: the file.
+            reason: the code of why it waits.
+            seconds: how long to wait.
+        """
         self.settler.hold(path, reason, self.clock() + seconds)
 
     def _drain(self) -> Iterator[Arrival]:
@@ -155,7 +166,7 @@ class Inbox:
                 time.sleep(max(min(until - self.clock(), TICK), 0.0))
             yield None
 
-    def _next_look(self) -> float:
+    def _next_scan(self) -> float:
         due = self.settler.next_due()
         return self._rescan_due() if due is None else min(self._rescan_due(), max(due, self._earliest()))
 
@@ -164,7 +175,7 @@ class Inbox:
         return max(self.last_scan + interval, self._earliest())
 
     def _earliest(self) -> float:
-        """Large folders are looked at less often, so that looking stays a small part of the work."""
+        """When the next scan may begin; large folders are scanned less often, so that files get most of the time."""
         return self.last_scan + max(LEAST, SHARE * self._scan_seconds)
 
     def _scan(self) -> None:
@@ -176,11 +187,11 @@ class Inbox:
         if scan.replaced:
             self.events.stop()
             self._replaced()
-        self.ready = deque(self.settler.look(started, scan))
+        self.ready = deque(self.settler.update(started, scan))
         self.skipped, self.reachable, self.present = dict(scan.skipped), scan.complete, frozenset(scan.files)
-        # a timed look that finds new files while events run and told nothing: twice, and they are not trusted
-        told_nothing = not woken and self.settler.first_seen and self.events.mode == "native"
-        self._missed = self._missed + 1 if told_nothing else 0
+        # A scan by the clock that finds new files means that events were lost; after two, the observer starts anew.
+        events_lost = not woken and self.settler.first_seen and self.events.mode == "native"
+        self._missed = self._missed + 1 if events_lost else 0
         self.last_scan = self.clock()
         self._scan_seconds = self.last_scan - started
 

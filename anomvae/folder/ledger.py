@@ -1,10 +1,10 @@
-"""The ledger: which deliveries were judged, and how each ended. All the SQL about that, tables apart (database.py).
+"""The ledger: which deliveries were processed, and how each ended. A delivery is one content under one path.
 
-One row of `delivery` is one fact and final; only `retry` takes a quarantined one back. Results and reason files
-carry the same facts, so a lost ledger is rebuilt from them (rebuild.py).
+A row of the table `delivery` is final; only `retry` takes a quarantined one back. Manifests and reason files hold the
+same facts, so that a lost ledger can be rebuilt from them (ledger_rebuild.py). The tables are defined in database.py.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,26 @@ from anomvae.folder.outbox import Outbox, OutboxUpdate
 from anomvae.records.folder import Manifest, Quarantined
 from anomvae.records.results import REMEMBERED, Evidence, evidence
 
-Key = tuple[int, int, int, int, int]
+Key = tuple[int, int, int, int, int]  # the state of a file: device, inode, size, times of modification and change
 
 STATES = ("committed", "quarantined")
+ENTRY = (
+    "SELECT delivery_id, path, sha256, size, state, base_rows, continues, coalesce(lines, 0),"
+    " coalesce(rows_total, 0) FROM delivery"
+)
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """What the ledger says of one delivery, as far as judging the next one needs it."""
+    """One delivery in the ledger, as far as it matters for later ones.
+
+    Attributes:
+        delivery_id, path, sha256, size: what identifies it: its path below the input folder, and its content.
+        state: `committed` or `quarantined`.
+        base_rows: rows of earlier versions of the file before its own first row.
+        continues: whether a grown version of the file may be scored from its new rows on.
+        lines: physical lines of the file.
+        rows_total: rows that were read.
+    """
 
     delivery_id: str
     path: bytes
@@ -40,7 +53,7 @@ class Ledger:
 
     Args:
         path: the database file; made when missing.
-        read_only: for looking from outside while another process writes.
+        read_only: whether it is only read, while another process may be writing.
 
     Attributes:
         outbox: the messages that are to be sent, in the same database.
@@ -63,7 +76,18 @@ class Ledger:
     # --- runs and settings of the whole folder
 
     def begin_run(self, mode: str, now: str, pid: int, version: str, model_id: str) -> int:
-        """Note that a run began; returns its number."""
+        """Note that a run began.
+
+        Args:
+            mode: `watch` or `score`.
+            now: the time of day, in ISO 8601.
+            pid: the process.
+            version: of anomvae.
+            model_id: the model in use.
+
+        Returns:
+            The number of the run.
+        """
         with self._db.transaction():
             row = "INSERT INTO run(mode, started_utc, pid, version, model_id) VALUES (?, ?, ?, ?, ?)"
             return int(self._db.execute(row, (mode, now, pid, version, model_id)).lastrowid or 0)
@@ -79,42 +103,42 @@ class Ledger:
         return dict(rows[0]) if rows else None
 
     def last_end(self) -> str | None:
-        """When a run last ended by itself."""
+        """When a run last ended by itself, in ISO 8601; None where none did."""
         ended: str | None = self._db.rows("SELECT max(ended_utc) FROM run WHERE clean = 1")[0][0]
         return ended
 
     def meta(self, key: str) -> str | None:
-        """A value of the folder as a whole."""
+        """A value that belongs to the folder as a whole; None where it is not set."""
         rows = self._db.rows("SELECT value FROM meta WHERE key = ?", (key,))
         return rows[0][0] if rows else None
 
     def set_meta(self, key: str, value: str) -> None:
-        """Keep a value of the folder as a whole."""
+        """Store a value that belongs to the folder as a whole."""
         with self._db.transaction():
             self._set_meta(key, value)
 
     def version(self) -> int:
-        """Changes when another process has written."""
+        """A number that changes when another process has written."""
         return int(self._db.rows("PRAGMA data_version")[0][0])
 
-    # --- what was judged
+    # --- deliveries
 
     def find(self, path: bytes, sha256: str) -> Entry | None:
-        """The delivery of this content under this path."""
+        """The delivery of this content under this path; None where there is none."""
         return next(iter(self._entries("WHERE path = ? AND sha256 = ?", (path, sha256))), None)
 
     def named(self, prefix: str) -> list[Entry]:
-        """Deliveries whose id begins so."""
+        """Deliveries whose id begins with a prefix, three at most."""
         like = prefix.replace("\\", "").replace("%", "").replace("_", "") + "%"
         return self._entries("WHERE delivery_id LIKE ? LIMIT 3", (like,))
 
     def last_committed(self, path: bytes) -> Entry | None:
-        """The newest committed delivery of a path: what a grown file may continue."""
+        """The newest committed delivery of a path, which a grown file may continue."""
         newest = "WHERE path = ? AND state = 'committed' ORDER BY sequence DESC LIMIT 1"
         return next(iter(self._entries(newest, (path,))), None)
 
     def generations(self, path: bytes) -> int:
-        """How many different contents were judged under a path."""
+        """How many different contents were processed under a path."""
         return int(self._db.rows("SELECT count(*) FROM delivery WHERE path = ?", (path,))[0][0])
 
     def next_sequence(self) -> int:
@@ -130,9 +154,9 @@ class Ledger:
         return {row[0] for row in self._db.rows("SELECT delivery_id FROM delivery")}
 
     def evidence(self, model_id: str, alpha: float) -> list[Evidence]:
-        """What the newest files of a model and alpha have left for the next one, the oldest first."""
-        told = "SELECT told FROM evidence WHERE model_id = ? AND alpha = ? ORDER BY sequence"
-        return [msgspec.json.decode(row[0], type=Evidence) for row in self._db.rows(told, (model_id, alpha))]
+        """What the newest files of a model and alpha leave for the drift of the next one, the oldest first."""
+        query = "SELECT told FROM evidence WHERE model_id = ? AND alpha = ? ORDER BY sequence"
+        return [msgspec.json.decode(row[0], type=Evidence) for row in self._db.rows(query, (model_id, alpha))]
 
     def commit(
         self,
@@ -151,18 +175,20 @@ class Ledger:
         """
         path = fact.path()
         with self._db.transaction():
-            self._insert(_columns(fact))
+            columns = _columns(fact)
+            names, marks = ", ".join(columns), ", ".join("?" * len(columns))
+            self._db.execute(f"INSERT INTO delivery({names}) VALUES ({marks})", tuple(columns.values()))
             self._set_meta("alerts_bytes", str(log_bytes))
             self._db.execute("DELETE FROM suspect WHERE path = ?", (path,))
             if isinstance(fact, Manifest):
-                self._leave(fact)
+                self._insert_evidence(fact)
             if seen is not None:
                 self._see(path, seen)
             if update is not None:
                 self.outbox.add(update)
 
     def retract(self, delivery_id: str) -> None:
-        """Forget a quarantined delivery, so that it is judged again."""
+        """Forget a quarantined delivery, so that its file is processed again."""
         with self._db.transaction():
             path = "(SELECT path FROM delivery WHERE delivery_id = ?)"
             self._db.execute(f"DELETE FROM seen WHERE path = {path}", (delivery_id,))
@@ -170,33 +196,33 @@ class Ledger:
             gone = "DELETE FROM delivery WHERE delivery_id = ? AND state = 'quarantined'"
             self._db.execute(gone, (delivery_id,))
 
-    # --- what the folder showed
+    # --- states of files, suspects
 
     def seen(self) -> dict[bytes, int]:
-        """A fingerprint of the judged state of every path."""
+        """A hash of the state in which the file of every path was processed."""
         rows = self._db.each("SELECT path, dev, ino, size, mtime_ns, ctime_ns FROM seen")
         return {row[0]: hash(tuple(row[1:])) for row in rows}
 
     def see(self, states: Iterable[tuple[bytes, Key]]) -> None:
-        """Remember states of paths as judged; a cache, whose loss costs reading them again."""
+        """Remember the states in which files were processed; losing them only costs reading the files again."""
         with self._db.transaction():
             for path, key in states:
                 self._see(path, key)
 
     def forget(self, paths: Iterable[bytes]) -> None:
-        """Drop cached states of paths that are gone."""
+        """Drop the states of paths that are gone."""
         with self._db.transaction():
             self._db.executemany("DELETE FROM seen WHERE path = ?", ((path,) for path in paths))
 
     def suspect(self, path: bytes) -> int:
-        """A run died, or failed, over this path: count it; returns how often by now."""
+        """Count that a run died, or failed, over a path; returns how often that has happened."""
         add = "INSERT INTO suspect VALUES (?, 1) ON CONFLICT(path) DO UPDATE SET crashes = crashes + 1"
         with self._db.transaction():
             self._db.execute(add, (path,))
         return self.crashes(path)
 
     def crashes(self, path: bytes) -> int:
-        """How often a run died over this path since it was last judged."""
+        """How often runs died over a path since it was last processed."""
         rows = self._db.rows("SELECT crashes FROM suspect WHERE path = ?", (path,))
         return int(rows[0][0]) if rows else 0
 
@@ -229,26 +255,32 @@ class Ledger:
         query = "SELECT * FROM delivery WHERE state = ? ORDER BY sequence DESC LIMIT ?"
         return [dict(row) for row in self._db.rows(query, (state, most))]
 
-    def judged(self) -> Iterator[dict[str, Any]]:
+    def deliveries(self) -> Iterator[dict[str, Any]]:
         """Every delivery in order, by column."""
         return (dict(row) for row in self._db.each("SELECT * FROM delivery ORDER BY sequence"))
 
     def periods(self, since: str, width: int) -> dict[str, dict[str, Any]]:
-        """Sums of what was judged since a time (ISO 8601), by the first `width` characters of the time.
+        """Sums over the deliveries of each period since a time.
 
-        `models` are the ids of the models, in the order of their first file there.
+        Args:
+            since: the time, in ISO 8601.
+            width: how many characters of a time name its period, such as 10 for days.
+
+        Returns:
+            For every period with deliveries, by those characters: the sums by name, and `models`, the ids of the
+            models in the order of their first file there.
         """
         sums = ", ".join(
             f"coalesce(sum(rows_{name}), 0) AS {name}" for name in ("total", "scored", "flagged", "critical")
         )
-        of = [*(("state", state) for state in STATES), ("verdict", "drifted")]
-        counts = ", ".join(f"count(*) FILTER (WHERE {column} = '{value}') AS {value}" for column, value in of)
-        judged = "SELECT *, substr(committed_utc, 1, ?) AS at FROM delivery WHERE committed_utc >= ?"
-        query = f"SELECT at, {counts}, {sums} FROM ({judged}) GROUP BY at ORDER BY at"
+        counted = [*(("state", state) for state in STATES), ("verdict", "drifted")]
+        counts = ", ".join(f"count(*) FILTER (WHERE {column} = '{value}') AS {value}" for column, value in counted)
+        recent = "SELECT *, substr(committed_utc, 1, ?) AS at FROM delivery WHERE committed_utc >= ?"
+        query = f"SELECT at, {counts}, {sums} FROM ({recent}) GROUP BY at ORDER BY at"
         found: dict[str, dict[str, Any]] = {
             row["at"]: {**dict(row), "models": []} for row in self._db.rows(query, (width, since))
         }
-        used = f"SELECT at, model_id FROM ({judged}) GROUP BY at, model_id ORDER BY min(sequence)"
+        used = f"SELECT at, model_id FROM ({recent}) GROUP BY at, model_id ORDER BY min(sequence)"
         for at, model in self._db.rows(used, (width, since)):
             if at in found:  # another process may have committed in between
                 found[at]["models"].append(model)
@@ -257,19 +289,18 @@ class Ledger:
     # --- inside
 
     def _entries(self, where: str, values: tuple[Any, ...] = ()) -> list[Entry]:
-        return [_entry(row) for row in self._db.rows(f"{_ENTRY} {where}", values)]
+        rows = [
+            dict(zip(Entry.__struct_fields__, row, strict=True)) for row in self._db.rows(f"{ENTRY} {where}", values)
+        ]
+        return [Entry(**{**row, "continues": bool(row["continues"])}) for row in rows]
 
-    def _insert(self, columns: dict[str, Any]) -> None:
-        names, marks = ", ".join(columns), ", ".join("?" * len(columns))
-        self._db.execute(f"INSERT INTO delivery({names}) VALUES ({marks})", tuple(columns.values()))
-
-    def _leave(self, fact: Manifest) -> None:
-        """Keep what the newest files of one model and alpha say; with another, the sequence begins anew."""
+    def _insert_evidence(self, fact: Manifest) -> None:
+        """Keep the evidence of drift of the newest files; with another model or alpha, the sequence begins anew."""
         alpha, drift = fact.result.alpha, fact.result.drift
         self._db.execute("DELETE FROM evidence WHERE model_id <> ? OR alpha <> ?", (fact.model_id, alpha))
         if drift is not None and not drift.alone:
-            told = msgspec.json.encode(evidence(fact.result.scored, fact.result.flagged, drift)).decode()
-            self._db.execute("INSERT INTO evidence VALUES (?, ?, ?, ?)", (fact.sequence, fact.model_id, alpha, told))
+            encoded = msgspec.json.encode(evidence(fact.result.scored, fact.result.flagged, drift)).decode()
+            self._db.execute("INSERT INTO evidence VALUES (?, ?, ?, ?)", (fact.sequence, fact.model_id, alpha, encoded))
             newest = "SELECT sequence FROM evidence ORDER BY sequence DESC LIMIT ?"
             self._db.execute(f"DELETE FROM evidence WHERE sequence NOT IN ({newest})", (REMEMBERED,))
 
@@ -278,17 +309,6 @@ class Ledger:
 
     def _set_meta(self, key: str, value: str) -> None:
         self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
-
-
-_ENTRY = (
-    "SELECT delivery_id, path, sha256, size, state, base_rows, continues, coalesce(lines, 0),"
-    " coalesce(rows_total, 0) FROM delivery"
-)
-
-
-def _entry(row: Sequence[Any]) -> Entry:
-    values = dict(zip(Entry.__struct_fields__, row, strict=True))
-    return Entry(**{**values, "continues": bool(values["continues"])})
 
 
 def _columns(fact: Manifest | Quarantined) -> dict[str, Any]:

@@ -6,7 +6,7 @@ left out of the ledger, so that its file is processed again, with the same bytes
 """
 
 import hashlib
-from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import msgspec
@@ -16,7 +16,7 @@ from anomvae.folder.ledger import Ledger
 from anomvae.records.folder import Manifest, Quarantined
 from anomvae.records.results import RowResult
 
-Judged = Manifest | Quarantined
+Fact = Manifest | Quarantined
 
 
 class Segment(msgspec.Struct):
@@ -31,12 +31,13 @@ def rebuild(out: Path, ledger: Ledger) -> int:
     log = out / "alerts.jsonl"
     segments = _segments(log)
     end = max((segment.end for segment in segments.values()), default=0)
-    order = sorted((fact.sequence, str(path)) for path, fact in _facts(out))
+    files = chain((out / "results").glob("*.manifest.json"), (out / "quarantine").glob("*.reason.json"))
+    order = sorted((fact.sequence, str(path)) for path in files if (fact := _read(path)))
     last = added = 0
-    for place, (_, name) in enumerate(order):
-        fact = _read(Path(name))
+    for index, (_, name) in enumerate(order):
+        fact = _read(Path(name))  # again, since all of them together may not fit into memory
         segment = segments.get(fact.delivery_id) if fact else None
-        if fact is None or not _whole(out, fact, segment, newest=place == len(order) - 1):
+        if fact is None or not _whole(out, fact, segment, newest=index == len(order) - 1):
             continue
         last = max(last + 1, fact.sequence)
         if ledger.has(fact.delivery_id):
@@ -46,60 +47,49 @@ def rebuild(out: Path, ledger: Ledger) -> int:
     return added
 
 
-def _files(out: Path) -> Iterator[Path]:
-    yield from (out / "results").glob("*.manifest.json")
-    yield from (out / "quarantine").glob("*.reason.json")
-
-
-def _facts(out: Path) -> Iterator[tuple[Path, Judged]]:
-    for path in _files(out):
-        if fact := _read(path):
-            yield path, fact
-
-
-def _read(path: Path) -> Judged | None:
+def _read(path: Path) -> Fact | None:
     try:
-        found: Judged = msgspec.json.decode(path.read_bytes(), type=Judged)
+        found: Fact = msgspec.json.decode(path.read_bytes(), type=Fact)
     except (msgspec.DecodeError, OSError):
         return None
     return found
 
 
-def _whole(out: Path, fact: Judged, segment: Segment | None, *, newest: bool) -> bool:
-    """Whether a fact's result is there, unchanged, and with its alerts."""
+def _whole(out: Path, fact: Fact, segment: Segment | None, *, newest: bool) -> bool:
+    """Whether the result of a fact is there and unchanged, and its alert lines are in the log."""
     if isinstance(fact, Quarantined):
         return True
     result = out / "results" / Path(fact.result_name).name
     if not result.is_file() or durable_io.sha256(result) != fact.result_sha256:
         return False
-    told = segment is not None and segment.sha256 == fact.alerts_sha256
-    return told or fact.result.flagged == 0 or not newest
+    logged = segment is not None and segment.sha256 == fact.alerts_sha256
+    return logged or fact.result.flagged == 0 or not newest
 
 
 def _segments(log: Path) -> dict[str, Segment]:
     """Every delivery's lines in the alert log; a torn last line does not count."""
     found: dict[str, Segment] = {}
     name, digest, at = "", hashlib.sha256(), 0
-    for line in _lines(log):
-        owner = _owner(line)
-        if owner != name:
-            if name:
-                found[name] = Segment(at, digest.hexdigest())
-            name, digest = owner, hashlib.sha256()
-        digest.update(line)
-        at += len(line)
+    if not log.is_file():
+        return found
+    with log.open("rb") as lines:
+        for line in lines:
+            if not line.endswith(b"\n"):
+                break
+            owner = _owner(line)
+            if owner != name:
+                if name:
+                    found[name] = Segment(at, digest.hexdigest())
+                name, digest = owner, hashlib.sha256()
+            digest.update(line)
+            at += len(line)
     if name:
         found[name] = Segment(at, digest.hexdigest())
     return found
 
 
-def _lines(log: Path) -> Iterator[bytes]:
-    if log.is_file():
-        with log.open("rb") as lines:
-            yield from (line for line in lines if line.endswith(b"\n"))
-
-
 def _owner(line: bytes) -> str:
+    """The delivery that a line of the alert log belongs to; empty where the line cannot be read."""
     try:
         return msgspec.json.decode(line, type=RowResult).delivery_id
     except msgspec.DecodeError:

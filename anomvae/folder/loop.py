@@ -2,10 +2,10 @@
 
     for arrival in inbox: health.beat(); stop.check(); process the file; commit; report; archive
 
-One thread does all of this. Health and the stop conditions are looked at between any two steps, so that the health
-file tells the truth about the work itself. With several jobs, workers score files side by side, but this thread alone
-takes files up and commits them, in the order in which they were taken. When the machine fails, for example because the
-disk is full, `watch` waits and tries again, `score` ends, and no file is blamed.
+One thread does all of this. Health is published and the stop conditions are checked between any two steps of the work,
+so that a health file that stays fresh proves that the work goes on. With several jobs, workers score files side by
+side, but this thread alone starts and commits them, in the order of their arrival. When the machine fails, for example
+because the disk is full, `watch` waits and tries again, `score` ends, and no file is blamed.
 """
 
 import time
@@ -16,9 +16,9 @@ from functools import partial
 from anomvae.errors import EnvironmentFault, UnsyncedError
 from anomvae.folder.archive import Archive
 from anomvae.folder.health import HealthReporter
-from anomvae.folder.output_folder import shown
+from anomvae.folder.output_folder import path_text
 from anomvae.folder.process_file import Duplicate, FileProcessor, InFlight, Outcome, Retry
-from anomvae.folder.run_context import Fact, RunContext
+from anomvae.folder.run_context import RunContext
 from anomvae.folder.settle import CHANGED, Arrival
 from anomvae.folder.stop import StopConditions
 from anomvae.records.folder import Manifest, Quarantined
@@ -35,15 +35,15 @@ class FolderLoop:
         context: the parts of the run.
         health: publishes how the run is doing.
         stop: decides when it ends.
-        workers: who scores, where it is neither this process nor `settings.jobs` processes of this machine.
+        workers: where files are scored; None for this process, or `settings.jobs` processes of this machine.
     """
 
     def __init__(
         self, context: RunContext, health: HealthReporter, stop: StopConditions, workers: Workers | None = None
     ) -> None:
         self.context, self.health, self.stop = context, health, stop
-        self._inbox, self._store, self._progress = context.inbox, context.store, context.progress
-        self._archive = Archive(context.inbox.scanner, context.store, context.say)
+        self._inbox, self._output, self._progress = context.inbox, context.output, context.progress
+        self._archive = Archive(context.inbox.scanner, context.output, context.say)
         self._processor = FileProcessor(context, workers, self.tick)
         self._in_flight: dict[bytes, InFlight] = {}  # files under way by their paths, in the order of their commits
         self._pause = 1.0
@@ -71,7 +71,7 @@ class FolderLoop:
             self._remove_leftovers()
         except DroppedError:
             self._processor.close()
-            self._store.renew()
+            self._output.renew()
         finally:
             self._processor.close()
             for in_flight in self._in_flight.values():
@@ -79,7 +79,7 @@ class FolderLoop:
         self.context.seen.write()
 
     def tick(self) -> None:
-        """Publish health and look whether the run has to end; called between any two steps of the work.
+        """Publish health and check whether the run has to end; called between any two steps of the work.
 
         Raises:
             DroppedError: the files under way must be given up now.
@@ -88,6 +88,7 @@ class FolderLoop:
         self.stop.check()
 
     def _start(self, arrival: Arrival) -> None:
+        """Start a file, or record what became of it where there is nothing to score."""
         with self._working_on(arrival):
             started = self._processor.start(arrival)
             if isinstance(started, InFlight):
@@ -103,6 +104,7 @@ class FolderLoop:
             self._waiting_out_faults(in_flight.arrival, partial(self._finish, in_flight))
 
     def _finish(self, in_flight: InFlight) -> None:
+        """Commit a file under way, and record what became of it."""
         with self._working_on(in_flight.arrival):
             try:
                 outcome = self._processor.finish(in_flight)
@@ -113,8 +115,8 @@ class FolderLoop:
 
     @contextmanager
     def _working_on(self, arrival: Arrival) -> Iterator[None]:
-        """Show which file is being worked on; one that changes meanwhile is looked at again later."""
-        self._progress.inflight = shown(arrival.path)
+        """Note which file is being worked on; one that changes meanwhile is looked at again later."""
+        self._progress.inflight = path_text(arrival.path)
         try:
             yield
         except ChangedError:
@@ -125,27 +127,26 @@ class FolderLoop:
 
     def _record(self, arrival: Arrival, outcome: Outcome) -> None:
         """Count, report and archive what became of a file."""
+        context, progress = self.context, self._progress
         if isinstance(outcome, Retry):
             self._put_off(arrival, outcome)
             return
         self._inbox.done(arrival.path)
-        if isinstance(outcome, Manifest | Quarantined):
-            self._record_committed(arrival, outcome)
-        elif isinstance(outcome, Duplicate):
-            self._progress.count_duplicate()
-            self.context.seen.add_duplicate(arrival.path, arrival.stat)
-
-    def _record_committed(self, arrival: Arrival, fact: Fact) -> None:
-        refused = isinstance(fact, Quarantined)
-        self.context.seen.add_committed(arrival.path, arrival.stat)
-        if refused:
-            self._remove_leftovers()
-        self._progress.count(fact)
-        self.context.say(fact.result if isinstance(fact, Manifest) else fact)
-        if fact.move:
-            self._archive.move(arrival.path, fact.delivery_id, fact.sha256, quarantined=refused)
+        if isinstance(outcome, Duplicate):
+            progress.count_duplicate()
+            context.seen.add_duplicate(arrival.path, arrival.stat)
+        elif isinstance(outcome, Manifest | Quarantined):
+            refused = isinstance(outcome, Quarantined)
+            context.seen.add_committed(arrival.path, arrival.stat)
+            if refused:
+                self._remove_leftovers()
+            progress.count(outcome)
+            context.say(outcome.result if isinstance(outcome, Manifest) else outcome)
+            if outcome.move:
+                self._archive.move(arrival.path, outcome.delivery_id, outcome.sha256, quarantined=refused)
 
     def _put_off(self, arrival: Arrival, retry: Retry) -> None:
+        """Have a file wait, to be started again later."""
         self._remove_leftovers()
         self._inbox.hold(arrival.path, retry.reason, retry.seconds)
 
@@ -159,6 +160,7 @@ class FolderLoop:
             self._pause_after(fault, arrival)
 
     def _pause_after(self, fault: EnvironmentFault, arrival: Arrival | None) -> None:
+        """Wait after a fault of the machine, each time for longer; a run that does not wait ends with the fault."""
         if not self.context.patient:
             raise fault
         with suppress(EnvironmentFault):
@@ -175,17 +177,17 @@ class FolderLoop:
             time.sleep(0.2)
 
     def _machine_works(self) -> None:
-        """A step went well: after a pause, what the faults have left behind can be removed."""
+        """Note that a step went well; after a pause, remove what the faults have left behind."""
         if self._progress.paused:
             self._remove_leftovers()
         self._pause, self._progress.paused = 1.0, ""
 
     def _remove_leftovers(self) -> None:
         """Remove temporary files, except those of the files under way."""
-        self._store.renew({name for one in self._in_flight.values() for name in one.job.temporary()})
+        self._output.renew({name for one in self._in_flight.values() for name in one.job.temporary()})
 
     def _housekeeping(self) -> None:
-        """What is done while no file is there to be processed."""
+        """Keep the states of files up to date while no file is there to be processed."""
         seen = self.context.seen
         seen.write()
         seen.reload_if_changed()

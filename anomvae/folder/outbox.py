@@ -1,7 +1,8 @@
 """The outbox: messages that are to be sent, in the ledger's own database, so that each is as official as its delivery.
 
-A message leaves when its outlet has taken it; a process that dies before sends it again, under the same key. Topics
-are what people were told of lately: all that the next message has to know of those before it.
+A message leaves the outbox when its outlet has taken it. A process that dies before that sends it again, under the same
+key, by which the receiver can drop duplicates (a transactional outbox with delivery at least once). Topics remember
+what messages were sent about lately, which decides whether the next file causes one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,14 +23,20 @@ class OutboxMessage(msgspec.Struct, frozen=True):
 
 
 class Topic(msgspec.Struct, frozen=True):
-    """When people were last told of something, in Unix seconds, and how many files more there were since."""
+    """When a message about something was last sent, in Unix seconds, and how many more files there were since."""
 
-    told: float
+    sent: float
     more: int = 0
 
 
 class OutboxUpdate(msgspec.Struct, frozen=True):
-    """What one delivery changes: messages to send from `at` on, and all topics as they are now."""
+    """What one delivery changes in the outbox.
+
+    Attributes:
+        at: when its messages may first be sent, in Unix seconds.
+        messages: what is to be sent.
+        topics: all topics as they are after it.
+    """
 
     at: float
     messages: tuple[OutboxMessage, ...]
@@ -47,38 +54,59 @@ class Outbox:
         self._db = db
 
     def add(self, update: OutboxUpdate) -> None:
-        """Store the messages and topics of a delivery, inside the transaction that commits it."""
+        """Add the messages and topics of a delivery, inside the transaction that commits it."""
         row = "INSERT OR IGNORE INTO outbox(outlet, key, body, created, next_try) VALUES (?, ?, ?, ?, ?)"
         self._db.executemany(row, ((one.outlet, one.key, one.body, update.at, update.at) for one in update.messages))
         self._db.execute("DELETE FROM topic")
-        topics = ((name, topic.told, topic.more) for name, topic in update.topics.items())
+        topics = ((name, topic.sent, topic.more) for name, topic in update.topics.items())
         self._db.executemany("INSERT INTO topic VALUES (?, ?, ?)", topics)
 
     def topics(self) -> dict[str, Topic]:
-        """What people were told of lately."""
-        return {name: Topic(told, more) for name, told, more in self._db.rows("SELECT name, told, more FROM topic")}
+        """The topics of the messages that were sent lately, by name."""
+        return {name: Topic(sent, more) for name, sent, more in self._db.rows("SELECT name, told, more FROM topic")}
 
     def due(self, outlet: str, now: float, most: int) -> list[OutboxMessage]:
-        """Messages of an outlet whose next try is due, those first that have waited longest for it."""
-        due = "WHERE outlet = ? AND given_up IS NULL AND next_try <= ? ORDER BY next_try, letter_id LIMIT ?"
-        rows = self._db.rows(f"SELECT outlet, key, body, letter_id FROM outbox {due}", (outlet, now, most))
+        """Messages that are due to be sent.
+
+        Args:
+            outlet: the name of the outlet that takes them.
+            now: Unix seconds.
+            most: how many at most.
+
+        Returns:
+            Those first that have been due for longest.
+        """
+        where = "WHERE outlet = ? AND given_up IS NULL AND next_try <= ? ORDER BY next_try, letter_id LIMIT ?"
+        rows = self._db.rows(f"SELECT outlet, key, body, letter_id FROM outbox {where}", (outlet, now, most))
         return [OutboxMessage(*row) for row in rows]
 
     def sent(self, messages: Sequence[OutboxMessage]) -> None:
-        """Their outlets have taken them."""
+        """Remove messages that their outlets have taken."""
         if messages:
             with self._db.transaction():
                 ids = ((message.message_id,) for message in messages)
                 self._db.executemany("DELETE FROM outbox WHERE letter_id = ?", ids)
 
     def failed(self, message: OutboxMessage, error: str, next_try: float) -> None:
-        """It could not be sent; try it again later."""
+        """Note that a message could not be sent, and when to try again.
+
+        Args:
+            message: the message.
+            error: what went wrong.
+            next_try: Unix seconds.
+        """
         change = "UPDATE outbox SET attempts = attempts + 1, error = ?, next_try = ? WHERE letter_id = ?"
         with self._db.transaction():
             self._db.execute(change, (error, next_try, message.message_id))
 
     def give_up(self, message: OutboxMessage, error: str, now: float) -> None:
-        """It will never be taken."""
+        """Note that a message will never be taken.
+
+        Args:
+            message: the message.
+            error: what went wrong.
+            now: Unix seconds.
+        """
         change = "UPDATE outbox SET attempts = attempts + 1, error = ?, given_up = ? WHERE letter_id = ?"
         with self._db.transaction():
             self._db.execute(change, (error, now, message.message_id))
@@ -87,7 +115,7 @@ class Outbox:
         """Give up what has been waiting since before a time; returns how many those are."""
         return self._give_up("created < ?", (before,), "too old", now)
 
-    def give_up_strangers(self, outlets: tuple[str, ...], now: float) -> int:
+    def give_up_unconfigured(self, outlets: tuple[str, ...], now: float) -> int:
         """Give up messages to outlets that are not configured any more; returns how many those are."""
         marks = ", ".join("?" * len(outlets))
         return self._give_up(f"outlet NOT IN ({marks})", outlets, "not configured any more", now)
@@ -102,13 +130,13 @@ class Outbox:
         return count
 
     def forget(self, before: float) -> None:
-        """Drop what was given up before a time."""
+        """Remove what was given up before a time, in Unix seconds."""
         if self._db.rows("SELECT 1 FROM outbox WHERE given_up < ? LIMIT 1", (before,)):
             with self._db.transaction():
                 self._db.execute("DELETE FROM outbox WHERE given_up < ?", (before,))
 
     def messages(self) -> Messages:
-        """How many wait and how many were given up; none in a ledger from before there was an outbox."""
+        """How many messages wait and how many were given up; none in a ledger from before there was an outbox."""
         if not self._db.rows("SELECT 1 FROM sqlite_master WHERE name = 'outbox'"):
             return Messages()
         counts = "count(*) FILTER (WHERE given_up IS NULL), count(given_up)"

@@ -1,13 +1,12 @@
 """The output folder of a watched folder: results, quarantine, alert log, ledger, and the order of the commit.
 
-    spool rows -> sync -> manifest and result under their names, which are hashes of path and content -> sync
+    scored rows -> sync -> manifest and result under their names, which are hashes of path and content -> sync
     -> alert log, written at the length that the ledger knows -> sync -> the ledger's transaction
 
-A crash before the transaction leaves nothing official: the same file gives the same names and bytes again, and
-the log is cut back. A crash after it changes nothing. Everything is private to the user.
+A crash before the transaction leaves nothing official: the same file gives the same names and bytes again, and the log
+is cut back. A crash after it changes nothing. All files are readable by their owner alone.
 """
 
-import base64
 import hashlib
 import os
 import secrets
@@ -26,26 +25,26 @@ from anomvae.folder.outbox import OutboxUpdate
 from anomvae.formats import suffixes
 from anomvae.records.folder import Manifest, Quarantined
 
-MARK_BYTES = 8192
+IN_PROGRESS_BYTES = 8192  # length to which the list of files in progress is filled with spaces
 MANIFEST = ".manifest.json"
 REASON = ".reason.json"
 FOLDERS = ("results", "quarantine", ".tmp")
 
 
-class Mark(msgspec.Struct, frozen=True):
-    """A file that is being judged now, and the delivery that it will be, once that is known."""
+class InProgress(msgspec.Struct, frozen=True):
+    """A file that is being processed now, and the delivery that it will be, once that is known."""
 
     path: bytes
     delivery_id: str = ""
 
 
-class Store:
+class OutputFolder:
     """An output folder, opened for writing by the one process that holds its lock.
 
     Args:
         out: the folder; made when missing.
-        shared: where results and what becomes one are, where that is not `out`: on a network file system, which is no
-            place for a ledger.
+        shared: the folder of results and temporary files, where that is not `out`: on a network file system, where a
+            ledger would not be safe.
 
     Attributes:
         warnings: what was repaired on opening.
@@ -59,45 +58,47 @@ class Store:
         self.out, self.warnings = out, list[str]()
         self.results, self.quarantine, self._temporary = (out / name for name in FOLDERS)
         self.log = out / "alerts.jsonl"
-        self._marks: dict[bytes, Mark] = {}
-        self._marked = 0
+        self._in_progress: dict[bytes, InProgress] = {}
+        self._in_progress_bytes = 0
         with durable_io.faults(f"{out}: cannot be used as the output folder"):
             self._make(shared.resolve() if shared else None)
-            self._mark_file = os.open(out / ".inflight", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            self._in_progress_file = os.open(
+                out / ".inflight", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
+            )
         self.ledger = self._open()
         with durable_io.faults(f"{out}: cannot be put in order"):
             self._recover()
-        self._spooled, self._token = 0, secrets.token_hex(6)  # names that no other run had, on whatever machine
+        self._temporaries, self._token = 0, secrets.token_hex(6)  # names that no other run had, on whatever machine
 
     def close(self) -> None:
-        """Close the ledger and the file of marks."""
+        """Close the ledger and the list of files in progress."""
         self.ledger.close()
-        os.close(self._mark_file)
+        os.close(self._in_progress_file)
 
     def temporary(self, suffix: str) -> Path:
         """A new name for a file that is not official yet."""
-        self._spooled += 1
-        return self._temporary / f"{self._token}.{self._spooled}{suffix}"
+        self._temporaries += 1
+        return self._temporary / f"{self._token}.{self._temporaries}{suffix}"
 
     def renew(self, keep: Collection[str] = ()) -> None:
-        """Remove what a file that was given up has left, and ask the ledger how long the alert log is.
+        """Remove what files that were given up have left, and read from the ledger how long the alert log is.
 
         Args:
-            keep: temporary files of others that are being judged; what begins like them stays, too.
+            keep: temporary files of other files in progress; what begins like them stays, too.
         """
         with durable_io.faults(f"{self.out}: cannot be put in order"):
             self._sweep(keep)
         self.log_bytes = int(self.ledger.meta("alerts_bytes") or 0)
 
-    def mark(self, path: bytes, delivery_id: str = "") -> None:
-        """Note that a file is being judged. Not synced: a killed process leaves it, and only that counts."""
-        self._marks[path] = Mark(path, delivery_id)
-        self._write_marks()
+    def set_in_progress(self, path: bytes, delivery_id: str = "") -> None:
+        """Note that a file is being processed. Not synced: the note has to outlive a killed process, no power cut."""
+        self._in_progress[path] = InProgress(path, delivery_id)
+        self._write_in_progress()
 
-    def unmark(self, path: bytes) -> None:
-        """A file is not being judged any more."""
-        self._marks.pop(path, None)
-        self._write_marks()
+    def clear_in_progress(self, path: bytes) -> None:
+        """Note that a file is not being processed any more."""
+        self._in_progress.pop(path, None)
+        self._write_in_progress()
 
     def commit(
         self, fact: Manifest, result: Path, alerts: Path | None, seen: Key, update: OutboxUpdate | None = None
@@ -108,7 +109,7 @@ class Store:
             fact: the manifest, which the ledger stores as well.
             result: the scored rows, synced, under a temporary name.
             alerts: the lines for the alert log, under a temporary name; None where no row is flagged.
-            seen: the state of the file that was scored.
+            seen: the state in which the file was scored.
             update: the messages about the file, which become official with it; None where there are none.
         """
         manifest = self.temporary(MANIFEST)
@@ -168,7 +169,7 @@ class Store:
                 durable_io.rename(path.with_name(path.name + suffix), self.out / f"ledger.corrupt-{number}{suffix}")
 
     def _recover(self) -> None:
-        """Undo what a killed run has left unofficial, and hold its files under suspicion."""
+        """Undo what a killed run has left unofficial, and count its files as suspects."""
         self._sweep(())
         self.log_bytes = int(self.ledger.meta("alerts_bytes") or 0)
         size = self.log.stat().st_size if self.log.exists() else 0
@@ -178,22 +179,21 @@ class Store:
             self.warnings.append("alerts.jsonl is shorter than it was (rotated?); it goes on from where it ends")
             self.log_bytes = size
             self.ledger.set_meta("alerts_bytes", str(size))
-        marks = self._read_marks()
-        for mark in marks:
-            if not self.ledger.has(mark.delivery_id):
-                self.ledger.suspect(mark.path)
-                self._drop(mark.delivery_id)
-        if marks:
-            self._write_marks()
+        interrupted = self._read_in_progress()
+        for one in interrupted:
+            if not self.ledger.has(one.delivery_id):
+                self.ledger.suspect(one.path)
+                if one.delivery_id:
+                    self._remove_unofficial(one.delivery_id)
+        if interrupted:
+            self._write_in_progress()
 
-    def _drop(self, delivery_id: str) -> None:
-        if not delivery_id:
-            return
+    def _remove_unofficial(self, delivery_id: str) -> None:
         for suffix in (*suffixes(), MANIFEST):
             durable_io.remove(self.results / (delivery_id + suffix))
         durable_io.remove(self.quarantine / (delivery_id + REASON))
 
-    # --- the temporary folder, the marks and the log
+    # --- the temporary folder, the list of files in progress, the log
 
     def _sweep(self, keep: Collection[str]) -> None:
         with os.scandir(self._temporary) as entries:
@@ -201,22 +201,22 @@ class Store:
                 if not entry.path.startswith(tuple(keep)):
                     durable_io.remove(Path(entry.path))
 
-    def _read_marks(self) -> list[Mark]:
-        """Marks that a killed run has left, one a line; the first write covers them all."""
-        self._marked = os.fstat(self._mark_file).st_size
-        marks = []
-        for line in os.pread(self._mark_file, self._marked, 0).splitlines():
+    def _read_in_progress(self) -> list[InProgress]:
+        """Files that a killed run has left in progress, one a line; the first write covers them all."""
+        self._in_progress_bytes = os.fstat(self._in_progress_file).st_size
+        found = []
+        for line in os.pread(self._in_progress_file, self._in_progress_bytes, 0).splitlines():
             with suppress(msgspec.DecodeError):
-                marks.append(msgspec.json.decode(line, type=Mark))
-        return marks
+                found.append(msgspec.json.decode(line, type=InProgress))
+        return found
 
-    def _write_marks(self) -> None:
-        """In place and over the longest so far: a file that shrinks and grows would cost the disk's journal."""
-        data = b"\n".join(map(msgspec.json.encode, self._marks.values()))
-        self._marked = max(self._marked, MARK_BYTES, len(data))
+    def _write_in_progress(self) -> None:
+        """Write in place and never shorten: a file that shrinks and grows would need the file system's journal."""
+        data = b"\n".join(map(msgspec.json.encode, self._in_progress.values()))
+        self._in_progress_bytes = max(self._in_progress_bytes, IN_PROGRESS_BYTES, len(data))
         with durable_io.faults(f"{self.out}: cannot be written"):
             durable_io.hook("mark", self.out, data)
-            os.pwrite(self._mark_file, data.ljust(self._marked), 0)
+            os.pwrite(self._in_progress_file, data.ljust(self._in_progress_bytes), 0)
 
     def _append(self, alerts: Path) -> int:
         """Write lines at the end of the log; a log that was rotated away begins again."""
@@ -228,15 +228,10 @@ class Store:
 
 
 def delivery_id(path: bytes, sha256: str) -> str:
-    """The name of a content under a path: redoing it gives the same name."""
+    """The name of a content under a path, so that processing it again gives the same name."""
     return hashlib.sha256(path + b"\0" + sha256.encode()).hexdigest()[:32]
 
 
-def encoded(path: bytes) -> str:
-    """A path's bytes for JSON."""
-    return base64.b64encode(path).decode()
-
-
-def shown(path: bytes) -> str:
+def path_text(path: bytes) -> str:
     """A path as text that any JSON reader takes; bytes that are no UTF-8 appear escaped."""
     return path.decode("utf-8", "backslashreplace")

@@ -1,4 +1,4 @@
-"""A model file that is loaded again when it changes, while a `watch` goes on."""
+"""What the parts of a run over a folder share: settings, folders, model, states of files, and progress."""
 
 import os
 import time
@@ -13,54 +13,13 @@ from anomvae.errors import ModelError
 from anomvae.folder.inbox import Inbox
 from anomvae.folder.ledger import Ledger
 from anomvae.folder.outbox import OutboxUpdate
-from anomvae.folder.output_folder import Store
+from anomvae.folder.output_folder import OutputFolder
 from anomvae.folder.scanner import Stat
 from anomvae.model.detector import Detector
 from anomvae.records.folder import Counters, Line, Manifest, Quarantined
 from anomvae.records.results import FileResult, Verdict
 from anomvae.scoring.batch import alpha_of
 from anomvae.scoring.summary import Severities
-
-
-class ReloadingModel:
-    """A model file that is loaded again when it changes. Where the new one cannot be used, the old one stays in use.
-
-    Args:
-        name: the file.
-        load: loads it.
-        say: called with notes for the user.
-
-    Attributes:
-        detector: the detector that was loaded last.
-        problem: why the file as it is now cannot be used; empty where it can.
-    """
-
-    def __init__(self, name: str, load: Callable[[str], Detector], say: Callable[[str], None]) -> None:
-        self.name, self._load, self._say = name, load, say
-        self._state = self._ask()
-        self.detector = load(name)
-        self.problem = ""
-
-    def current(self) -> Detector:
-        """The newest detector that could be loaded."""
-        state = self._ask()
-        if state != self._state:
-            self._state = state
-            try:
-                self.detector, self.problem = self._load(self.name), ""
-                self._say(f"model {self.name} was reloaded: {self.detector.model_id[:12]}")
-            except ModelError as error:
-                self.problem = f"the new model cannot be used: {error}"
-                self._say(f"{self.problem} The one before stays in use.")
-        return self.detector
-
-    def _ask(self) -> tuple[int, int, int] | None:
-        try:
-            found = os.stat(self.name)  # noqa: PTH116 (asked before every file)
-        except OSError:
-            return None
-        return found.st_ino, found.st_mtime_ns, found.st_size
-
 
 BATCH = 200  # states of duplicates that are written in one transaction
 RATES, RECENT = 120, 12  # newest files of which the flag rate, or a line for the screen, is kept
@@ -74,7 +33,7 @@ class RunContext(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         mode: `watch` or `score`. A `watch` waits when the machine fails; a `score` ends.
-        inbox, store, model: the input folder, the output folder, and the detector.
+        inbox, output, model: the input folder, the output folder, and the model.
         settings, watch: what to write, and when and how files are processed.
         seen: the states of files that were processed before.
         progress: what this run has done.
@@ -85,8 +44,8 @@ class RunContext(msgspec.Struct, frozen=True, kw_only=True):
 
     mode: str
     inbox: Inbox
-    store: Store
-    model: ReloadingModel
+    output: OutputFolder
+    model: "ReloadingModel"
     settings: ScoreSettings
     watch: WatchSettings
     seen: "SeenStates"
@@ -104,6 +63,47 @@ class RunContext(msgspec.Struct, frozen=True, kw_only=True):
     def alpha(self) -> float:
         """The false-alarm rate of this run."""
         return alpha_of(self.model.current(), self.settings)
+
+
+class ReloadingModel:
+    """A model file that is loaded again when it changes. Where the new one cannot be used, the old one stays in use.
+
+    Args:
+        name: the path of the file.
+        load: loads a model file.
+        say: called with notes for the user.
+
+    Attributes:
+        detector: the detector that was loaded last.
+        problem: why the file as it is now cannot be used; empty where it can.
+    """
+
+    def __init__(self, name: str, load: Callable[[str], Detector], say: Callable[[str], None]) -> None:
+        self.name, self._load, self._say = name, load, say
+        self._state = self._file_state()
+        self.detector = load(name)
+        self.problem = ""
+
+    def current(self) -> Detector:
+        """The newest detector that could be loaded."""
+        state = self._file_state()
+        if state != self._state:
+            self._state = state
+            try:
+                self.detector, self.problem = self._load(self.name), ""
+                self._say(f"model {self.name} was reloaded: {self.detector.model_id[:12]}")
+            except ModelError as error:
+                self.problem = f"the new model cannot be used: {error}"
+                self._say(f"{self.problem} The one before stays in use.")
+        return self.detector
+
+    def _file_state(self) -> tuple[int, int, int] | None:
+        """Inode, time of change and size of the file; None where it is not there."""
+        try:
+            found = os.stat(self.name)  # noqa: PTH116 (called before every file; Path.stat is slower)
+        except OSError:
+            return None
+        return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 class SeenStates:
@@ -155,7 +155,7 @@ class SeenStates:
             self._states, self._version = self._ledger.seen(), version
 
     def forget_absent(self, present: frozenset[bytes]) -> None:
-        """Drop paths that are not in the folder any more, once they are the larger part."""
+        """Drop paths that are not in the folder any more, once they are the majority."""
         if len(self._states) > 2 * len(present) + 1000:
             gone = [path for path in self._states if path not in present]
             self._ledger.forget(gone)
@@ -209,13 +209,15 @@ class Progress:
 
 
 def _first_reason(result: FileResult) -> str:
+    """What is most worth knowing of a scored file: its drift, or the first reason of its worst row."""
     if result.drift and result.drift.told:
         return f"drift: {result.drift.told[0]}"
     reasons = result.worst[0].reasons if result.worst else ()
     return reasons[0].text if reasons else ""
 
 
-def _line(fact: Fact, verdict: Verdict, told: str, result: FileResult | None = None) -> Line:
+def _line(fact: Fact, verdict: Verdict, text: str, result: FileResult | None = None) -> Line:
+    """A processed file as a line of a list; `result` where it was scored."""
     return Line(
         delivery_id=fact.delivery_id,
         at=fact.committed_utc,
@@ -224,5 +226,5 @@ def _line(fact: Fact, verdict: Verdict, told: str, result: FileResult | None = N
         rows=result.rows if result else 0,
         flagged=result.flagged if result else 0,
         critical=result.critical if result else 0,
-        told=told,
+        told=text,
     )

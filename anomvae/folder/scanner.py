@@ -20,7 +20,7 @@ IGNORED_ENDS = (
     *(".tmp", ".part", ".partial", ".filepart", ".crdownload", ".download", ".swp", "~", ".lock"),
     *(".done", ".ok", ".md5", ".sha256", ".reason.json"),
 )
-DEEPEST = 16
+DEEPEST = 16  # levels of folders inside that are scanned
 OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 FOLDER = OPEN | os.O_DIRECTORY
 
@@ -52,7 +52,7 @@ class Scan(msgspec.Struct):
 
 
 def stat_of(found: os.stat_result) -> Stat:
-    """The identifying part of a stat result."""
+    """The fields of a stat result that identify a file's state."""
     return Stat(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
@@ -76,7 +76,8 @@ class Scanner:
         self.marker = None if marker is None else os.fsencode(marker)
         self._fits = re.compile("|".join(fnmatch.translate(pattern) for pattern in patterns)).match
         self.descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        self._identity = self._ask()
+        found = os.fstat(self.descriptor)
+        self._identity = found.st_dev, found.st_ino
 
     def close(self) -> None:
         """Close the folder."""
@@ -87,7 +88,7 @@ class Scanner:
         found = Scan({}, True, Counter())
         try:
             found.replaced = self._reopen()
-            self._look(self.descriptor, b"", 0, found)
+            self._scan_folder(self.descriptor, b"", 0, found)
         except OSError:
             found.complete = False
         return found
@@ -101,8 +102,8 @@ class Scanner:
         *folders, name = path.split(b"/")
         at = self.descriptor
         try:
-            for part in folders:
-                inner = os.open(part, FOLDER, dir_fd=at)
+            for folder in folders:
+                inner = os.open(folder, FOLDER, dir_fd=at)
                 if at != self.descriptor:
                     os.close(at)
                 at = inner
@@ -112,7 +113,7 @@ class Scanner:
                 os.close(at)
 
     def _reopen(self) -> bool:
-        """Follow the path to a folder that took the old one's place."""
+        """Open the folder that has the path by now; returns whether it is another one than before."""
         now = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         found = os.fstat(now)
         if (found.st_dev, found.st_ino) == self._identity:
@@ -122,18 +123,14 @@ class Scanner:
         self.descriptor, self._identity = now, (found.st_dev, found.st_ino)
         return True
 
-    def _ask(self) -> tuple[int, int]:
-        found = os.fstat(self.descriptor)
-        return found.st_dev, found.st_ino
-
-    def _look(self, descriptor: int, prefix: bytes, depth: int, found: Scan) -> None:
-        names: set[bytes] = set()
+    def _scan_folder(self, descriptor: int, prefix: bytes, depth: int, found: Scan) -> None:
+        markers: set[bytes] = set()
         files: dict[bytes, Stat] = {}
         with os.scandir(descriptor) as entries:
             for entry in entries:
                 name = os.fsencode(entry.name)
                 if self.marker is not None and name.endswith(self.marker):
-                    names.add(name)
+                    markers.add(name)
                 try:
                     state = entry.stat(follow_symlinks=False)
                 except FileNotFoundError:
@@ -142,30 +139,30 @@ class Scanner:
                     found.complete = False
                     continue
                 if stat.S_ISDIR(state.st_mode) and self.recursive and depth < DEEPEST and not name.startswith(b"."):
-                    self._inside(descriptor, name, prefix, depth, found)
+                    self._scan_inside(descriptor, name, prefix, depth, found)
                 elif reason := self._unfit(entry.name, state.st_mode):
                     found.skipped[reason] += 1
                 else:
                     files[name] = stat_of(state)
         for name, state_now in files.items():
-            if self.marker is None or name + self.marker in names:
+            if self.marker is None or name + self.marker in markers:
                 found.files[prefix + name] = state_now
 
-    def _inside(self, descriptor: int, name: bytes, prefix: bytes, depth: int, found: Scan) -> None:
+    def _scan_inside(self, descriptor: int, name: bytes, prefix: bytes, depth: int, found: Scan) -> None:
         try:
             inner = os.open(name, FOLDER, dir_fd=descriptor)
         except OSError:
             found.complete = False
             return
         try:
-            self._look(inner, prefix + name + b"/", depth + 1, found)
+            self._scan_folder(inner, prefix + name + b"/", depth + 1, found)
         except OSError:
             found.complete = False
         finally:
             os.close(inner)
 
     def _unfit(self, name: str, mode: int) -> str:
-        """Why an entry is no candidate, or nothing."""
+        """Why an entry is no candidate; empty for a candidate."""
         if name.startswith(IGNORED_STARTS) or name.endswith(IGNORED_ENDS) or not self._fits(name):
             return "name"
         if stat.S_ISLNK(mode):

@@ -1,7 +1,7 @@
-"""Checks of one file: whether a process is writing it, and whether its last line ends.
+"""When files are complete: a file is settled once it has been still for a while and no process is writing it.
 
-Linux refuses a read lease while any process has the file open for writing, even when it pauses. Network file systems
-do not support this, so they are recognised by their mount.
+On Linux a read lease is refused while any process has the file open for writing, even when that process pauses. Network
+file systems do not support leases and are recognised by their mount; files there have to be still for longer.
 """
 
 import contextlib
@@ -16,73 +16,16 @@ import msgspec
 
 from anomvae.folder.scanner import Scan, Stat
 
-NETWORK = ("nfs", "cifs", "smb", "9p", "fuse", "vboxsf", "ceph", "glusterfs", "afs", "lustre")
+NETWORK = ("nfs", "cifs", "smb", "9p", "fuse", "vboxsf", "ceph", "glusterfs", "afs", "lustre")  # file system types
 MOUNTS = Path("/proc/self/mountinfo")
-PLAIN = (b".gz", b".parquet")
-
-
-class Probe(msgspec.Struct, frozen=True):
-    """`written`: a process has the file open for writing; None where that cannot be told. `ended`: its last
-    byte ends a line, or the format has no lines.
-    """  # noqa: D205
-
-    written: bool | None
-    ended: bool
-
-
-def probe(descriptor: int, path: bytes) -> Probe:
-    """Ask about an open file."""
-    return Probe(_written(descriptor), path.endswith(PLAIN) or _line_ends(descriptor))
-
-
-def _written(descriptor: int) -> bool | None:
-    if not hasattr(fcntl, "F_SETLEASE"):
-        return None
-    with contextlib.suppress(ValueError):  # only the main thread may; a writer that comes now sends SIGIO
-        signal.signal(signal.SIGIO, signal.SIG_IGN)
-    try:
-        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
-        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return None
-    return False
-
-
-def _line_ends(descriptor: int) -> bool:
-    size = os.fstat(descriptor).st_size
-    return size > 0 and os.pread(descriptor, 1, size - 1) in (b"\n", b"\r", b"\0", b"\x1a")
-
-
-def on_network(folder: Path) -> bool:
-    """Whether a folder lies on a network or user-space file system, by the longest mount point above it."""
-    return file_system(folder).startswith(NETWORK)
-
-
-def file_system(folder: Path) -> str:
-    """Type of the file system that holds a folder; empty where the system does not tell."""
-    try:
-        lines = MOUNTS.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
-    except OSError:
-        return ""
-    place = folder.resolve()
-    best, kind = -1, ""
-    for line in lines:
-        fields = line.split(" ")
-        mount = Path(fields[4].encode("utf-8", "surrogateescape").decode("unicode_escape"))
-        if (mount == place or mount in place.parents) and len(mount.parts) >= best:
-            best, kind = len(mount.parts), fields[fields.index("-") + 1]
-    return kind
-
-
+WITHOUT_LINES = (b".gz", b".parquet")  # formats of which the last byte says nothing
 BLIND = 3  # times longer where writers cannot be seen
 UNENDED = 5  # times longer, beyond settling, where the last line has no end
 REPROBE = 0.5  # seconds until a writer is looked for again
 REOPEN = 10.0  # seconds until a file that may not be read is tried again
-MOST_READY = 10_000
+MOST_READY = 10_000  # files that one scan yields at most
 
-# Why a file waits: the codes that are compared, and what people are told. Codes not listed here tell themselves.
+# Codes of why a file waits, and the sentences for people. A code that is not listed is shown as it is.
 SETTLING, UNENDED_LINE, WRITTEN = "settling", "unended_line", "written"
 UNREADABLE, CHANGED = "unreadable", "changed"
 SENTENCES = {
@@ -95,7 +38,13 @@ SENTENCES = {
 
 
 class Arrival(msgspec.Struct, frozen=True):
-    """A settled file: its path's bytes, its state, and how long it has been still, in seconds."""
+    """A settled file.
+
+    Attributes:
+        path: its path below the input folder.
+        stat: its state.
+        quiet: for how many seconds it has been still.
+    """
 
     path: bytes
     stat: Stat
@@ -103,7 +52,15 @@ class Arrival(msgspec.Struct, frozen=True):
 
 
 class Waiting(msgspec.Struct):
-    """A file that is not settled, or not done: since when it is still, the code of why it waits, when to look again."""
+    """A file that is not settled, or not processed. Times are monotonic seconds.
+
+    Attributes:
+        stat: its state at the newest scan.
+        since: when it was first seen in that state.
+        seen: when it was first seen at all.
+        reason: the code of why it waits.
+        due: when it is looked at again.
+    """
 
     stat: Stat
     since: float
@@ -116,14 +73,31 @@ class Waiting(msgspec.Struct):
         return SENTENCES.get(self.reason, self.reason)
 
 
+class Probe(msgspec.Struct, frozen=True):
+    """What an open file shows of being complete.
+
+    Attributes:
+        written: whether a process has it open for writing; None where that cannot be found out.
+        ended: whether its last byte ends a line, or the format has no lines.
+    """
+
+    written: bool | None
+    ended: bool
+
+
 class Settler:
     """Decides which files are complete.
 
     Args:
-        settle: seconds of stillness.
+        settle: seconds for which a file must be still.
         known: whether this state of a path was processed before.
-        probe: asks one file about its writers and its end; None where it cannot be opened now.
-        trusted: files are complete as soon as they are seen (a producer's marker says so).
+        probe: looks at one file for signs of a writer; None where it cannot be opened now.
+        trusted: whether files are complete as soon as they are seen, because their producer marks them.
+
+    Attributes:
+        waiting: files that are not settled, or not processed, by path.
+        vanished: files that were removed after they had been still for `settle` seconds, before they were processed.
+        first_seen: files that the newest scan saw for the first time.
     """
 
     def __init__(
@@ -140,8 +114,8 @@ class Settler:
         self.vanished = 0
         self.first_seen = 0
 
-    def look(self, now: float, scan: Scan) -> list[Arrival]:
-        """Compare a scan with those before it.
+    def update(self, now: float, scan: Scan) -> list[Arrival]:
+        """Take in a scan.
 
         Args:
             now: monotonic seconds.
@@ -177,7 +151,7 @@ class Settler:
 
         Args:
             path: the file.
-            reason: why it waits, for people.
+            reason: the code of why it waits.
             until: when it is looked at again, in monotonic seconds.
         """
         if path in self.waiting:
@@ -213,3 +187,47 @@ class Settler:
             waiting.due = waiting.since + needed
             return False
         return True
+
+
+def probe(descriptor: int, path: bytes) -> Probe:
+    """Look at an open file for signs of a writer; `path` shows its format."""
+    size = os.fstat(descriptor).st_size
+    line_ends = size > 0 and os.pread(descriptor, 1, size - 1) in (b"\n", b"\r", b"\0", b"\x1a")
+    return Probe(_written(descriptor), line_ends or path.endswith(WITHOUT_LINES))
+
+
+def _written(descriptor: int) -> bool | None:
+    """Whether a process has the file open for writing; None where that cannot be found out."""
+    if not hasattr(fcntl, "F_SETLEASE"):
+        return None
+    with contextlib.suppress(ValueError):  # only the main thread may do this; a writer that comes now sends SIGIO
+        signal.signal(signal.SIGIO, signal.SIG_IGN)
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return None
+    return False
+
+
+def on_network(folder: Path) -> bool:
+    """Whether a folder lies on a network or user-space file system, by the longest mount point above it."""
+    return file_system(folder).startswith(NETWORK)
+
+
+def file_system(folder: Path) -> str:
+    """Type of the file system that holds a folder; empty where that cannot be found out."""
+    try:
+        lines = MOUNTS.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    except OSError:
+        return ""
+    target = folder.resolve()
+    best, kind = -1, ""
+    for line in lines:
+        fields = line.split(" ")
+        mount = Path(fields[4].encode("utf-8", "surrogateescape").decode("unicode_escape"))
+        if (mount == target or mount in target.parents) and len(mount.parts) >= best:
+            best, kind = len(mount.parts), fields[fields.index("-") + 1]
+    return kind

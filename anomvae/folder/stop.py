@@ -32,7 +32,7 @@ class StopConditions:
         self.why, self.signal = "nothing more to do", 0
 
     def check(self) -> None:
-        """End the run where it is time to, between any two steps of the work.
+        """End the run where it is time to; called between any two steps of the work.
 
         Raises:
             DroppedError: the files under way must be given up now.
@@ -49,6 +49,7 @@ class StopConditions:
             raise DroppedError
 
     def _files_will_settle(self) -> bool:
+        """Whether files wait that will be processed once they are still."""
         waiting = self._context.inbox.settler.waiting.values()
         return any(one.reason != UNREADABLE for one in waiting)
 
@@ -67,7 +68,7 @@ class StopConditions:
 
         handlers = {signal.SIGTERM: end, signal.SIGINT: end, signal.SIGHUP: end, signal.SIGUSR1: scan_now}
         before = {}
-        with suppress(ValueError):  # not the main thread: then nobody signals it
+        with suppress(ValueError):  # not the main thread, which alone gets signals
             for number, handler in handlers.items():
                 if signal.getsignal(number) is not signal.SIG_IGN:
                     before[number] = signal.signal(number, handler)

@@ -1,4 +1,4 @@
-"""Chats and mail by apprise, an extra: the words of a message to any of its services."""
+"""The outlet for chats and mail, by the library apprise (an extra): any of its services gets a message as text."""
 
 import logging
 from typing import Any
@@ -12,10 +12,10 @@ from anomvae.records.folder import Message
 
 
 class Chat:
-    """Sends messages to the services that one secret names.
+    """An outlet that sends messages to the services that one secret names.
 
     Args:
-        to: addresses as apprise writes them.
+        to: the addresses, as apprise writes them.
 
     Raises:
         UsageError: apprise is not installed, or does not know such an address.
@@ -34,7 +34,7 @@ class Chat:
             raise UsageError(f"{to.name}: {to.reference} is no address that apprise knows.")
 
     def send(self, message: OutboxMessage, now: float) -> None:
-        """Send a message's words.
+        """Send the title and text of a message.
 
         Raises:
             UndeliveredError: a service did not take it.

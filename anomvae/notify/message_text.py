@@ -1,4 +1,8 @@
-"""A delivery as a message: cells made harmless and short, for programs, chats and mail alike."""
+"""The text of messages about processed files.
+
+Cells, names and error texts come from files that anybody may have written. They are shortened, and changed so that
+chats, mail programs and web pages show them as text and make no links, mentions or markup of them.
+"""
 
 from datetime import UTC, datetime
 
@@ -6,62 +10,71 @@ import msgspec
 
 from anomvae.notify.cooldown import Step
 from anomvae.records.folder import Kind, Manifest, Message, Quarantined, ToldRow
-from anomvae.records.results import RowResult
 from anomvae.report.sanitize import plain
 
-ROWS = 5  # worst rows that are told
-CELL = 200
-# Chats make links, mentions and code of these, and call what a link names.
+MOST_ROWS = 5  # worst rows that a message names
+LONGEST = 200  # characters of one text
+# Characters of which chats make links, mentions and code, with harmless ones that look alike.
 INERT = str.maketrans({"<": "‹", ">": "›", "@": "＠", "[": "(", "]": ")", "`": "'", "*": "∗"})
 
 
 def found(fact: Manifest, folder: str, step: Step) -> Message:
-    """A file that was found wanting."""
+    """The message about a file with flagged rows or a verdict that calls for attention.
+
+    Args:
+        fact: the manifest of the file.
+        folder: the input folder, as the user named it.
+        step: what the cooldown has made of it.
+    """
     result = fact.result
     counts = f"{result.critical:,} critical and {result.flagged:,} flagged of {result.scored:,} rows"
-    rows = [f"drift: {inert(told)}" for told in drift_of(fact)]
+    rows = [f"drift: {inert(text)}" for text in _drift(fact)]
     rows += [
-        f"line {row.line}: {inert('; '.join(reason.text for reason in row.reasons))}" for row in result.worst[:ROWS]
+        f"line {row.line}: {inert('; '.join(reason.text for reason in row.reasons))}"
+        for row in result.worst[:MOST_ROWS]
     ]
-    return _scored(fact, _message(fact, folder, step, "found", told=f"{counts}, verdict {result.verdict}", lines=rows))
+    return _scored(
+        fact, _message(fact, folder, step, "found", headline=f"{counts}, verdict {result.verdict}", lines=rows)
+    )
 
 
 def quarantined(fact: Quarantined, folder: str, step: Step) -> Message:
-    """A file that was refused."""
-    place = f"line {fact.line}: " if fact.line is not None else ""
-    lines = [f"{place}{inert(fact.message)}", f"to judge it again: {inert(fact.retry)}"]
-    message = _message(fact, folder, step, "quarantined", told=f"quarantined ({fact.reason_code})", lines=lines)
+    """The message about a file that was put in quarantine. Arguments as for `found`."""
+    location = f"line {fact.line}: " if fact.line is not None else ""
+    lines = [f"{location}{inert(fact.message)}", f"to judge it again: {inert(fact.retry)}"]
+    message = _message(fact, folder, step, "quarantined", headline=f"quarantined ({fact.reason_code})", lines=lines)
     return msgspec.structs.replace(message, reason_code=fact.reason_code)
 
 
 def recovered(fact: Manifest, folder: str, step: Step) -> Message:
-    """The first good file after trouble."""
-    told = "recovered, this file is as it should be"
-    return _scored(fact, _message(fact, folder, step, "recovered", told=told, lines=[]))
+    """The message about the first good file after trouble. Arguments as for `found`."""
+    headline = "recovered, this file is as it should be"
+    return _scored(fact, _message(fact, folder, step, "recovered", headline=headline, lines=[]))
 
 
 def as_json(message: Message) -> str:
-    """A message as JSON that stays inert inside HTML, too."""
+    """A message as JSON that does no harm where it is pasted into HTML, either."""
     text = msgspec.json.encode(message).decode()
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def inert(text: str) -> str:
     """Untrusted text as one line that a chat shows as it is."""
-    return plain(text, CELL).translate(INERT).replace("://", ":∕∕")
+    return plain(text, LONGEST).translate(INERT).replace("://", ":∕∕")
 
 
 def _message(
-    fact: Manifest | Quarantined, folder: str, step: Step, kind: Kind, *, told: str, lines: list[str]
+    fact: Manifest | Quarantined, folder: str, step: Step, kind: Kind, *, headline: str, lines: list[str]
 ) -> Message:
+    """A message without the figures of a scored file."""
     since = datetime.fromtimestamp(step.since, UTC).isoformat(timespec="seconds") if step.more else ""
     more = [f"{step.more:,} more file{'s' * (step.more > 1)} since {since}"] if step.more else []
     return Message(
         kind=kind,
-        title=f"anomvae: {inert(fact.file)}: {told}",
+        title=f"anomvae: {inert(fact.file)}: {headline}",
         text="\n".join([*lines, *more, f"folder {inert(folder)}, delivery {fact.delivery_id[:12]}"]),
-        folder=plain(folder, CELL),
-        file=plain(fact.file, CELL),
+        folder=plain(folder, LONGEST),
+        file=plain(fact.file, LONGEST),
         delivery_id=fact.delivery_id,
         model_id=fact.model_id,
         at=fact.committed_utc,
@@ -72,7 +85,7 @@ def _message(
 
 
 def _scored(fact: Manifest, message: Message) -> Message:
-    """The message with the figures of a file that was scored."""
+    """A message with the figures of a scored file added."""
     result = fact.result
     return msgspec.structs.replace(
         message,
@@ -82,16 +95,19 @@ def _scored(fact: Manifest, message: Message) -> Message:
         rejected=result.rejected,
         flagged=result.flagged,
         critical=result.critical,
-        drift=tuple(plain(told, CELL) for told in drift_of(fact)),
-        worst=tuple(_row(row) for row in result.worst[:ROWS]),
+        drift=tuple(plain(text, LONGEST) for text in _drift(fact)),
+        worst=tuple(
+            ToldRow(
+                line=row.line,
+                severity=row.severity,
+                critical=row.critical,
+                reasons=tuple(plain(reason.text, LONGEST) for reason in row.reasons),
+            )
+            for row in result.worst[:MOST_ROWS]
+        ),
     )
 
 
-def drift_of(fact: Manifest) -> tuple[str, ...]:
-    """How the rows of a drifted file differ from training."""
+def _drift(fact: Manifest) -> tuple[str, ...]:
+    """How the rows of a drifted file differ from training, one sentence for each change."""
     return fact.result.drift.told if fact.result.drift else ()
-
-
-def _row(row: RowResult) -> ToldRow:
-    reasons = tuple(plain(reason.text, CELL) for reason in row.reasons)
-    return ToldRow(line=row.line, severity=row.severity, critical=row.critical, reasons=reasons)

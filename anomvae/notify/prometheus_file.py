@@ -1,4 +1,7 @@
-"""Figures for Prometheus: a text file that node_exporter's textfile collector reads, replaced whole at every beat."""
+"""Metrics for Prometheus, in a text file that node_exporter's textfile collector reads.
+
+The file is replaced as a whole with every health record.
+"""
 
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -23,14 +26,14 @@ TOTALS = {
 }
 
 
-class Textfile:
-    """Writes the figures of a folder.
+class MetricsFile:
+    """Writes the metrics of a folder.
 
     Args:
         path: the file, `NAME.prom`.
         before: what earlier runs have counted.
         success: when a run last could do its work, in Unix seconds.
-        say: called once with what is wrong, where the file cannot be written.
+        say: called with a warning the first time that the file cannot be written.
     """
 
     def __init__(self, path: Path, before: Counters, success: float, say: Callable[[str], None]) -> None:
@@ -39,7 +42,7 @@ class Textfile:
         self._last: HealthResult | None = None
 
     def write(self, health: HealthResult) -> None:
-        """Replace the file. A `watch` that is not paused does its work."""
+        """Replace the file. A `watch` that is not paused counts as a success at that time."""
         self._last = health
         if health.mode == "watch" and not health.paused:
             self._success = datetime.fromisoformat(health.at_utc).timestamp()
@@ -51,29 +54,32 @@ class Textfile:
             self._failed = True
 
     def succeeded(self, now: float) -> None:
-        """The run has done its work and ends."""
+        """Note that the run has done its work and ends, at a time in Unix seconds."""
         self._success = now
         if self._last is not None:
             self.write(self._last)
 
 
-def check(path: Path) -> None:
-    """Refuse a file whose folder is not there.
+def check_folder(path: Path) -> None:
+    """Refuse a metrics file whose folder is not there.
 
     Raises:
-        UsageError: as above.
+        UsageError: its folder is not there.
     """
     if not path.absolute().parent.is_dir():
         raise UsageError(f"[outlets] metrics: {path.parent} is no folder; make it, or name a file elsewhere.")
 
 
 def exposition(health: HealthResult, before: Counters, success: float) -> bytes:
-    """The figures in Prometheus' text format.
+    """The metrics in Prometheus' text format.
 
     Args:
         health: how the run is doing.
         before: what earlier runs have counted.
         success: when a run last could do its work, in Unix seconds.
+
+    Returns:
+        The content of the file.
     """
     from prometheus_client import CollectorRegistry, generate_latest
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -82,14 +88,14 @@ def exposition(health: HealthResult, before: Counters, success: float) -> bytes:
     labels = {"folder": plain(health.folder), "model": plain(health.model)}
     names, values = list(labels), list(labels.values())
 
-    class Figures(Collector):
+    class Metrics(Collector):
         def collect(self) -> Iterator[Metric]:
-            for name, told in TOTALS.items():
-                family = CounterMetricFamily(f"anomvae_{name}", told, labels=names)
+            for name, text in TOTALS.items():
+                family = CounterMetricFamily(f"anomvae_{name}", text, labels=names)
                 family.add_metric(values, getattr(before, name) + getattr(health.counters, name))
                 yield family
-            for name, (told, value) in _gauges(health, success).items():
-                gauge = GaugeMetricFamily(f"anomvae_{name}", told, labels=names)
+            for name, (text, value) in _gauges(health, success).items():
+                gauge = GaugeMetricFamily(f"anomvae_{name}", text, labels=names)
                 gauge.add_metric(values, value)
                 yield gauge
             info = GaugeMetricFamily(
@@ -99,12 +105,13 @@ def exposition(health: HealthResult, before: Counters, success: float) -> bytes:
             yield info
 
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(Figures())
+    registry.register(Metrics())
     return generate_latest(registry)
 
 
 def _gauges(health: HealthResult, success: float) -> dict[str, tuple[str, float]]:
-    found = {
+    """Help text and value of every gauge, by name."""
+    gauges = {
         "backlog_files": ("Files in the queue.", float(health.backlog)),
         "outbox_pending": ("Messages that wait to be sent.", float(health.messages.waiting)),
         "outbox_given_up": ("Messages that were given up lately.", float(health.messages.given_up)),
@@ -113,5 +120,5 @@ def _gauges(health: HealthResult, success: float) -> dict[str, tuple[str, float]
     }
     if health.rates:
         rate = sum(health.rates) / len(health.rates)
-        found["flag_rate"] = ("Share of flagged rows, mean of the newest files of this run.", rate)
-    return found
+        gauges["flag_rate"] = ("Share of flagged rows, mean of the newest files of this run.", rate)
+    return gauges

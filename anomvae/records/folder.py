@@ -9,6 +9,11 @@ from typing import Literal
 from anomvae.records.results import FileResult, Record, Verdict, Waits
 
 
+def encode_path(path: bytes) -> str:
+    """The bytes of a path as JSON can hold them; `Fact.path` is the inverse."""
+    return base64.b64encode(path).decode()
+
+
 class Fact(Record, frozen=True, kw_only=True):
     """What became of one delivery. `file` is the path below the input folder, printable; `path_base64` its bytes.
 

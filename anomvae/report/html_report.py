@@ -17,7 +17,7 @@ from markupsafe import Markup
 
 from anomvae.errors import DataError
 from anomvae.folder.ledger import Ledger
-from anomvae.folder.output_folder import MANIFEST, shown
+from anomvae.folder.output_folder import MANIFEST, path_text
 from anomvae.model.detector import Detector
 from anomvae.model.drift import Bins
 from anomvae.model.drift_text import Teller
@@ -345,9 +345,9 @@ def of_folder(out: Path, detector: Detector | None, card: InspectResult | None) 
     ledger = Ledger(out / "ledger.sqlite", read_only=True)
     try:
         overview = Overview("folder", str(out), detector, card)
-        for delivery in ledger.judged():
+        for delivery in ledger.deliveries():
             if delivery["state"] == "quarantined":
-                file = shown(bytes(delivery["path"]))
+                file = path_text(bytes(delivery["path"]))
                 overview.refuse(file, delivery["committed_utc"], f"{delivery['message']} [{delivery['reason_code']}]")
             elif manifest := _manifest(out, delivery["delivery_id"]):
                 overview.add(manifest.result, delivery["committed_utc"])
