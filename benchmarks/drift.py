@@ -85,8 +85,8 @@ class World:
         flagged = int((self.calibration.p_values(scores)[0] <= ALPHA).sum())
         counts = count(self.reference, self.encoding, columns, encode(self.encoding, columns), scores)
         here = Evidence(ROWS, flagged, tuple(tuple(of.tolist()) for of in counts))
-        found = weigh(self.reference, self.calibration, ALPHA, [*self.newest, here])
-        if not found.alone:
+        found, alone = weigh(self.reference, self.calibration, ALPHA, [*self.newest, here])
+        if not alone.odd:
             self.newest = [*self.newest, here][1 - WINDOWS[-1] :]
         return found, flagged
 

@@ -295,11 +295,11 @@ def test_severities_add_up_exactly_in_any_order(files: list[list[tuple[int, bool
         severity, flags = np.array([tenth / 10 for tenth, _ in rows]), np.array([flag for _, flag in rows], dtype=bool)
         part.add(severity, flags)
         whole.add(severity, flags)
-        parts.append(part.told())
+        parts.append(part.tenths())
     order.shuffle(parts)
     for told in parts:
         merged.merge(told)
-    assert merged.told() == whole.told()
+    assert merged.tenths() == whole.tenths()
     assert (merged.limit, merged.critical, merged.bins()) == (whole.limit, whole.critical, whole.bins())
 
 
@@ -422,7 +422,7 @@ def long(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def beginning(monkeypatch: pytest.MonkeyPatch, fault: dict[str, Any], *cpus: int) -> Nodes:
     """A cluster in whose processes files are long from 1,000 rows on."""
-    for name, value in environment({"stretches": {"rows": 1000, **fault}}).items():
+    for name, value in environment({"chunks": {"rows": 1000, **fault}}).items():
         monkeypatch.setenv(name, value)
     cluster = Nodes(*cpus)
     for name in ("ANOMVAE_TEST_FAULT", "PYTHONPATH"):

@@ -29,17 +29,17 @@ from anomvae import durable_io
 from anomvae.cluster.object_store import MissingError, Place
 from anomvae.errors import DataError, EnvironmentFault, UsageError
 from anomvae.model.detector import Detector
-from anomvae.scoring.batch import Helpers, Part, Stretch, judged
+from anomvae.scoring.batch import Chunk, ChunkScorer, ScoredChunk, score_chunk
 from anomvae.store import model_file
 from anomvae.workers.pool import POLL
-from anomvae.workers.process import FOR_THE_PARENT, Ticket, answer_of, answered
+from anomvae.workers.process import FOR_THE_PARENT, Ticket, answer_delivery, answer_of
 from anomvae.workers.protocol import Answer, Delivery, Done, Failure, Original, Task, outcome
 
 Bytes = NDArray[np.uint8]  # of a file; an array goes through Ray's memory without another copy
 
 
-def fetched(
-    task: Delivery, original: Original, detector: Detector, helpers: Helpers
+def score_object(
+    task: Delivery, original: Original, detector: Detector, chunk_scorer: ChunkScorer
 ) -> tuple[Answer, tuple[Bytes, ...]]:
     """Carry out a task from the object itself.
 
@@ -59,7 +59,7 @@ def fetched(
             return Failure("fault", error.code, f"{socket.gethostname()}: {error}"), ()
         job = msgspec.structs.replace(task.job, result=str(result), alerts=str(alerts))
         with copy.open("rb") as file:
-            answer = answered(msgspec.structs.replace(task, job=job), file, detector, helpers)
+            answer = answer_delivery(msgspec.structs.replace(task, job=job), file, detector, chunk_scorer)
         written = (result, alerts) if isinstance(answer, Done) and answer.delivery else ()
         return answer, tuple(np.fromfile(path, np.uint8) for path in written if path.exists())
 
@@ -236,20 +236,20 @@ def task(message: bytes, version: str, model: bytes) -> Reply:
     if version != anomvae.__version__:
         told = f"{socket.gethostname()} has anomvae {anomvae.__version__}, this is {version}: all nodes need the same."
         return msgspec.msgpack.encode(Failure("fault", "versions", told)), files
-    asked: Delivery | Stretch = msgspec.msgpack.decode(message, type=Delivery | Stretch)
+    asked: Delivery | Chunk = msgspec.msgpack.decode(message, type=Delivery | Chunk)
     try:
         detector = _detector(model)
         if isinstance(asked, Delivery):
             answer, files = _attempt(asked, detector, partial(_side_by_side, model))
         else:
-            stretch = asked
-            answer = answer_of(lambda: Done(part=judged(stretch, detector)))
+            chunk = asked
+            answer = answer_of(lambda: Done(chunk=score_chunk(chunk, detector)))
     except Exception as error:  # told, not raised: who gave the task decides
         answer = Failure.of(error)
     return msgspec.msgpack.encode(answer), files
 
 
-def _side_by_side(model: bytes, stretches: Iterator[Stretch]) -> Iterator[Part]:
+def _side_by_side(model: bytes, chunks: Iterator[Chunk]) -> Iterator[ScoredChunk]:
     """Stretches of this task's file, judged by tasks of their own; while this one waits, others have its CPU."""
     import ray
 
@@ -258,7 +258,7 @@ def _side_by_side(model: bytes, stretches: Iterator[Stretch]) -> Iterator[Part]:
     most = min(WIDE, 2 * int(given.cluster_resources().get("CPU", 1)))
     begun: deque[Any] = deque()
     try:
-        for one in _until_damaged(stretches):
+        for one in _until_damaged(chunks):
             damaged = isinstance(one, DataError)
             begun.append(one if damaged else part.remote(msgspec.msgpack.encode(one), anomvae.__version__, shared))
             if len(begun) >= most:
@@ -271,18 +271,18 @@ def _side_by_side(model: bytes, stretches: Iterator[Stretch]) -> Iterator[Part]:
                 given.cancel(ref)
 
 
-def _until_damaged(stretches: Iterator[Stretch]) -> Iterator[Stretch | DataError]:
+def _until_damaged(chunks: Iterator[Chunk]) -> Iterator[Chunk | DataError]:
     """Damage is told in its turn: what stands before it in the file may be wanting too."""
     try:
-        yield from stretches
+        yield from chunks
     except DataError as error:
         yield error
 
 
-def _part(ray: Any, begun: Any) -> Part:
+def _part(ray: Any, begun: Any) -> ScoredChunk:
     if isinstance(begun, DataError):
         raise begun
-    return outcome(_reply(ray, begun)[0], Part)
+    return outcome(_reply(ray, begun)[0], ScoredChunk)
 
 
 @lru_cache(maxsize=1)
@@ -290,13 +290,13 @@ def _detector(model: bytes) -> Detector:
     return model_file.opened(model, generator=False)
 
 
-def _attempt(delivery: Delivery, detector: Detector, helpers: Helpers) -> tuple[Answer, tuple[Bytes, ...]]:
+def _attempt(delivery: Delivery, detector: Detector, chunk_scorer: ChunkScorer) -> tuple[Answer, tuple[Bytes, ...]]:
     """Score a file under names that no other attempt has; only what is finished gets the task's."""
     try:
         file = _opened(delivery.path)
     except OSError as error:
         if delivery.original:
-            return fetched(delivery, delivery.original, detector, helpers)
+            return score_object(delivery, delivery.original, detector, chunk_scorer)
         told = f"{socket.gethostname()} cannot open {os.fsdecode(delivery.path)!r} ({error.strerror})"
         told += "; the folders and OUT must be on a file system that all nodes share."
         return Failure("fault", UNSHARED, told), ()
@@ -305,7 +305,7 @@ def _attempt(delivery: Delivery, detector: Detector, helpers: Helpers) -> tuple[
         delivery.job, result=f"{delivery.job.result}.{mine}", alerts=f"{delivery.job.alerts}.{mine}"
     )
     with file:
-        answer = answered(msgspec.structs.replace(delivery, job=job), file, detector, helpers)
+        answer = answer_delivery(msgspec.structs.replace(delivery, job=job), file, detector, chunk_scorer)
     if not isinstance(answer, Done):
         return answer, ()
     try:

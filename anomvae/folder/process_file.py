@@ -19,7 +19,7 @@ from anomvae.folder.scanner import stat_of
 from anomvae.folder.settle import UNENDED, UNREADABLE, Arrival
 from anomvae.model.detector import Detector
 from anomvae.records.folder import Manifest, Quarantined
-from anomvae.scoring.verdict import in_sequence
+from anomvae.scoring.verdict import assess_file
 from anomvae.workers.delivery import ChangedError, DroppedError, Job, Scored, fingerprint, work
 from anomvae.workers.pool import Pool, Workers
 from anomvae.workers.process import Ticket
@@ -268,8 +268,8 @@ class FileProcessor:
 
     def _commit(self, in_flight: InFlight, scored: Scored) -> Manifest:
         job, parent = in_flight.job, in_flight.parent
-        before = self._store.ledger.evidence(in_flight.detector.model_id, scored.result.alpha)
-        result = in_sequence(scored.result, in_flight.detector, before)
+        previous = self._store.ledger.evidence(in_flight.detector.model_id, scored.summary.alpha)
+        result = assess_file(scored.summary, in_flight.detector, previous)
         fact = Manifest(
             **self._common(in_flight),
             parent_id=parent.delivery_id if parent else None,

@@ -16,10 +16,10 @@ from anomvae import durable_io
 from anomvae.config import ScoreSettings
 from anomvae.errors import DataError
 from anomvae.model.detector import Detector
-from anomvae.records.results import FileResult, RowResult
-from anomvae.scoring.batch import Helpers
-from anomvae.scoring.file import Scoring
-from anomvae.scoring.summary import Tenths
+from anomvae.records.results import RowResult
+from anomvae.scoring.batch import ChunkScorer
+from anomvae.scoring.file import FileScorer
+from anomvae.scoring.summary import FileSummary, Tenths
 from anomvae.table.csv_decode import ResumePoint
 
 CHUNK = 1 << 20
@@ -62,7 +62,7 @@ class Scored(msgspec.Struct, frozen=True, kw_only=True):
     """The outcome of a job.
 
     Attributes:
-        result: the summary of the file.
+        summary: what the rows of the file add up to; the verdict is decided where the files before it are known.
         result_sha256: the hash of the scored rows at `Job.result`.
         alerts_sha256: the hash of the lines at `Job.alerts`; empty where no row is flagged.
         tenths: counts of severities, which add up over the files of a run to find the rows critical in all of it.
@@ -70,7 +70,7 @@ class Scored(msgspec.Struct, frozen=True, kw_only=True):
         continues: whether a grown version of the file may be scored from its new rows on.
     """
 
-    result: FileResult
+    summary: FileSummary
     result_sha256: str
     alerts_sha256: str
     tenths: Tenths
@@ -106,9 +106,16 @@ def _feed(digest: Any, file: BinaryIO, size: int, tick: Callable[[], None]) -> i
 
 
 def work(
-    file: BinaryIO, job: Job, detector: Detector, tick: Callable[[], None], helpers: Helpers | None = None
+    file: BinaryIO, job: Job, detector: Detector, tick: Callable[[], None], chunk_scorer: ChunkScorer | None = None
 ) -> Scored:
-    """Score an open file into `job.result` and `job.alerts`, with helpers where it is a long one.
+    """Score an open file into `job.result` and `job.alerts`.
+
+    Args:
+        file: the open file.
+        job: what to do with it.
+        detector: the fitted model.
+        tick: called between any two steps; it may raise to give the file up.
+        chunk_scorer: scores the chunks of a long file elsewhere; None: all of it is scored here.
 
     Raises:
         DataError: the file is refused.
@@ -122,29 +129,31 @@ def work(
         def spooled(row: RowResult) -> None:
             rows.write(encode(row) + b"\n")
 
-        scoring = Scoring(
+        scorer = FileScorer(
             job.name, detector, job.settings, lambda name, count: tick(),
-            opened=file, resume=resume, flagged=spooled, helpers=helpers,
+            opened=file, resume=resume, on_flagged=spooled, chunk_scorer=chunk_scorer,
         )  # fmt: skip
         try:
             with durable_io.create(Path(job.result)) as out:
-                result = scoring.into(out, job.target, job.suffix)
+                summary = scorer.score(out, job.target, job.suffix)
                 durable_io.sync(out)
         except DataError:
             _same(file, job, tick)
             raise
-        if scoring.table.sha256 != job.sha256:
+        if scorer.table.sha256 != job.sha256:
             raise ChangedError(job.name)
         rows.seek(0)
-        alerts = _alerts(rows, Path(job.alerts), job.delivery_id, scoring.critical) if result.flagged else ""
+        alerts = ""
+        if summary.flagged:
+            alerts = _alerts(rows, Path(job.alerts), job.delivery_id, scorer.severities.limit)
     durable_io.remove(spool)
     return Scored(
-        result=msgspec.structs.replace(result, delivery_id=job.delivery_id, continues=resume is not None),
+        summary=msgspec.structs.replace(summary, delivery_id=job.delivery_id, continues=resume is not None),
         result_sha256=durable_io.sha256(Path(job.result)),
         alerts_sha256=alerts,
-        tenths=scoring.tally.severities.told(),
-        lines=scoring.table.lines,
-        continues=scoring.table.continues,
+        tenths=scorer.severities.tenths(),
+        lines=scorer.table.lines,
+        continues=scorer.table.continues,
     )
 
 

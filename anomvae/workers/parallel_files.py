@@ -16,8 +16,8 @@ from anomvae.config import ScoreSettings
 from anomvae.errors import AnomvaeError, DataError
 from anomvae.formats import output_suffix
 from anomvae.model.detector import Detector
-from anomvae.records.results import FileResult
-from anomvae.scoring.file import Progress, Scoring, shown
+from anomvae.scoring.file import FileScorer, Progress, shown
+from anomvae.scoring.summary import FileSummary
 from anomvae.workers.pool import Pool
 from anomvae.workers.process import Ticket
 from anomvae.workers.protocol import FailedError, File, ModelChangedError, outcome
@@ -36,7 +36,7 @@ class Several:
     def __init__(self, model: str, detector: Detector, settings: ScoreSettings, progress: Progress) -> None:
         self.model, self.detector, self.settings, self.progress = model, detector, settings, progress
 
-    def __call__(self, files: Sequence[str], targets: Sequence[str | None]) -> Iterator[FileResult | DataError]:
+    def __call__(self, files: Sequence[str], targets: Sequence[str | None]) -> Iterator[FileSummary | DataError]:
         """What became of each file.
 
         Raises:
@@ -67,7 +67,7 @@ class Several:
             ticket = None if here else pool.submit(task, *((out.fileno(),) if out else ()))
             return _UnderWay(stack.pop_all(), task, out, ticket)
 
-    def _ended(self, pool: Pool, one: "_UnderWay") -> FileResult | DataError:
+    def _ended(self, pool: Pool, one: "_UnderWay") -> FileSummary | DataError:
         """The result of a file, whose output has its name now; or why it is refused."""
         try:
             with one.stack:
@@ -77,14 +77,14 @@ class Several:
         except FailedError as failed:
             raise AnomvaeError(f"{shown(one.task.name)}: {failed}; nothing of it was written.") from failed
 
-    def _result(self, pool: Pool, one: "_UnderWay") -> FileResult:
+    def _result(self, pool: Pool, one: "_UnderWay") -> FileSummary:
         file, target, suffix = one.task.name, one.task.target, one.task.suffix
         if one.ticket:
             with suppress(ModelChangedError):  # this process still has the model that the worker cannot load
-                result = outcome(pool.answer(one.ticket, lambda: None), FileResult)
-                self.progress(file, result.rows)
-                return result
-        return Scoring(file, self.detector, self.settings, self.progress).into(one.out, target, suffix)
+                summary = outcome(pool.answer(one.ticket, lambda: None), FileSummary)
+                self.progress(file, summary.rows)
+                return summary
+        return FileScorer(file, self.detector, self.settings, self.progress).score(one.out, target, suffix)
 
 
 class _GivenUpError(Exception):

@@ -25,9 +25,9 @@ from anomvae import durable_io
 from anomvae.config import ScoreSettings
 from anomvae.errors import EnvironmentFault, ModelError
 from anomvae.model.detector import Detector
-from anomvae.records.results import FileResult
-from anomvae.scoring.batch import Helpers
-from anomvae.scoring.file import Scoring
+from anomvae.scoring.batch import ChunkScorer
+from anomvae.scoring.file import FileScorer
+from anomvae.scoring.summary import FileSummary
 from anomvae.workers.delivery import work
 from anomvae.workers.protocol import Answer, Delivery, Done, Failure, File, Task
 
@@ -197,21 +197,23 @@ def _answer(task: Task, descriptors: list[int], detector: Detector | None) -> An
         return Failure("model_changed")
     if isinstance(task, Delivery):
         with os.fdopen(descriptors[0], "rb") as file:
-            return answered(task, file, detector)
+            return answer_delivery(task, file, detector)
     return answer_of(lambda: Done(file=_file(task, descriptors, detector)))
 
 
-def answered(task: Delivery, file: BinaryIO, detector: Detector, helpers: Helpers | None = None) -> Answer:
+def answer_delivery(
+    task: Delivery, file: BinaryIO, detector: Detector, chunk_scorer: ChunkScorer | None = None
+) -> Answer:
     """Score a file of a watched folder.
 
     Args:
         task: what to do.
         file: the open file.
         detector: the fitted model.
-        helpers: who scores parts of a long file; None for nobody.
+        chunk_scorer: scores the chunks of a long file elsewhere; None: all of it is scored here.
     """
     job = msgspec.structs.replace(task.job, settings=_among_others(task.job.settings))
-    return answer_of(lambda: Done(delivery=work(file, job, detector, lambda: None, helpers)))
+    return answer_of(lambda: Done(delivery=work(file, job, detector, lambda: None, chunk_scorer)))
 
 
 def answer_of(step: Callable[[], Done]) -> Answer:
@@ -222,16 +224,16 @@ def answer_of(step: Callable[[], Done]) -> Answer:
         return Failure.of(error)
 
 
-def _file(task: File, descriptors: list[int], detector: Detector) -> FileResult:
-    scoring = Scoring(task.name, detector, _among_others(task.settings), lambda name, rows: None)
+def _file(task: File, descriptors: list[int], detector: Detector) -> FileSummary:
+    scorer = FileScorer(task.name, detector, _among_others(task.settings), lambda name, rows: None)
     if not descriptors:
-        return scoring.into(None)
+        return scorer.score(None)
     target = Path(task.target)
     with (
         durable_io.faults(f"{target}: not written; nothing was changed"),
         durable_io.adopt(descriptors[0], target) as out,
     ):
-        return scoring.into(out, task.target, task.suffix)
+        return scorer.score(out, task.target, task.suffix)
 
 
 def _among_others(settings: ScoreSettings) -> ScoreSettings:

@@ -6,8 +6,8 @@ import msgspec
 
 from anomvae.config import ScoreSettings
 from anomvae.errors import DataError, EnvironmentFault, UnsyncedError
-from anomvae.records.results import FileResult
-from anomvae.scoring.batch import Part
+from anomvae.scoring.batch import ScoredChunk
+from anomvae.scoring.summary import FileSummary
 from anomvae.workers.delivery import ChangedError, Job, Scored
 
 
@@ -40,11 +40,11 @@ class File(msgspec.Struct, frozen=True, tag=True):
 
 
 class Done(msgspec.Struct, frozen=True, tag=True):
-    """The task was carried out: the result of a delivery, of a file given by its name, or of a part of a long file."""
+    """The task was carried out: the result of a delivery, of a file given by its name, or of a chunk of a long file."""
 
     delivery: Scored | None = None
-    file: FileResult | None = None
-    part: Part | None = None
+    file: FileSummary | None = None
+    chunk: ScoredChunk | None = None
 
 
 class ModelChangedError(Exception):
@@ -84,7 +84,7 @@ class Failure(msgspec.Struct, frozen=True, tag=True):
                 return cls("changed")
             case ModelChangedError():
                 return cls("model_changed")
-            case FailedError():  # of a worker that was given a part of this task
+            case FailedError():  # of a worker that was given a chunk of this task
                 return cls("failed", message=str(error))
         return cls("failed", message=f"{type(error).__name__}: {error}")
 
@@ -127,6 +127,6 @@ def outcome(answer: Answer, kind: type[T]) -> T:
     """
     if isinstance(answer, Failure):
         raise answer.error()
-    found = answer.delivery or answer.file or answer.part
+    found = answer.delivery or answer.file or answer.chunk
     assert isinstance(found, kind)  # noqa: S101 (a worker answers each task in its own kind)
     return found
