@@ -20,7 +20,7 @@ from anomvae.folder.settle import UNENDED, UNREADABLE, Arrival
 from anomvae.model.detector import Detector
 from anomvae.records.folder import Manifest, Quarantined
 from anomvae.scoring.verdict import assess_file
-from anomvae.workers.delivery import ChangedError, DroppedError, Job, Scored, fingerprint, work
+from anomvae.workers.delivery import ChangedError, DroppedError, Job, Scored, fingerprint, score_delivery
 from anomvae.workers.pool import Pool, Workers
 from anomvae.workers.process import Ticket
 from anomvae.workers.protocol import Delivery, FailedError, ModelChangedError, outcome
@@ -256,7 +256,7 @@ class FileProcessor:
             with suppress(ModelChangedError):  # this process still has the model that the worker cannot load
                 return outcome(self._workers.answer(in_flight.ticket, self._tick), Scored)
         if self._store.ledger.crashes(path) < SUSPECT:
-            return work(in_flight.file, in_flight.job, in_flight.detector, self._tick)
+            return score_delivery(in_flight.file, in_flight.job, in_flight.detector, self._tick)
         try:
             return isolated(in_flight.file, self._task(in_flight), self._tick)
         except DiedError as death:

@@ -1,4 +1,4 @@
-"""Score one open file of a watched folder into temporary files: the scored rows, and the lines for the alert log.
+"""Score one open file of a watched folder into temporary files: the output rows, and the lines for the alert log.
 
 A file is read twice, first for its hash and then for its rows, and both hashes must agree, so that the rows never come
 from a mixture of two contents. With the first hash the ledger is asked: a content that was processed before is not
@@ -35,7 +35,19 @@ class DroppedError(Exception):
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """What to do with one open file; plain data, so that another process can do it."""
+    """What to do with one open file, as data, so that another process can do it.
+
+    Attributes:
+        name: of the file, for people.
+        delivery_id: of this content of the file.
+        sha256: of the content.
+        settings: of the run.
+        suffix: of the output, which sets its format.
+        result: the temporary file for the output rows.
+        alerts: the temporary file for the lines of the alert log.
+        target: the path that the output will have.
+        base_size, base_lines: bytes and physical lines that were scored before, of a file that has grown.
+    """
 
     name: str
     delivery_id: str
@@ -105,7 +117,7 @@ def _feed(digest: Any, file: BinaryIO, size: int, tick: Callable[[], None]) -> i
     return size - left
 
 
-def work(
+def score_delivery(
     file: BinaryIO, job: Job, detector: Detector, tick: Callable[[], None], chunk_scorer: ChunkScorer | None = None
 ) -> Scored:
     """Score an open file into `job.result` and `job.alerts`.
@@ -138,14 +150,15 @@ def work(
                 summary = scorer.score(out, job.target, job.suffix)
                 durable_io.sync(out)
         except DataError:
-            _same(file, job, tick)
+            if fingerprint(file, 0, tick).sha256 != job.sha256:  # refused for what it was while it changed
+                raise ChangedError(job.name) from None
             raise
         if scorer.table.sha256 != job.sha256:
             raise ChangedError(job.name)
         rows.seek(0)
         alerts = ""
         if summary.flagged:
-            alerts = _alerts(rows, Path(job.alerts), job.delivery_id, scorer.severities.limit)
+            alerts = _write_alerts(rows, Path(job.alerts), job.delivery_id, scorer.severities.limit)
     durable_io.remove(spool)
     return Scored(
         summary=msgspec.structs.replace(summary, delivery_id=job.delivery_id, continues=resume is not None),
@@ -164,20 +177,14 @@ def _resume_point(file: BinaryIO, job: Job, tick: Callable[[], None]) -> ResumeP
     return ResumePoint(job.base_size, job.base_lines, digest)
 
 
-def _same(file: BinaryIO, job: Job, tick: Callable[[], None]) -> None:
-    """A file is refused only for what it is, not for what it was while it changed."""
-    if fingerprint(file, 0, tick).sha256 != job.sha256:
-        raise ChangedError(job.name)
-
-
-def _alerts(rows: Any, path: Path, delivery_id: str, critical: float) -> str:
+def _write_alerts(rows: Any, path: Path, delivery_id: str, critical: float) -> str:
     """Flagged rows as lines of the alert log, now that critical ones are known; returns their hash."""
     decoder, encoder, digest = msgspec.json.Decoder(RowResult), msgspec.json.Encoder(), hashlib.sha256()
     with durable_io.create(path) as out:
         for line in rows:
             row = decoder.decode(line)
-            told = msgspec.structs.replace(row, delivery_id=delivery_id, critical=round(row.severity * 10) >= critical)
-            data = encoder.encode(told) + b"\n"
+            row = msgspec.structs.replace(row, delivery_id=delivery_id, critical=round(row.severity * 10) >= critical)
+            data = encoder.encode(row) + b"\n"
             digest.update(data)
             out.write(data)
     return digest.hexdigest()

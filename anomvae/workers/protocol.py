@@ -12,14 +12,17 @@ from anomvae.workers.delivery import ChangedError, Job, Scored
 
 
 class Original(msgspec.Struct, frozen=True):
-    """The object of a store that a file was copied from, for machines without the copy. `place` is as s3://bucket/in."""
+    """The object of a store that a file was copied from, for machines without the copy.
+
+    `place` is the folder in the store, such as s3://bucket/in; `name` the object's name in it.
+    """
 
     place: str
     name: str
 
 
 class Delivery(msgspec.Struct, frozen=True, tag=True):
-    """Score a file of a watched folder into temporary files: the open file that comes along, or the one at `path`."""
+    """Score a file of a watched folder into temporary files: the open file that is sent along, or the one at `path`."""
 
     job: Job
     model: str
@@ -29,7 +32,7 @@ class Delivery(msgspec.Struct, frozen=True, tag=True):
 
 
 class File(msgspec.Struct, frozen=True, tag=True):
-    """Score a file given by its name, into the open output that comes along, if one does."""
+    """Score a file given by its name, into the open output that is sent along, if one is."""
 
     name: str
     target: str
@@ -48,11 +51,11 @@ class Done(msgspec.Struct, frozen=True, tag=True):
 
 
 class ModelChangedError(Exception):
-    """The model file no longer holds the model of the task, or the store no longer its object; who has it can score."""
+    """The model file no longer holds the task's model, or the store the task's object; the parent still has it."""
 
 
 class FailedError(Exception):
-    """The worker failed, or died over the file; the message says how."""
+    """The worker failed over the task, or died; the message says how."""
 
 
 class Failure(msgspec.Struct, frozen=True, tag=True):
@@ -127,6 +130,6 @@ def outcome(answer: Answer, kind: type[T]) -> T:
     """
     if isinstance(answer, Failure):
         raise answer.error()
-    found = answer.delivery or answer.file or answer.chunk
-    assert isinstance(found, kind)  # noqa: S101 (a worker answers each task in its own kind)
-    return found
+    result = answer.delivery or answer.file or answer.chunk
+    assert isinstance(result, kind)  # noqa: S101 (a worker answers each task in its own kind)
+    return result
