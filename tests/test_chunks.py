@@ -134,13 +134,13 @@ def test_damage_further_in_is_told_with_the_same_line(detector: Detector, tmp_pa
     at = pq.ParquetFile(path).metadata.row_group(2).column(1).data_page_offset
     data[at : at + 200] = np.random.default_rng(0).bytes(200)
     path.write_bytes(data)
-    told = []
+    errors = []
     for chunk_scorer in (None, elsewhere(detector, [])):
         with pytest.raises(DataError) as refused:
             scored(path, detector, ".csv", "all", chunk_scorer)
-        told.append((refused.value.code, refused.value.message, refused.value.line))
-    assert told[0] == told[1]
-    assert told[0][0] == "bad_parquet"
+        errors.append((refused.value.code, refused.value.message, refused.value.line))
+    assert errors[0] == errors[1]
+    assert errors[0][0] == "bad_parquet"
 
 
 def test_values_never_seen_beyond_the_thousandth_are_not_told_apart_anywhere(

@@ -1,6 +1,6 @@
 """Score a batch of rows, or a chunk of a long file: rows in, and out what they add to the file's summary and output.
 
-Everything here is plain data between two steps that share nothing, so that a thread, another process or a machine of a
+Everything here is data between two steps that share nothing, so that a thread, another process or a machine of a
 cluster can do the work. `scoring.file` puts the results together in the order of the file.
 """
 
@@ -128,7 +128,7 @@ def score_chunk(chunk: Chunk, detector: Detector) -> ScoredChunk:
     """Score a chunk of a long file.
 
     Raises:
-        DataError: the chunk is no part of a table.
+        DataError: the rows cannot be read as those of a table.
     """
     settings, names = chunk.settings, chunk.names
     writer = open_scored_writer(io.BytesIO(), chunk.suffix, names, detector, settings) if chunk.suffix else None

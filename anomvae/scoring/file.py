@@ -1,6 +1,6 @@
 """Score files: batch by batch through the detector, into an output that appears whole, and up to a verdict.
 
-`score` is the public function. `FileScorer` takes one file through: it reads the rows, has their batches scored side by
+`score` is the public function. `FileScorer` does it for one file: it reads the rows, has their batches scored side by
 side on threads (numpy lets go of the interpreter while it multiplies), writes the output rows in the order of the file,
 and adds up the summary from which `scoring.verdict` decides.
 """
@@ -190,7 +190,7 @@ def score_file(
 
 
 class FileScorer:
-    """Takes one file through a detector, once.
+    """Scores one file, once.
 
     Args:
         file: the path, or `-`.

@@ -43,7 +43,7 @@ class Severities:
             self.flagged[tenth] += flagged
 
     def tenths(self) -> Tenths:
-        """All of it as plain data, for `merge`."""
+        """All of it as data, for `merge`."""
         return tuple((int(at), int(self.rows[at]), int(self.flagged[at])) for at in np.flatnonzero(self.rows))
 
     @property
@@ -63,7 +63,7 @@ class Severities:
 
 
 class BatchCounts(msgspec.Struct, frozen=True):
-    """What one batch adds to its file, as plain data.
+    """What one batch adds to its file, as data.
 
     `unseen`: (column, value, rows) of values that training never showed. `missing`, `surprising` (gaps where training
     had none) and `imprecise` (numbers that a float does not hold exactly): rows by column. `bins`: rows in each bin of

@@ -1,4 +1,4 @@
-"""The tasks of a worker and its answers. They are plain data, since they go to another process as JSON."""
+"""The tasks of a worker and its answers. They are data, since they go to another process as JSON."""
 
 from typing import Literal, TypeVar
 
@@ -59,7 +59,7 @@ class FailedError(Exception):
 
 
 class Failure(msgspec.Struct, frozen=True, tag=True):
-    """Why a task was not carried out: an exception as plain data.
+    """Why a task was not carried out: an exception as data.
 
     Attributes:
         kind: `refused` (DataError), `changed` (ChangedError), `model_changed` (ModelChangedError), `fault`, `unsynced`
