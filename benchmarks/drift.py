@@ -60,7 +60,9 @@ def table(rng: np.random.Generator, rows: int, columns: int, phi: float, shift: 
 
 
 class World:
-    """A trained model's reference and calibration, and the files that come after it."""
+    """A trained model's reference and calibration, and the files that come after it; `alone`: the newest by itself."""
+
+    alone: Weighed
 
     def __init__(self, seed: int, columns: int, phi: float, rows: int) -> None:
         self.rng, self.columns, self.phi = np.random.default_rng(seed), columns, phi
@@ -85,8 +87,8 @@ class World:
         flagged = int((self.calibration.p_values(scores)[0] <= ALPHA).sum())
         counts = count(self.reference, self.encoding, columns, encode(self.encoding, columns), scores)
         here = Evidence(ROWS, flagged, tuple(tuple(of.tolist()) for of in counts))
-        found = weigh(self.reference, self.calibration, ALPHA, [*self.newest, here])
-        if not found.alone:
+        found, self.alone = weigh(self.reference, self.calibration, ALPHA, [*self.newest, here])
+        if not self.alone.odd:
             self.newest = [*self.newest, here][1 - WINDOWS[-1] :]
         return found, flagged
 

@@ -178,16 +178,16 @@ def install(spec: str) -> None:
         _observer(told["observer"])
     if "slow" in told:
         _slow(told["slow"])
-    if "stretches" in told:
-        _stretches(**told["stretches"])
+    if "chunks" in told:
+        _chunks(**told["chunks"])
 
 
 def _poison(how: str) -> None:
     """A file with 'poison' in its name kills, or breaks, whoever reads it."""
-    from anomvae.scoring import file
+    from anomvae.table import typed_reader
 
-    class Reader(file.TypedReader):  # type: ignore[misc]
-        def __init__(self, name: str, *rest: Any, **options: Any) -> None:
+    class Table(typed_reader.TableReader):
+        def __init__(self, name: str, *rest: Any) -> None:
             if "poison" in name:
                 if how == "abort":
                     os.abort()
@@ -195,9 +195,9 @@ def _poison(how: str) -> None:
                     bytearray(1 << 40)
                 if how == "bug":
                     raise ZeroDivisionError("a bug")
-            super().__init__(name, *rest, **options)
+            super().__init__(name, *rest)
 
-    file.TypedReader = Reader  # type: ignore[misc]
+    typed_reader.TableReader = Table  # type: ignore[misc]
 
 
 def _observer(how: str) -> None:
@@ -222,21 +222,21 @@ def _observer(how: str) -> None:
     observers.Observer = {"deaf": Deaf, "dead": Dead, "full": Full}[how]  # type: ignore[misc]
 
 
-def _stretches(rows: int, seconds: float = 0.0, dies: str = "") -> None:
+def _chunks(rows: int, seconds: float = 0.0, dies: str = "") -> None:
     """Files are long from so many rows on, and given away so many at a time; each takes a while, or ends its process."""
     import time
 
     from anomvae.scoring import batch, file
 
-    real, file.LONG, file.STRETCH = batch.judged, rows, rows
+    real, file.LONG_ROWS, file.CHUNK_CELLS = batch.score_chunk, rows, rows
 
-    def judged(stretch: batch.Stretch, detector: Any) -> batch.Part:
-        if dies and dies in stretch.file:
+    def score_chunk(chunk: batch.Chunk, detector: Any) -> batch.ScoredChunk:
+        if dies and dies in chunk.file:
             os.abort()
         time.sleep(seconds)
-        return real(stretch, detector)
+        return real(chunk, detector)
 
-    batch.judged = judged
+    batch.score_chunk = score_chunk  # type: ignore[attr-defined]
 
 
 def _slow(seconds: float) -> None:

@@ -182,7 +182,7 @@ def test_a_node_without_the_copy_fetches_the_object_and_gives_back_what_a_file_h
     (tmp_path / "in" / "3.csv").write_bytes(content)
     assert score(tmp_path / "in", tmp_path / "out", model) == 1
     assert list(sink(tmp_path / "out").results.values()) == [files[0]]
-    assert files[1].count(b"\n") == answer.delivery.result.flagged > 0
+    assert files[1].count(b"\n") == answer.delivery.summary.flagged > 0
 
 
 def test_a_node_answers_for_no_content_but_the_ledgers(store: Any, model: Path, tmp_path: Path) -> None:

@@ -295,11 +295,11 @@ def test_severities_add_up_exactly_in_any_order(files: list[list[tuple[int, bool
         severity, flags = np.array([tenth / 10 for tenth, _ in rows]), np.array([flag for _, flag in rows], dtype=bool)
         part.add(severity, flags)
         whole.add(severity, flags)
-        parts.append(part.told())
+        parts.append(part.tenths())
     order.shuffle(parts)
     for told in parts:
         merged.merge(told)
-    assert merged.told() == whole.told()
+    assert merged.tenths() == whole.tenths()
     assert (merged.limit, merged.critical, merged.bins()) == (whole.limit, whole.critical, whole.bins())
 
 
@@ -422,7 +422,7 @@ def long(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def beginning(monkeypatch: pytest.MonkeyPatch, fault: dict[str, Any], *cpus: int) -> Nodes:
     """A cluster in whose processes files are long from 1,000 rows on."""
-    for name, value in environment({"stretches": {"rows": 1000, **fault}}).items():
+    for name, value in environment({"chunks": {"rows": 1000, **fault}}).items():
         monkeypatch.setenv(name, value)
     cluster = Nodes(*cpus)
     for name in ("ANOMVAE_TEST_FAULT", "PYTHONPATH"):
@@ -431,7 +431,7 @@ def beginning(monkeypatch: pytest.MonkeyPatch, fault: dict[str, Any], *cpus: int
 
 
 @pytest.mark.scale
-def test_a_long_file_in_stretches_gives_the_same_bytes(
+def test_a_long_file_in_chunks_gives_the_same_bytes(
     long: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cluster = beginning(monkeypatch, {}, 1)
@@ -450,14 +450,14 @@ def test_a_long_file_in_stretches_gives_the_same_bytes(
 
 
 @pytest.mark.scale
-def test_a_worker_that_is_killed_over_a_stretch_and_one_over_the_file_lose_nothing(
+def test_a_worker_that_is_killed_over_a_chunk_and_one_over_the_file_lose_nothing(
     long: Path, out: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert score(long, tmp_path / "local", model, *PARQUET) == 1
     cluster = beginning(monkeypatch, {"seconds": 1.0}, 1, 1)
     try:
         process = started(long, out, model, cluster.address, *PARQUET)
-        for name in ("stretch", "task"):
+        for name in ("chunk", "task"):
             wait_for(lambda name=name: cluster.busy(name), 60)  # type: ignore[misc]
             os.kill(cluster.busy(name)[0], signal.SIGKILL)
         wait_for(lambda: process.poll() is not None, 120)
@@ -469,7 +469,7 @@ def test_a_worker_that_is_killed_over_a_stretch_and_one_over_the_file_lose_nothi
 
 
 @pytest.mark.scale
-def test_a_file_whose_stretches_kill_everywhere_is_suspected_and_then_judged_by_the_driver(
+def test_a_file_whose_chunks_kill_everywhere_is_suspected_and_then_judged_by_the_driver(
     long: Path, out: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert score(long, tmp_path / "local", model, *PARQUET) == 1

@@ -14,7 +14,7 @@ from anomvae.cli import main
 from anomvae.config import FitSettings
 from anomvae.model.anomaly_score import fit_tails
 from anomvae.model.likelihood import hidden_deviances
-from anomvae.scoring.file import in_order
+from anomvae.scoring.file import map_in_order
 from anomvae.table.training_rows import BLOCK, CHUNK, TextRows, gather
 from anomvae.training.fit_detector import Learned
 from tests.conftest import SAMPLE
@@ -59,7 +59,7 @@ def test_work_on_threads_comes_back_in_order_and_is_not_held_without_bound(threa
         return i * i
 
     found = []
-    for done in in_order(square, items(), threads):
+    for done in map_in_order(square, items(), threads):
         ahead.append(taken[0] - len(found))
         found.append(done)
     assert found == [i * i for i in range(50)]
@@ -75,7 +75,7 @@ def test_an_error_on_a_thread_reaches_the_caller_and_ends_the_rest() -> None:
 
     before, found = set(threading.enumerate()), []
     with pytest.raises(ValueError, match="row 5"):
-        for done in in_order(work, range(100), 2):
+        for done in map_in_order(work, range(100), 2):
             found.append(done)
     assert found == [0, 1, 2, 3, 4]
     assert set(threading.enumerate()) <= before

@@ -97,9 +97,9 @@ def _score_files(inputs: tuple[str, ...], request: options.ScoreRequest, printer
 
         scorer = None
         if settings.jobs > 1 and len(inputs) > 1:
-            from anomvae.workers.parallel_files import Several
+            from anomvae.workers.parallel_files import ParallelFiles
 
-            scorer = Several(path, detector, settings, progress)
+            scorer = ParallelFiles(path, detector, settings, progress)
         result = score(
             inputs,
             detector,

@@ -18,12 +18,12 @@ from anomvae.errors import EnvironmentFault, UsageError
 from anomvae.folder.output_folder import MANIFEST, REASON
 
 INSTALL = "needs the extra 'scale': pip install 'anomvae[scale]'."
-# The fields of a file's listing that differ between two versions of it, the most reliable first.
-TAGS = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "last_modified", "created")
+# Fields of a listing that differ between two versions of a file, the most reliable first.
+VERSION_FIELDS = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "last_modified", "created")
 
 
 class MissingError(EnvironmentFault):
-    """A file is not there any more."""
+    """An object, or its folder, is not there any more."""
 
 
 class Place:
@@ -49,9 +49,12 @@ class Place:
         self._root = self._root.rstrip("/")
 
     def files(self, *, recursive: bool) -> dict[str, str]:
-        """Names of the files in it, relative and in order, each with a tag that is another for another version.
+        """The files in it, in order: relative names, and a tag of each that changes with its content.
 
-        Names that could not be a path below a folder are left out.
+        Names that cannot be a path below a folder are left out.
+
+        Args:
+            recursive: whether files of deeper folders count.
 
         Raises:
             EnvironmentFault: it cannot be listed.
@@ -60,7 +63,7 @@ class Place:
         with self._faults("cannot be listed"):
             self._system.invalidate_cache()
             found = self._system.find(self._root, maxdepth=None if recursive else 1, detail=True)
-            if not found:  # an empty folder is none; that its bucket is missing must not pass for it
+            if not found:  # a missing bucket must not look like an empty folder
                 self._system.ls(self._root.partition("/")[0] or "/")
         if self._root in found:
             raise UsageError(f"{self.uri}: is a file; name its folder.")
@@ -68,7 +71,7 @@ class Place:
         return {name: _tag(names[name]) for name in sorted(names) if ".." not in name.split("/") and "\0" not in name}
 
     def fetch(self, name: str, target: Path) -> None:
-        """Copy a file to this machine, where it appears whole.
+        """Copy an object to a file of this machine, which appears whole.
 
         Raises:
             MissingError: it is not there any more.
@@ -84,14 +87,14 @@ class Place:
             shutil.copyfileobj(source, out, durable_io.CHUNK)
 
     def put(self, source: Path, name: str) -> None:
-        """Copy a file of this machine there; a file of this name is replaced."""
+        """Copy a file of this machine into the store; an object of this name is replaced."""
         with self._faults(f"{name} cannot be written"):
             self._system.makedirs(posixpath.dirname(f"{self._root}/{name}"), exist_ok=True)
             self._system.put_file(str(source), f"{self._root}/{name}")
 
     @contextmanager
     def _faults(self, what: str) -> Iterator[None]:
-        """The libraries of object stores fail in many ways; none of them is the fault of the data."""
+        """Turn any error of the block into a fault of the machine: the libraries of object stores fail in many ways."""
         try:
             yield
         except FileNotFoundError as error:
@@ -101,7 +104,7 @@ class Place:
 
 
 def _tag(info: dict[str, Any]) -> str:
-    version = next((str(info[key]) for key in TAGS if info.get(key) is not None), "")
+    version = next((str(info[key]) for key in VERSION_FIELDS if info.get(key) is not None), "")
     return f"{info.get('size')} {version}"
 
 
@@ -109,16 +112,16 @@ def _first(error: BaseException) -> str:
     return str(error).strip().splitlines()[0][:160] if str(error).strip() else type(error).__name__
 
 
-KNOWN = "objects.json"  # names and tags of what was copied
+KNOWN = "objects.json"  # names and tags of the objects that were copied
 
 
 class Mirror:
-    """Places, and their copies in a folder of this machine.
+    """Keeps folders of object stores and folders of this machine alike: input is copied here, results are copied there.
 
     Args:
-        source: where files come from; None: they are here.
-        target: where results go; None: they stay here.
-        state: the folder for copies.
+        source: the address of the folder that files come from; None: they are on this machine.
+        target: the address of the folder that results go to; None: they stay on this machine.
+        state: the folder of this machine for copies.
 
     Raises:
         UsageError: a place cannot be used.
@@ -129,7 +132,11 @@ class Mirror:
         self.incoming, self._notes = state / "incoming", state / KNOWN
 
     def fetch(self, patterns: Sequence[str], *, recursive: bool) -> None:
-        """Copy what is new at the source, if there is one, to `incoming`.
+        """Copy what is new at the source, if there is one, to the folder `incoming`.
+
+        Args:
+            patterns: file names to copy, as shell patterns.
+            recursive: whether files of deeper folders are copied too.
 
         Raises:
             EnvironmentFault: the place, or the disk, failed.
@@ -140,21 +147,21 @@ class Mirror:
             durable_io.make_folder(self.incoming)
         known = self._known()
         for name, tag in self._source.files(recursive=recursive).items():
-            wanted = any(fnmatchcase(name.rpartition("/")[2], pattern) for pattern in patterns)
-            if wanted and (known.get(name) != tag or not (self.incoming / name).exists()):
+            matches = any(fnmatchcase(name.rpartition("/")[2], pattern) for pattern in patterns)
+            if matches and (known.get(name) != tag or not (self.incoming / name).exists()):
                 self._source.fetch(name, self.incoming / name)
                 known[name] = tag
         with durable_io.replacing(self._notes) as file:
             file.write(msgspec.json.encode(known))
 
     def _known(self) -> dict[str, str]:
-        """What was copied; where that is not known, all is copied again, and the ledger knows it."""
+        """Tags by name of what was copied; where that is lost, all is copied again (the ledger knows it)."""
         with suppress(OSError, msgspec.DecodeError):
             return msgspec.json.decode(self._notes.read_bytes(), type=dict[str, str])
         return {}
 
     def send(self, out: Path) -> int:
-        """Copy what is new of an output folder to the target, if there is one; returns how many results that were.
+        """Copy the new results of an output folder to the target, if there is one; returns how many files they are of.
 
         Raises:
             EnvironmentFault: the place failed.

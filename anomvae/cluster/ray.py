@@ -1,7 +1,8 @@
-"""Score an object of a store on a machine that does not have its copy: fetch it, score it, and return the results.
+"""A Ray cluster as the workers of a folder: the driver's pool, and the task that runs on a node.
 
-Nothing of it is seen by anybody before it is whole: it is written in a folder of this attempt alone, and the driver
-gives what it is sent its names.
+A task opens its file by path, as the nodes share the folders; where they do not, it fetches the object of the store
+that the file was copied from, and sends the results back. Whatever it writes has a name of this attempt alone until it
+is whole, since Ray may try a task again. The chunks of a long file become tasks of their own.
 """
 
 import hashlib
@@ -18,7 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -29,59 +30,31 @@ from anomvae import durable_io
 from anomvae.cluster.object_store import MissingError, Place
 from anomvae.errors import DataError, EnvironmentFault, UsageError
 from anomvae.model.detector import Detector
-from anomvae.scoring.batch import Helpers, Part, Stretch, judged
+from anomvae.scoring.batch import Chunk, ChunkScorer, ScoredChunk, score_chunk
 from anomvae.store import model_file
 from anomvae.workers.pool import POLL
-from anomvae.workers.process import FOR_THE_PARENT, Ticket, answer_of, answered
+from anomvae.workers.process import PARENT_SIGNALS, Ticket, answer_delivery, answer_of
 from anomvae.workers.protocol import Answer, Delivery, Done, Failure, Original, Task, outcome
 
-Bytes = NDArray[np.uint8]  # of a file; an array goes through Ray's memory without another copy
-
-
-def fetched(
-    task: Delivery, original: Original, detector: Detector, helpers: Helpers
-) -> tuple[Answer, tuple[Bytes, ...]]:
-    """Carry out a task from the object itself.
-
-    Returns:
-        The answer, and the bytes of the result, and of the alerts where there are any. An object that has gone, or has
-        another content by now, is answered with `model_changed`: who gave the task has the copy.
-    """
-    with tempfile.TemporaryDirectory(prefix="anomvae-") as name:
-        copy, result, alerts = (Path(name) / part for part in ("input", "result", "alerts"))
-        try:
-            Place(original.place).fetch(original.name, copy)
-            if durable_io.sha256(copy) != task.job.sha256:
-                return Failure("model_changed"), ()
-        except MissingError:
-            return Failure("model_changed"), ()
-        except (EnvironmentFault, UsageError) as error:
-            return Failure("fault", error.code, f"{socket.gethostname()}: {error}"), ()
-        job = msgspec.structs.replace(task.job, result=str(result), alerts=str(alerts))
-        with copy.open("rb") as file:
-            answer = answered(msgspec.structs.replace(task, job=job), file, detector, helpers)
-        written = (result, alerts) if isinstance(answer, Done) and answer.delivery else ()
-        return answer, tuple(np.fromfile(path, np.uint8) for path in written if path.exists())
-
-
+Bytes = NDArray[np.uint8]  # of a file: an array is not copied again on its way through Ray's memory
 ATTEMPTS = 4  # of a task whose process or node is lost
-DEEP = 3  # tasks given away for every CPU, so that none waits for the driver
-MOST = 3000
-WIDE = 32  # stretches of one file that are under way at most, each of some 10 MB both ways
-AGAIN = 5.0  # seconds until a cluster's size is asked for again
-CONNECT = 10.0  # seconds
-UNSHARED = "unshared"
-Reply = tuple[bytes, tuple[Bytes, ...]]  # an answer, and the files that the driver's machine could not be given
+TASKS_PER_CPU = 3  # that are submitted at a time, so that no CPU waits for the driver
+MAX_TASKS = 3000
+MAX_CHUNKS = 32  # of one file that are under way at a time, each of some 10 MB both ways
+SIZE_EVERY = 5.0  # seconds between two looks at the cluster's size
+CONNECT_TIMEOUT = 10.0  # seconds
+UNSHARED = "unshared"  # the code of a failure: the node cannot open the file
+Reply = tuple[bytes, tuple[Bytes, ...]]  # an answer, and files that the node could not write where the driver sees them
 INSTALL = "--engine ray needs the extra 'scale': pip install 'anomvae[scale]'."
 
 
 class RayPool:
-    """The CPUs of a Ray cluster as workers; see `pool.Workers`. It connects when the first task is given.
+    """The CPUs of a Ray cluster as workers (`workers.pool.Workers`). It connects when the first task is submitted.
 
     Args:
         address: `auto`, or HOST:PORT of the cluster's head; None: what RAY_ADDRESS says, or else this machine alone.
         folder: the folder of the tasks' files.
-        place: what these files are copies of, if they are.
+        place: the folder of an object store that these files are copies of, if they are.
 
     Raises:
         UsageError: ray is not installed, or the address has another form.
@@ -94,22 +67,25 @@ class RayPool:
             raise UsageError(f"--address {address} is neither auto nor HOST:PORT.")
         self.address, self._folder, self._place = address, folder.absolute(), place
         self._ray: Any = None
-        self._most, self._asked = 1, 0.0
+        self._ahead, self._size_known_until = 1, 0.0
         self._refs: dict[Ticket, Any] = {}
         self._models: dict[str, Any] = {}
 
     @property
     def ahead(self) -> int:
-        """Tasks that may be given away before the oldest is asked for: nodes come and go, so it is asked again."""
-        if self._ray is not None and time.monotonic() >= self._asked:
+        """How many tasks may be submitted before the caller waits for the oldest answer, by the cluster's size."""
+        if self._ray is not None and time.monotonic() >= self._size_known_until:
             cpus = int(self._ray.cluster_resources().get("CPU", 0))
             files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-            most = MOST if files == resource.RLIM_INFINITY else min(MOST, files // 2)  # each holds its file open
-            self._most, self._asked = max(1, min(DEEP * cpus, most)), time.monotonic() + AGAIN
-        return self._most
+            most = (
+                MAX_TASKS if files == resource.RLIM_INFINITY else min(MAX_TASKS, files // 2)
+            )  # each holds its file open
+            self._ahead = max(1, min(TASKS_PER_CPU * cpus, most))
+            self._size_known_until = time.monotonic() + SIZE_EVERY
+        return self._ahead
 
     def submit(self, task: Task, *descriptors: int) -> Ticket:
-        """Give a task to the cluster, which opens its file by path.
+        """Submit a task to the cluster, which opens its file by path.
 
         Raises:
             EnvironmentFault: no cluster answers.
@@ -117,7 +93,7 @@ class RayPool:
         if self._ray is None:
             self._connect()
         ticket = Ticket(task, descriptors)
-        if model := self._model(task):
+        if model := self._put_model(task):
             self._refs[ticket] = self._task.remote(self._message(task), anomvae.__version__, model)
         else:
             ticket.answer = Failure("model_changed")
@@ -133,12 +109,12 @@ class RayPool:
         while ticket.answer is None:
             ready, _ = self._ray.wait([self._refs[ticket]], timeout=POLL)
             if ready:
-                ticket.answer = self._said(ticket)
+                ticket.answer = self._receive(ticket)
             tick()
         return ticket.answer
 
     def close(self) -> None:
-        """Leave the cluster, which ends what is still under way; one that was started here ends."""
+        """Cancel what is still under way and leave the cluster; one that was started here ends."""
         if self._ray is not None:
             for ref in self._refs.values():
                 with suppress(Exception):
@@ -150,25 +126,25 @@ class RayPool:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         import ray
 
-        found: Any = ray
+        untyped: Any = ray
         self._probe()
-        handlers = {number: signal.getsignal(number) for number in FOR_THE_PARENT}
+        handlers = {number: signal.getsignal(number) for number in PARENT_SIGNALS}
         try:
             with _faults(self.address or "this machine"):
-                found.init(self.address, logging_level="ERROR", log_to_driver=False, include_dashboard=False)
+                untyped.init(self.address, logging_level="ERROR", log_to_driver=False, include_dashboard=False)
         finally:
             with suppress(ValueError):  # not the main thread: ray could not set them either
                 for number, handler in handlers.items():
                     signal.signal(number, handler)
-        self._task = _remote(found)
-        self._ray = found
+        self._task = _remote(untyped)
+        self._ray = untyped
 
     def _probe(self) -> None:
-        """Ask whether somebody listens: ray itself would wait for minutes."""
+        """Check that the address answers: ray itself would wait for minutes."""
         if self.address and self.address != "auto":
             host, _, port = self.address.rpartition(":")
             with _faults(self.address):
-                socket.create_connection((host.strip("[]"), int(port)), CONNECT).close()
+                socket.create_connection((host.strip("[]"), int(port)), CONNECT_TIMEOUT).close()
 
     def _message(self, task: Task) -> bytes:
         if isinstance(task, Delivery):
@@ -180,8 +156,8 @@ class RayPool:
             task = msgspec.structs.replace(task, job=job, original=original)
         return msgspec.msgpack.encode(task)
 
-    def _model(self, task: Task) -> Any:
-        """The task's model in the cluster's memory; None where its file holds another one by now."""
+    def _put_model(self, task: Task) -> Any:
+        """A reference to the task's model in the cluster's memory; None where its file holds another one by now."""
         if task.model_id not in self._models:
             data = b""
             with suppress(OSError):
@@ -191,7 +167,7 @@ class RayPool:
             self._models = {task.model_id: self._ray.put(data)}
         return self._models[task.model_id]
 
-    def _said(self, ticket: Ticket) -> Answer:
+    def _receive(self, ticket: Ticket) -> Answer:
         task = ticket.task
         answer, files = _reply(self._ray, self._refs.pop(ticket))
         if files and isinstance(task, Delivery):
@@ -206,12 +182,12 @@ class RayPool:
 
 @contextmanager
 def _faults(place: str) -> Iterator[None]:
-    """What goes wrong in the block, of many kinds and with messages of many lines, is a fault of the machine."""
+    """Turn any error of the block, whose message may have many lines, into a fault of the machine."""
     try:
         yield
     except Exception as error:
-        told = str(error).strip() or type(error).__name__
-        raise EnvironmentFault(f"no Ray cluster at {place}: {told.splitlines()[0][:200]}") from error
+        message = str(error).strip() or type(error).__name__
+        raise EnvironmentFault(f"no Ray cluster at {place}: {message.splitlines()[0][:200]}") from error
 
 
 def _remote(ray: Any) -> Any:
@@ -226,63 +202,72 @@ def _reply(ray: Any, ref: Any) -> tuple[Answer, tuple[Bytes, ...]]:
     return msgspec.msgpack.decode(message, type=Answer), files
 
 
-# --- the task's own side
+# --- the task, on a node
 
 
 def task(message: bytes, version: str, model: bytes) -> Reply:
-    """Carry out one task, or judge a stretch, in a process of the cluster: MessagePack in, MessagePack out."""
+    """Score a file, or a chunk of one, in a process of the cluster.
+
+    Args:
+        message: the task or the chunk, as MessagePack.
+        version: of the driver's anomvae.
+        model: the bytes of the model file.
+
+    Returns:
+        The answer as MessagePack, and the files that could not be written where the driver sees them.
+    """
     files: tuple[Bytes, ...] = ()
     answer: Answer
     if version != anomvae.__version__:
-        told = f"{socket.gethostname()} has anomvae {anomvae.__version__}, this is {version}: all nodes need the same."
-        return msgspec.msgpack.encode(Failure("fault", "versions", told)), files
-    asked: Delivery | Stretch = msgspec.msgpack.decode(message, type=Delivery | Stretch)
+        why = f"{socket.gethostname()} has anomvae {anomvae.__version__}, this is {version}: all nodes need the same."
+        return msgspec.msgpack.encode(Failure("fault", "versions", why)), files
+    received: Delivery | Chunk = msgspec.msgpack.decode(message, type=Delivery | Chunk)
     try:
         detector = _detector(model)
-        if isinstance(asked, Delivery):
-            answer, files = _attempt(asked, detector, partial(_side_by_side, model))
+        if isinstance(received, Delivery):
+            answer, files = _attempt(received, detector, partial(_score_chunks, model))
         else:
-            stretch = asked
-            answer = answer_of(lambda: Done(part=judged(stretch, detector)))
-    except Exception as error:  # told, not raised: who gave the task decides
+            chunk = received
+            answer = answer_of(lambda: Done(chunk=score_chunk(chunk, detector)))
+    except Exception as error:  # sent, not raised: the driver decides what to do about it
         answer = Failure.of(error)
     return msgspec.msgpack.encode(answer), files
 
 
-def _side_by_side(model: bytes, stretches: Iterator[Stretch]) -> Iterator[Part]:
-    """Stretches of this task's file, judged by tasks of their own; while this one waits, others have its CPU."""
+def _score_chunks(model: bytes, chunks: Iterator[Chunk]) -> Iterator[ScoredChunk]:
+    """Score the chunks of this task's file by tasks of their own; while this one waits, they have its CPU too."""
     import ray
 
-    given: Any = ray
-    part, shared = _remote(given).options(name="stretch"), given.put(model)
-    most = min(WIDE, 2 * int(given.cluster_resources().get("CPU", 1)))
-    begun: deque[Any] = deque()
+    untyped: Any = ray
+    chunk_task, shared = _remote(untyped).options(name="chunk"), untyped.put(model)
+    most = min(MAX_CHUNKS, 2 * int(untyped.cluster_resources().get("CPU", 1)))
+    begun: deque[Any] = deque()  # references, and the error that ends the file
     try:
-        for one in _until_damaged(stretches):
-            damaged = isinstance(one, DataError)
-            begun.append(one if damaged else part.remote(msgspec.msgpack.encode(one), anomvae.__version__, shared))
+        for one in _until_error(chunks):
+            failed = isinstance(one, DataError)
+            begun.append(one if failed else chunk_task.remote(msgspec.msgpack.encode(one), anomvae.__version__, shared))
             if len(begun) >= most:
-                yield _part(given, begun.popleft())
+                yield _scored_chunk(untyped, begun.popleft())
         while begun:
-            yield _part(given, begun.popleft())
+            yield _scored_chunk(untyped, begun.popleft())
     finally:
         for ref in begun:
             if not isinstance(ref, DataError):
-                given.cancel(ref)
+                untyped.cancel(ref)
 
 
-def _until_damaged(stretches: Iterator[Stretch]) -> Iterator[Stretch | DataError]:
-    """Damage is told in its turn: what stands before it in the file may be wanting too."""
+def _until_error(chunks: Iterator[Chunk]) -> Iterator[Chunk | DataError]:
+    """The chunks, and the error that ends them, in its turn: an earlier chunk may hold an error too."""
     try:
-        yield from stretches
+        yield from chunks
     except DataError as error:
         yield error
 
 
-def _part(ray: Any, begun: Any) -> Part:
+def _scored_chunk(ray: Any, begun: Any) -> ScoredChunk:
     if isinstance(begun, DataError):
         raise begun
-    return outcome(_reply(ray, begun)[0], Part)
+    return outcome(_reply(ray, begun)[0], ScoredChunk)
 
 
 @lru_cache(maxsize=1)
@@ -290,22 +275,55 @@ def _detector(model: bytes) -> Detector:
     return model_file.opened(model, generator=False)
 
 
-def _attempt(delivery: Delivery, detector: Detector, helpers: Helpers) -> tuple[Answer, tuple[Bytes, ...]]:
-    """Score a file under names that no other attempt has; only what is finished gets the task's."""
+def score_object(
+    task: Delivery, original: Original, detector: Detector, chunk_scorer: ChunkScorer
+) -> tuple[Answer, tuple[Bytes, ...]]:
+    """Score an object of a store on a machine that does not have its copy.
+
+    Args:
+        task: what to do.
+        original: the object.
+        detector: the fitted model.
+        chunk_scorer: scores the chunks of a long file.
+
+    Returns:
+        The answer, and the bytes of the output rows, and of the alerts where there are any. The answer for an object
+        that has gone, or has another content by now, is `model_changed`: the driver then scores its copy.
+    """
+    with tempfile.TemporaryDirectory(prefix="anomvae-") as name:
+        copy, result, alerts = (Path(name) / each for each in ("input", "result", "alerts"))
+        try:
+            Place(original.place).fetch(original.name, copy)
+            if durable_io.sha256(copy) != task.job.sha256:
+                return Failure("model_changed"), ()
+        except MissingError:
+            return Failure("model_changed"), ()
+        except (EnvironmentFault, UsageError) as error:
+            return Failure("fault", error.code, f"{socket.gethostname()}: {error}"), ()
+        job = msgspec.structs.replace(task.job, result=str(result), alerts=str(alerts))
+        with copy.open("rb") as file:
+            answer = answer_delivery(msgspec.structs.replace(task, job=job), file, detector, chunk_scorer)
+        written = (result, alerts) if isinstance(answer, Done) and answer.delivery else ()
+        return answer, tuple(np.fromfile(path, np.uint8) for path in written if path.exists())
+
+
+def _attempt(delivery: Delivery, detector: Detector, chunk_scorer: ChunkScorer) -> tuple[Answer, tuple[Bytes, ...]]:
+    """Score a file into temporary files that no other attempt has; what is finished gets the names of the task."""
     try:
-        file = _opened(delivery.path)
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        file = os.fdopen(os.open(delivery.path, flags), "rb")
     except OSError as error:
         if delivery.original:
-            return fetched(delivery, delivery.original, detector, helpers)
-        told = f"{socket.gethostname()} cannot open {os.fsdecode(delivery.path)!r} ({error.strerror})"
-        told += "; the folders and OUT must be on a file system that all nodes share."
-        return Failure("fault", UNSHARED, told), ()
-    mine = secrets.token_hex(6)
+            return score_object(delivery, delivery.original, detector, chunk_scorer)
+        why = f"{socket.gethostname()} cannot open {os.fsdecode(delivery.path)!r} ({error.strerror})"
+        why += "; the folders and OUT must be on a file system that all nodes share."
+        return Failure("fault", UNSHARED, why), ()
+    attempt = secrets.token_hex(6)
     job = msgspec.structs.replace(
-        delivery.job, result=f"{delivery.job.result}.{mine}", alerts=f"{delivery.job.alerts}.{mine}"
+        delivery.job, result=f"{delivery.job.result}.{attempt}", alerts=f"{delivery.job.alerts}.{attempt}"
     )
     with file:
-        answer = answered(msgspec.structs.replace(delivery, job=job), file, detector, helpers)
+        answer = answer_delivery(msgspec.structs.replace(delivery, job=job), file, detector, chunk_scorer)
     if not isinstance(answer, Done):
         return answer, ()
     try:
@@ -316,7 +334,3 @@ def _attempt(delivery: Delivery, detector: Detector, helpers: Helpers) -> tuple[
         fault = EnvironmentFault.of(error, f"{delivery.job.result}: cannot be written")
         return Failure("fault", fault.code, str(fault)), ()
     return answer, ()
-
-
-def _opened(path: bytes) -> BinaryIO:
-    return os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb")

@@ -24,8 +24,8 @@ from anomvae.folder.scanner import stat_of
 from anomvae.folder.settle import UNENDED, UNREADABLE, Arrival
 from anomvae.model.detector import Detector
 from anomvae.records.folder import Manifest, Quarantined, encode_path
-from anomvae.scoring.verdict import in_sequence
-from anomvae.workers.delivery import ChangedError, DroppedError, Job, Scored, fingerprint, work
+from anomvae.scoring.verdict import assess_file
+from anomvae.workers.delivery import ChangedError, DroppedError, Job, Scored, fingerprint, score_delivery
 from anomvae.workers.pool import Pool, Workers
 from anomvae.workers.process import Ticket
 from anomvae.workers.protocol import Delivery, FailedError, ModelChangedError, outcome
@@ -223,7 +223,7 @@ class FileProcessor:
             with suppress(ModelChangedError):  # this process still has the model that the worker cannot load
                 return outcome(self._workers.answer(in_flight.ticket, self._tick), Scored)
         if self._output.ledger.crashes(path) < SUSPECT:
-            return work(in_flight.file, in_flight.job, in_flight.detector, self._tick)
+            return score_delivery(in_flight.file, in_flight.job, in_flight.detector, self._tick)
         try:
             return _score_in_child(in_flight.file, self._task(in_flight), self._tick)
         except DiedError as death:
@@ -236,8 +236,8 @@ class FileProcessor:
     def _commit(self, in_flight: InFlight, scored: Scored) -> Manifest:
         """Make the scores official, with the verdict on the file."""
         job, parent = in_flight.job, in_flight.parent
-        before = self._output.ledger.evidence(in_flight.detector.model_id, scored.result.alpha)
-        result = in_sequence(scored.result, in_flight.detector, before)
+        previous = self._output.ledger.evidence(in_flight.detector.model_id, scored.summary.alpha)
+        result = assess_file(scored.summary, in_flight.detector, previous)
         fact = Manifest(
             **self._common(in_flight),
             parent_id=parent.delivery_id if parent else None,

@@ -310,7 +310,7 @@ class Weighed(msgspec.Struct, frozen=True):
 
     `p`: the chance of as much in a clean file, over all windows; `files`: the smallest window that is told, else the
     one that says most; `changes`, `counts`: of every feature in it; `flags`: the chance of as many flags
-    in it; `rows`, `flagged`: its rows. `alone`: the newest file is off by itself.
+    in it; `rows`, `flagged`: its rows.
     """
 
     p: float
@@ -320,12 +320,16 @@ class Weighed(msgspec.Struct, frozen=True):
     flags: float
     rows: int
     flagged: int
-    alone: bool = False
 
     @property
     def drifted(self) -> bool:
         """Whether this is told."""
         return self.p <= FALSE_ALARMS
+
+    @property
+    def odd(self) -> bool:
+        """Whether one file, being all of the window, is so odd that it is left out of the next windows."""
+        return self.drifted or self.flags <= ODD
 
     @property
     def flags_limit(self) -> float:
@@ -338,13 +342,23 @@ class Weighed(msgspec.Struct, frozen=True):
         return FALSE_ALARMS * (1 - FLAGS) / len(WINDOWS) / len(self.changes)
 
 
-def weigh(reference: Reference, calibration: Calibration, alpha: float, newest: Sequence[Evidence]) -> Weighed:
-    """Weigh the newest files, the last one the newest, of one model and one alpha."""
+def weigh(
+    reference: Reference, calibration: Calibration, alpha: float, newest: Sequence[Evidence]
+) -> tuple[Weighed, Weighed]:
+    """Weigh the newest files together.
+
+    Args:
+        reference: what they are compared with.
+        calibration: of the model that scored them.
+        alpha: the false-alarm rate of all of them.
+        newest: the files, the newest last.
+
+    Returns:
+        The window that drifted, the smallest one first, else the one that says most; and that of the newest file alone.
+    """
     windows = sorted({min(size, len(newest)) for size in WINDOWS})
     found = [_window(reference, calibration, alpha, newest[-size:]) for size in windows]
-    alone = found[0].drifted or found[0].flags <= ODD
-    told = next((one for one in found if one.drifted), min(found, key=lambda one: one.p))
-    return msgspec.structs.replace(told, alone=alone)
+    return next((one for one in found if one.drifted), min(found, key=lambda one: one.p)), found[0]
 
 
 def _threshold_design(calibration: Calibration, blocks: int) -> float:

@@ -92,6 +92,16 @@ class Encoding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             found[feature.column].append(PlacedFeature(j, feature, start))
         return tuple(map(tuple, found.values()))
 
+    @cached_property
+    def units_of(self) -> tuple[tuple[Ints, Ints], ...]:
+        """Of every original column, in the order of `columns`: the units of its values, and those of its mask bits."""
+        found = []
+        for features in self.features_of:
+            values = [np.arange(start, start + feature.units + feature.gaps) for _, feature, start in features]
+            masks = np.array([self.width + position for position, _, _ in features], dtype=np.intp)
+            found.append((np.concatenate(values), masks))
+        return tuple(found)
+
 
 class PlacedFeature(NamedTuple):
     """A feature, its position among the features, and its first unit."""

@@ -138,7 +138,7 @@ class Ensemble:
         at = np.flatnonzero(asked[self._numbers])
         numbers, units = self._numbers[at], self._number_units[at]
         sigma = sigma_of(outputs[:, :, self.encoding.width + at])
-        residual = (rows.x[:, units] - outputs[:, :, units]) / sigma
+        residual = (rows.inputs[:, units] - outputs[:, :, units]) / sigma
         cost = 0.5 * residual**2 + np.log(sigma / SIGMA_FLOOR)
         dev[:, :, numbers] = np.where(rows.gap[:, numbers], 0.0, cost)
         for j in np.flatnonzero(asked).tolist():
@@ -263,11 +263,11 @@ def hidden_deviances(ensemble: Ensemble, rows: Encoded, columns: Bools) -> Float
 
 def hide(encoding: Encoding, rows: Encoded, column: int) -> Encoded:
     """The rows with every feature of one original column hidden from the network."""
-    hidden = msgspec.structs.replace(rows, inputs=rows.inputs.copy())
-    for j, feature, at in encoding.features_of[column]:
-        hidden.x[:, at : at + feature.units + feature.gaps] = 0.0
-        hidden.hidden[:, j] = 1.0
-    return hidden
+    values, masks = encoding.units_of[column]
+    inputs = rows.inputs.copy()
+    inputs[:, values] = 0.0
+    inputs[:, masks] = 1.0
+    return msgspec.structs.replace(rows, inputs=inputs)
 
 
 def expected_value(feature: Feature, outputs: Floats) -> Floats:

@@ -1,7 +1,7 @@
-"""A batch of typed rows to what it adds to its file, as plain data: any thread, process or machine can do it.
+"""Score a batch of rows, or a chunk of a long file: rows in, and out what they add to the file's summary and output.
 
-A file's pieces are put together in order, by `score.Scoring`. A stretch is a part of a long file that somebody else
-reads, judges and renders; its pieces are those that the whole file has there, to the bit.
+Everything here is data between two steps that share nothing, so that a thread, another process or a machine of a
+cluster can do the work. `scoring.file` puts the results together in the order of the file.
 """
 
 import io
@@ -18,25 +18,31 @@ from anomvae.model.calibration import Decision
 from anomvae.model.detector import Detector
 from anomvae.model.explain import reasons
 from anomvae.records.results import Reason, RejectedRow, RowResult
-from anomvae.scoring.summary import Counts, counts_of, row_result
+from anomvae.scoring.summary import BatchCounts, count_batch
 from anomvae.table.reader import chunk_batches
 from anomvae.table.typed_reader import TypedBatch, typed_batch
 from anomvae.table.writer import ScoredRows, scored_columns
 
 
-class Piece(msgspec.Struct, frozen=True):
-    """A judged batch: its counts, its flagged rows, and its rows as the writer appends them."""
+class ScoredBatch(msgspec.Struct, frozen=True):
+    """A scored batch: its counts, its flagged rows, and its output rows as `TableWriter.append` takes them."""
 
-    counts: Counts
+    counts: BatchCounts
     flagged: list[RowResult]
     rendered: bytes
 
 
-class Stretch(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """Judge some rows of a file.
+class Chunk(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Some consecutive rows of a long file, with all that another process needs to score them.
 
-    `file`: its name, for people. `names`: its columns; `positions`: where the model's stand. `suffix`: of the output,
-    empty where no rows are written. `rows`: a chunk of `reader.TableReader.chunks`; `line`: of the first of them.
+    Attributes:
+        file: the file's name, for people.
+        settings: of the run.
+        names: the columns of the file.
+        positions: where the model's columns stand among them.
+        suffix: of the output, which sets its format; empty where no rows are written.
+        line: of the first row.
+        rows: the rows as a chunk of `TableReader.chunks`.
     """
 
     file: str
@@ -48,93 +54,112 @@ class Stretch(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     rows: bytes
 
 
-class Part(msgspec.Struct, frozen=True):
-    """What became of a stretch."""
+class ScoredChunk(msgspec.Struct, frozen=True):
+    """The batches of a chunk, as the whole file has them there, and the rows that could not be read."""
 
-    pieces: list[Piece]
+    batches: list[ScoredBatch]
     rejects: list[RejectedRow]
 
 
-# Stretches in, their parts out, in the same order.
-Helpers = Callable[[Iterator[Stretch]], Iterator[Part]]
+# Scores chunks elsewhere and gives the results in the same order.
+ChunkScorer = Callable[[Iterator[Chunk]], Iterator[ScoredChunk]]
 
 
-class Judging:
-    """Judges batches of a file; nothing is changed by it, so that several may be in work.
+class BatchScorer:
+    """Scores batches of one file. A call changes nothing, so that several threads may call it at once.
 
     Args:
         file: the file's name, for people.
         detector: the fitted model.
-        settings: what to write and tell.
-        positions: where the model's columns stand.
-        writer: renders rows; None where none are written.
+        settings: which rows are written, and the false-alarm rate.
+        positions: where the model's columns stand in the file.
+        writer: renders the output rows; None where none are written.
     """
 
     def __init__(
         self, file: str, detector: Detector, settings: ScoreSettings, positions: list[int], writer: TableWriter | None
     ) -> None:
-        self.file, self.detector, self.settings, self.positions = file, detector, settings, positions
-        self.alpha, self._writer = alpha_of(detector, settings), writer
+        self._file, self._detector, self._positions, self._writer = file, detector, positions, writer
+        self._emit_all, self._alpha = settings.emit == "all", alpha_of(detector, settings)
 
-    def __call__(self, batch: TypedBatch) -> Piece:
-        """Judge one batch."""
-        encoded = self.detector.encode(batch.columns)
-        scores = self.detector.score_encoded(encoded)
-        decision = self.detector.decide(scores, self.alpha)
-        chosen = np.flatnonzero(decision.flagged)
-        rows = [batch.rows[i] for i in chosen.tolist()]
-        texts = [[cells[at] for at in self.positions] for cells in rows]
-        told = reasons(self.detector, encoded, scores, chosen, texts)
-        why = dict(zip(chosen.tolist(), told, strict=True))
-        return Piece(
-            counts_of(self.detector, batch.columns, encoded, scores, decision),
-            [row_result((self.file, batch.lines[i]), scores, decision, i, reason) for i, reason in why.items()],
-            self._writer.render(self._rows(batch, scores, decision, why)) if self._writer else b"",
+    def __call__(self, batch: TypedBatch) -> ScoredBatch:
+        """Score one batch: encode its rows, score them, decide which are flagged, and give reasons for these."""
+        detector = self._detector
+        encoded = detector.encode(batch.columns)
+        scores = detector.score_encoded(encoded)
+        decision = detector.decide(scores, self._alpha)
+        flagged = np.flatnonzero(decision.flagged)
+        cells = [[row[at] for at in self._positions] for row in (batch.rows[i] for i in flagged.tolist())]
+        why = dict(zip(flagged.tolist(), reasons(detector, encoded, scores, flagged, cells), strict=True))
+        return ScoredBatch(
+            count_batch(detector, batch.columns, encoded, scores, decision),
+            [self._row_result(batch.lines[i], i, scores, decision, reason) for i, reason in why.items()],
+            self._writer.render(self._output_rows(batch, scores, decision, why)) if self._writer else b"",
         )
 
-    def _rows(
+    def _row_result(self, line: int, i: int, scores: Scores, decision: Decision, why: tuple[Reason, ...]) -> RowResult:
+        """Row i of a batch, which stands on this line, as a record. Whether it is critical only the whole file says."""
+        return RowResult(
+            file=self._file,
+            line=line,
+            score=float(scores.score[i]),
+            recon=float(scores.recon[i]),
+            kl=float(scores.kl[i]),
+            p=float(decision.p[i]),
+            estimated=bool(decision.estimated[i]),
+            severity=float(decision.severity[i]),
+            critical=False,
+            reasons=why,
+        )
+
+    def _output_rows(
         self, batch: TypedBatch, scores: Scores, decision: Decision, why: dict[int, tuple[Reason, ...]]
     ) -> ScoredRows:
-        """The rows to write."""
+        """The rows to write: all of the batch, or the flagged ones."""
         numbers = np.column_stack([scores.score, scores.recon, scores.kl, decision.p, decision.severity])
         flags = decision.flagged
-        if self.settings.emit == "all":
+        if self._emit_all:
             return ScoredRows(batch.rows, batch.lines, numbers.tolist(), flags.tolist(), why)
         rows, lines = [batch.rows[i] for i in why], [batch.lines[i] for i in why]
         return ScoredRows(rows, lines, numbers[flags].tolist(), [True] * len(why), dict(enumerate(why.values())))
 
 
-def judged(stretch: Stretch, detector: Detector) -> Part:
-    """Judge a stretch.
+def score_chunk(chunk: Chunk, detector: Detector) -> ScoredChunk:
+    """Score a chunk of a long file.
 
     Raises:
-        DataError: a value cannot be told.
+        DataError: the rows cannot be read as those of a table.
     """
-    settings, names = stretch.settings, stretch.names
-    writer = writer_of(io.BytesIO(), stretch.suffix, names, detector, settings) if stretch.suffix else None
-    judging = Judging(stretch.file, detector, settings, stretch.positions, writer)
-    part = Part([], [])
-    for text in chunk_batches(stretch.rows, stretch.line, len(names)):
-        batch = typed_batch(text, detector.schema, stretch.positions)
-        part.rejects.extend(batch.rejected)
+    settings, names = chunk.settings, chunk.names
+    writer = open_scored_writer(io.BytesIO(), chunk.suffix, names, detector, settings) if chunk.suffix else None
+    score = BatchScorer(chunk.file, detector, settings, chunk.positions, writer)
+    scored = ScoredChunk([], [])
+    for text in chunk_batches(chunk.rows, chunk.line, len(names)):
+        batch = typed_batch(text, detector.schema, chunk.positions)
+        scored.rejects.extend(batch.rejected)
         if batch.rows:
-            part.pieces.append(judging(batch))
-    return part
+            scored.batches.append(score(batch))
+    return scored
 
 
-def writer_of(
+def open_scored_writer(
     out: IO[bytes], suffix: str, names: Sequence[str], detector: Detector, settings: ScoreSettings
 ) -> TableWriter:
-    """A writer of scored rows; text cells are guarded where the settings say so."""
-    guarded = _text_positions(names, detector) if settings.spreadsheet_safe else ()
+    """A writer of scored rows.
+
+    Args:
+        out: where they go.
+        suffix: of the output, which sets its format.
+        names: the columns of the input.
+        detector: says which columns are text.
+        settings: `spreadsheet_safe` guards the cells of these against being run as formulas.
+    """
+    guarded: list[int] = []
+    if settings.spreadsheet_safe:
+        kinds = ("numeric", "integer", "datetime", "boolean")
+        safe = {column.name for column in detector.schema.modelled if column.kind in kinds}
+        guarded = [j for j, name in enumerate(names) if name not in safe]
     return open_writer(out, suffix, scored_columns(names, guarded))
-
-
-def _text_positions(names: Sequence[str], detector: Detector) -> list[int]:
-    """Columns whose cells are text: those the model does not know to be numbers or dates."""
-    kinds = ("numeric", "integer", "datetime", "boolean")
-    safe = {column.name for column in detector.schema.modelled if column.kind in kinds}
-    return [j for j, name in enumerate(names) if name not in safe]
 
 
 def alpha_of(detector: Detector, settings: ScoreSettings) -> float:

@@ -1,4 +1,4 @@
-"""What a file adds up to while it is scored: counts, the worst rows, what is worth a warning."""
+"""What the rows of a file add up to while it is scored: counts, the worst rows, and what is worth a warning."""
 
 import heapq
 from collections import Counter
@@ -14,16 +14,14 @@ from anomvae.model.calibration import Decision, critical_severity
 from anomvae.model.detector import Detector
 from anomvae.model.encoder import Encoded
 from anomvae.model.schema import MASK, Values
-from anomvae.records.results import Reason, RowResult
+from anomvae.records.results import ColumnBlame, RejectedRow, RowResult
 from anomvae.table.header import folded
 
-Columns = Mapping[str, Values]
+SHOWN = 60  # characters of a value never seen in training
+UNSEEN = 1000  # different values never seen that are counted, each by itself
+BLAMED = 8  # columns that a summary names
 
-SHOWN = 60  # characters of a value never seen
-UNSEEN = 1000  # values never seen that are told apart
-
-
-Tenths = tuple[tuple[int, int, int], ...]  # (severity tenth, rows, flagged rows), without empty ones
+Tenths = tuple[tuple[int, int, int], ...]  # (severity in tenths, rows, flagged rows), without empty ones
 
 
 class Severities:
@@ -33,24 +31,24 @@ class Severities:
         self.rows, self.flagged = np.zeros(1001, dtype=np.intp), np.zeros(1001, dtype=np.intp)
 
     def add(self, severity: NDArray[np.float64], flags: NDArray[np.bool_]) -> None:
-        """Count rows (rows,)."""
+        """Count rows (n,)."""
         tenths = np.rint(severity * 10).astype(np.intp)
         self.rows += np.bincount(tenths, minlength=1001)
         self.flagged += np.bincount(tenths[flags], minlength=1001)
 
-    def merge(self, told: Tenths) -> None:
-        """Count the rows of a file."""
-        for tenth, rows, flagged in told:
+    def merge(self, tenths: Tenths) -> None:
+        """Add the rows of a batch or a file."""
+        for tenth, rows, flagged in tenths:
             self.rows[tenth] += rows
             self.flagged[tenth] += flagged
 
-    def told(self) -> Tenths:
-        """All of it, as plain data."""
+    def tenths(self) -> Tenths:
+        """All of it as data, for `merge`."""
         return tuple((int(at), int(self.rows[at]), int(self.flagged[at])) for at in np.flatnonzero(self.rows))
 
     @property
     def limit(self) -> float:
-        """The tenth from which flagged rows are critical."""
+        """The severity in tenths from which flagged rows are critical; infinite where none is."""
         return critical_severity(self.rows)
 
     @property
@@ -64,11 +62,12 @@ class Severities:
         return tuple(counts[: np.flatnonzero(counts)[-1] + 1].tolist()) if counts.any() else ()
 
 
-class Counts(msgspec.Struct, frozen=True):
-    """What one batch adds to its file, as plain data.
+class BatchCounts(msgspec.Struct, frozen=True):
+    """What one batch adds to its file, as data.
 
-    `unseen`: (column, value, rows) of values never seen; `missing`, `surprising` (gaps where training had none) and
-    `imprecise`: rows by column; `bins`: rows in the reference's bins, for every feature and the score, if there is one.
+    `unseen`: (column, value, rows) of values that training never showed. `missing`, `surprising` (gaps where training
+    had none) and `imprecise` (numbers that a float does not hold exactly): rows by column. `bins`: rows in each bin of
+    the drift reference, for every feature and the score; empty where the model has no reference.
     """
 
     scored: int
@@ -81,37 +80,41 @@ class Counts(msgspec.Struct, frozen=True):
     bins: list[list[int]]
 
 
-def counts_of(detector: Detector, columns: Columns, rows: Encoded, scores: Scores, decision: Decision) -> Counts:
+def count_batch(
+    detector: Detector, columns: Mapping[str, Values], rows: Encoded, scores: Scores, decision: Decision
+) -> BatchCounts:
     """Count a batch.
 
     Args:
         detector: the fitted model.
         columns: typed values by name, each (n,).
         rows: the same, encoded.
-        scores: theirs.
-        decision: and what these mean.
+        scores: of these rows.
+        decision: what the scores mean.
     """
-    severities, flags = Severities(), decision.flagged
+    encoding, reference, flags = detector.encoding, detector.reference, decision.flagged
+    severities = Severities()
     severities.add(decision.severity, flags)
-    features = [(j, f.column) for j, f in enumerate(detector.encoding.features) if f.part in ("value", "era")]
-    gaps, news = rows.gap.sum(axis=0), (rows.gap & rows.novel).sum(axis=0)
-    reference = detector.reference
-    bins = drift.count(reference, detector.encoding, columns, rows, scores.score) if reference else []
-    return Counts(
+    features = [(j, f.column) for j, f in enumerate(encoding.features) if f.part in ("value", "era")]
+    gaps, new_gaps = rows.gap.sum(axis=0), (rows.gap & rows.novel).sum(axis=0)
+    unseen = _count_unseen(detector, columns, rows, features)
+    bins = drift.count(reference, encoding, columns, rows, scores.score) if reference else []
+    return BatchCounts(
         scored=len(flags),
         flagged=int(flags.sum()),
-        tenths=severities.told(),
-        unseen=[(column, value, n) for (column, value), n in _unseen(detector, columns, rows, features).items()],
+        tenths=severities.tenths(),
+        unseen=[(column, value, count) for (column, value), count in unseen.items()],
         missing={column: int(gaps[j]) for j, column in features},
-        surprising={column: int(news[j]) for j, column in features},
-        imprecise={column: imprecise(columns[column]) for _, column in features},
+        surprising={column: int(new_gaps[j]) for j, column in features},
+        imprecise={column: _count_imprecise(columns[column]) for _, column in features},
         bins=[counted.tolist() for counted in bins],
     )
 
 
-def _unseen(
-    detector: Detector, columns: Columns, rows: Encoded, features: Sequence[tuple[int, str]]
+def _count_unseen(
+    detector: Detector, columns: Mapping[str, Values], rows: Encoded, features: Sequence[tuple[int, str]]
 ) -> Counter[tuple[str, str]]:
+    """Rows by column and value, of values that training never showed; redacted ones are masked."""
     found: Counter[tuple[str, str]] = Counter()
     novel = rows.novel & ~rows.gap
     some = np.asarray(novel.any(axis=0))
@@ -123,55 +126,98 @@ def _unseen(
     return found
 
 
-class Tally:
-    """What a file adds up to, row batch by row batch; integers and the worst rows, nothing that grows."""
+def _count_imprecise(values: Values) -> int:
+    """How many numbers (n,) are so large that a float may not hold them exactly."""
+    return 0 if values.dtype == object else int((np.abs(values.astype(np.float64)) > 2.0**53).sum())
 
-    def __init__(self, file: str, top: int) -> None:
-        self.file, self.top = file, top
+
+class FileSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """What the rows of a file add up to, before it is decided what that means (`scoring.verdict.assess_file`).
+
+    The fields are those of `records.results.FileResult`, and two more: `bins` are the rows in each bin of the drift
+    reference, for every feature and the score (empty without a reference or without rows), and `unseen` is the
+    commonest value of each column that training never showed.
+    """
+
+    delivery_id: str = ""
+    continues: bool = False
+    file: str
+    sha256: str
+    model_id: str
+    alpha: float
+    rows: int
+    scored: int
+    rejected: int
+    flagged: int
+    critical: int
+    expected_flags: float
+    severities: tuple[int, ...]
+    seconds: float
+    outputs: tuple[str, ...]
+    worst: tuple[RowResult, ...]
+    blame: tuple[ColumnBlame, ...]
+    rejects: tuple[RejectedRow, ...]
+    warnings: tuple[str, ...]
+    bins: tuple[tuple[int, ...], ...]
+    unseen: dict[str, str]
+
+
+class SummaryBuilder:
+    """Adds up the batches of a file. Its size is bounded: whole numbers and the worst rows.
+
+    Args:
+        top: how many of the worst rows to keep.
+    """
+
+    def __init__(self, top: int) -> None:
         self.scored = self.flagged = 0
         self.severities = Severities()
-        self.blame: Counter[str] = Counter()
-        self.unseen: Counter[tuple[str, str]] = Counter()
-        self.missing: Counter[str] = Counter()
-        self.surprising: Counter[str] = Counter()
-        self.imprecise: Counter[str] = Counter()
-        self.counts: list[NDArray[np.intp]] = []
+        self.bins: list[NDArray[np.intp]] = []
+        self._top = top
+        self._blame: Counter[str] = Counter()
+        self._unseen: Counter[tuple[str, str]] = Counter()
+        self._missing: Counter[str] = Counter()
+        self._surprising: Counter[str] = Counter()
+        self._imprecise: Counter[str] = Counter()
         self._worst: list[tuple[float, int, RowResult]] = []
 
-    def add(self, batch: Counts) -> None:
-        """Count a batch."""
+    def add(self, batch: BatchCounts, flagged: Sequence[RowResult]) -> None:
+        """Add a batch: its counts and its flagged rows."""
         self.scored += batch.scored
         self.flagged += batch.flagged
         self.severities.merge(batch.tenths)
-        self.missing.update(batch.missing)
-        self.surprising.update(batch.surprising)
-        self.imprecise.update(batch.imprecise)
+        self._missing.update(batch.missing)
+        self._surprising.update(batch.surprising)
+        self._imprecise.update(batch.imprecise)
         for column, value, rows in batch.unseen:
-            if (column, value) in self.unseen or len(self.unseen) < UNSEEN:
-                self.unseen[column, value] += rows
+            if (column, value) in self._unseen or len(self._unseen) < UNSEEN:
+                self._unseen[column, value] += rows
         bins = [np.array(counted, dtype=np.intp) for counted in batch.bins]
-        self.counts = [a + b for a, b in zip(self.counts, bins, strict=True)] if self.counts else bins
+        self.bins = [a + b for a, b in zip(self.bins, bins, strict=True)] if self.bins else bins
+        for row in flagged:
+            if row.reasons:
+                self._blame[row.reasons[0].column] += 1
+            item = (row.score, -row.line, row)
+            if len(self._worst) < self._top:
+                heapq.heappush(self._worst, item)
+            elif self._top and item[:2] > self._worst[0][:2]:
+                heapq.heapreplace(self._worst, item)
 
-    def remember(self, row: RowResult) -> None:
-        """Keep a flagged row if it is among the worst."""
-        if row.reasons:
-            self.blame[row.reasons[0].column] += 1
-        item = (row.score, -row.line, row)
-        if len(self._worst) < self.top:
-            heapq.heappush(self._worst, item)
-        elif self.top and item[:2] > self._worst[0][:2]:
-            heapq.heapreplace(self._worst, item)
-
-    def worst(self, critical: float) -> tuple[RowResult, ...]:
-        """The worst flagged rows, the worst first, each told whether it is critical."""
+    def worst(self) -> tuple[RowResult, ...]:
+        """The worst flagged rows, the worst first, each with whether it is critical."""
+        limit = self.severities.limit
         ordered = sorted(self._worst, key=lambda item: (-item[0], -item[1]))
         rows = [row for _, _, row in ordered]
-        return tuple(msgspec.structs.replace(row, critical=round(row.severity * 10) >= critical) for row in rows)
+        return tuple(msgspec.structs.replace(row, critical=round(row.severity * 10) >= limit) for row in rows)
 
-    def newest(self) -> dict[str, str]:
-        """The commonest value never seen, by column."""
+    def blame(self) -> tuple[ColumnBlame, ...]:
+        """The columns that are the first reason of the most flagged rows."""
+        return tuple(ColumnBlame(column=name, rows=rows) for name, rows in self._blame.most_common(BLAMED))
+
+    def unseen(self) -> dict[str, str]:
+        """The commonest value that training never showed, by column."""
         found: dict[str, str] = {}
-        for (column, value), _ in self.unseen.most_common():
+        for (column, value), _ in self._unseen.most_common():
             found.setdefault(column, value[:SHOWN])
         return found
 
@@ -179,48 +225,17 @@ class Tally:
         """Values never seen, with a hint where only the spelling is new, and columns without a value."""
         levels = {f.column: [*f.levels, *f.rare] for f in detector.encoding.features if not f.numeric}
         warnings = []
-        for (column, value), count in self.unseen.most_common(5):
+        for (column, value), count in self._unseen.most_common(5):
             near = next((level for level in levels[column] if folded(level) == folded(value)), None)
             hint = f" (as '{near}' but for case, spaces or Unicode form)" if near else ""
             warnings.append(f"unseen_category: column '{column}' has '{value}' {count} times{hint}")
-        for column, count in self.missing.items():
+        for column, count in self._missing.items():
             if self.scored and count == self.scored:
                 warnings.append(f"column_all_missing: column '{column}' has no value in this file")
-            elif self.surprising[column]:
-                told = f"is empty {self.surprising[column]} times, in training never"
-                warnings.append(f"missing_value: column '{column}' {told}")
-            if self.imprecise[column]:
-                told = f"has {self.imprecise[column]} numbers above 2^53, scored as the nearest float"
-                warnings.append(f"precision_loss: column '{column}' {told}")
+            elif self._surprising[column]:
+                times = self._surprising[column]
+                warnings.append(f"missing_value: column '{column}' is empty {times} times, in training never")
+            if self._imprecise[column]:
+                numbers = f"{self._imprecise[column]} numbers above 2^53"
+                warnings.append(f"precision_loss: column '{column}' has {numbers}, scored as the nearest float")
         return warnings
-
-
-def imprecise(values: Values) -> int:
-    """How many numbers a float does not hold exactly for certain."""
-    return 0 if values.dtype == object else int((np.abs(values.astype(np.float64)) > 2.0**53).sum())
-
-
-def row_result(
-    place: tuple[str, int], scores: Scores, decision: Decision, i: int, why: tuple[Reason, ...]
-) -> RowResult:
-    """Row i of a batch as a record.
-
-    Args:
-        place: its file and line.
-        scores: of the batch.
-        decision: what they mean.
-        i: the row.
-        why: its reasons.
-    """
-    return RowResult(
-        file=place[0],
-        line=place[1],
-        score=float(scores.score[i]),
-        recon=float(scores.recon[i]),
-        kl=float(scores.kl[i]),
-        p=float(decision.p[i]),
-        estimated=bool(decision.estimated[i]),
-        severity=float(decision.severity[i]),
-        critical=False,
-        reasons=why,
-    )

@@ -1,96 +1,89 @@
-"""A file against training, and together with the files before it: the counts of its rows, judged and told."""
+"""The verdict of a file: its flags, and how its rows differ from training, alone and with the files before it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
-from anomvae.model.calibration import verdict
+from anomvae.model.calibration import file_p_value, verdict
 from anomvae.model.detector import Detector
-from anomvae.model.drift import Change, Reference, Weighed, compare, weigh
+from anomvae.model.drift import Change, Weighed, weigh
 from anomvae.model.drift_text import Teller
 from anomvae.records.results import ColumnDrift, Drift, Evidence, FileResult, evidence
-
-Counts = Sequence[NDArray[np.intp]]
+from anomvae.scoring.summary import FileSummary
 
 NOTICED = 0.01  # chance of as much in any column of a clean file, up to which a column's change is put into words
 SENTENCES = 5
 
 
-def compared(result: FileResult, detector: Detector, counts: Counts, new: Mapping[str, str]) -> FileResult:
-    """A file's result with how its rows differ from training; what that means, `in_sequence` says.
+def assess_file(summary: FileSummary, detector: Detector, previous: Sequence[Evidence]) -> FileResult:
+    """Decide what the rows of a file add up to.
+
+    The number of its flags makes a file `ok`, `elevated` or `anomalous`. It is `drifted` where its rows, or those of
+    the newest files together, are no longer distributed as training rows were.
 
     Args:
-        result: of the file.
-        detector: the model.
-        counts: of its rows in the bins of the reference; empty where there is no row.
-        new: the commonest value never seen, by column.
+        summary: of the file.
+        detector: the model that scored it.
+        previous: the evidence of the files before it (`evidence_of`), of the same model and false-alarm rate, the
+            newest last.
     """
-    reference = reference_of(detector)
-    if reference is None or not counts:
-        return result
-    changes, teller = compare(reference, counts[:-1]), Teller(detector, reference)
-    columns = [_record(teller, j, change, counts[j], new) for j, change in enumerate(changes)]
-    score = ColumnDrift(column="", z=0.0, p=1.0, counts=tuple(counts[-1].tolist()))
-    drift = Drift(p=1.0, files=1, alone=False, told=(), columns=tuple(columns), score=score)
-    return msgspec.structs.replace(result, drift=drift)
+    known, reference = detector.calibration, detector.reference
+    p_file = file_p_value(summary.scored, summary.flagged, summary.alpha, known.effective, known.design)
+    word, drift = verdict(p_file), None
+    if reference is not None and summary.bins:
+        newest = [*previous, Evidence(summary.scored, summary.flagged, summary.bins)]
+        window, alone = weigh(reference, known, summary.alpha, newest)
+        text = Teller(detector, reference)
+        columns = tuple(_column(text, j, change, summary) for j, change in enumerate(alone.changes))
+        drift = Drift(
+            p=window.p,
+            files=window.files,
+            alone=alone.odd,
+            told=_sentences(text, columns, window, summary.alpha) if window.drifted else (),
+            columns=columns,
+            score=ColumnDrift(column="", z=0.0, p=1.0, counts=summary.bins[-1]),
+        )
+        word = "drifted" if window.drifted else word
+    fields = msgspec.structs.asdict(summary)
+    del fields["bins"], fields["unseen"]
+    return FileResult(**fields, verdict=word, p_file=p_file, drift=drift)
 
 
-def in_sequence(result: FileResult, detector: Detector, before: Sequence[Evidence]) -> FileResult:
-    """A file's result, judged together with the newest files before it, in their order."""
-    reference, drift = reference_of(detector), result.drift
-    if reference is None or drift is None:
-        return result
-    newest = [*before, evidence(result.scored, result.flagged, drift)]
-    found = weigh(reference, detector.calibration, result.alpha, newest)
-    told = _sentences(Teller(detector, reference), drift, found, result.alpha) if found.drifted else ()
-    judged = msgspec.structs.replace(drift, p=found.p, files=found.files, alone=found.alone, told=told)
-    word = "drifted" if found.drifted else verdict(result.p_file)
-    return msgspec.structs.replace(result, drift=judged, verdict=word)
-
-
-def left(result: FileResult) -> tuple[Evidence, ...]:
-    """What a file leaves for the next ones: nothing, where it is told by itself."""
+def evidence_of(result: FileResult) -> tuple[Evidence, ...]:
+    """What a file leaves for the next ones: nothing where it is odd by itself, or has nothing to compare."""
     drift = result.drift
     return () if drift is None or drift.alone else (evidence(result.scored, result.flagged, drift),)
 
 
-def reference_of(detector: Detector) -> Reference | None:
-    """What files are compared with; models from before there was drift have nothing."""
-    return detector.about.reference if detector.about else None
-
-
-def _record(teller: Teller, j: int, change: Change, here: NDArray[np.intp], new: Mapping[str, str]) -> ColumnDrift:
-    """A feature of a file; where it differs also in words, and with what drawing it needs."""
-    bins = teller.reference.bins[j]
-    value = new.get(bins.column, "") if bins.part == "value" else ""
-    record = ColumnDrift(
+def _column(text: Teller, j: int, change: Change, summary: FileSummary) -> ColumnDrift:
+    """The record of feature j of a file; where it differs from training also in words, and with what a chart needs."""
+    bins, counts = text.reference.bins[j], summary.bins[j]
+    unseen = summary.unseen.get(bins.column, "") if bins.part == "value" else ""
+    noticed = change.p * len(text.reference.bins) <= NOTICED
+    return ColumnDrift(
         column=bins.column,
         part="" if bins.part == "value" else bins.part,
         z=round(change.z, 3),
         p=change.p,
-        new=value,
-        counts=tuple(here.tolist()),
+        told=text.words(j, change, np.array(counts), unseen) if noticed else "",
+        new=unseen,
+        counts=counts,
+        bins=text.names(j) if noticed else (),
+        usual=bins.counts if noticed else (),
     )
-    if change.p * len(teller.reference.bins) > NOTICED:
-        return record
-    told = teller.words(j, change, here, value)
-    return msgspec.structs.replace(record, told=told, bins=teller.names(j), usual=bins.counts)
 
 
-def _sentences(teller: Teller, drift: Drift, found: Weighed, alpha: float) -> tuple[str, ...]:
-    """What the window that says most says, the surest first."""
-    told = []
-    if found.files > 1 and found.flags <= found.flags_limit:
-        share = 100 * found.flagged / found.rows
-        told.append((found.flags, f"{share:.2g} % of the rows flagged, usual {100 * alpha:g} %"))
-    for j, (change, record) in enumerate(zip(found.changes, drift.columns, strict=True)):
-        if change.p <= found.column_limit:
-            name = record.column + (f" ({record.part})" if record.part else "")
-            told.append((change.p, f"{name} {teller.words(j, change, found.counts[j], record.new)}"))
-    return tuple(f"{text} (p {_chance(p)})" for p, text in sorted(told)[:SENTENCES])
-
-
-def _chance(p: float) -> str:
-    return f"{p:.0e}" if p >= 1e-15 else "below 1e-15"
+def _sentences(text: Teller, columns: Sequence[ColumnDrift], window: Weighed, alpha: float) -> tuple[str, ...]:
+    """What has changed in the files of a window, in words, the surest first."""
+    found = []
+    if window.files > 1 and window.flags <= window.flags_limit:
+        share = 100 * window.flagged / window.rows
+        found.append((window.flags, f"{share:.2g} % of the rows flagged, usual {100 * alpha:g} %"))
+    for j, (change, column) in enumerate(zip(window.changes, columns, strict=True)):
+        if change.p <= window.column_limit:
+            name = column.column + (f" ({column.part})" if column.part else "")
+            found.append((change.p, f"{name} {text.words(j, change, window.counts[j], column.new)}"))
+    return tuple(
+        f"{sentence} (p {f'{p:.0e}' if p >= 1e-15 else 'below 1e-15'})" for p, sentence in sorted(found)[:SENTENCES]
+    )

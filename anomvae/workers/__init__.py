@@ -1,1 +1,1 @@
-"""Other processes that score files: what they are asked, how they answer, and how they are run."""
+"""Scoring in other processes: the tasks and answers, the worker process, and the pool that runs several of them."""

@@ -1,4 +1,4 @@
-"""Score one open file of a watched folder into temporary files: the scored rows, and the lines for the alert log.
+"""Score one open file of a watched folder into temporary files: the output rows, and the lines for the alert log.
 
 A file is read twice, first for its hash and then for its rows, and both hashes must agree, so that the rows never come
 from a mixture of two contents. With the first hash the ledger is asked: a content that was processed before is not
@@ -16,10 +16,10 @@ from anomvae import durable_io
 from anomvae.config import ScoreSettings
 from anomvae.errors import DataError
 from anomvae.model.detector import Detector
-from anomvae.records.results import FileResult, RowResult
-from anomvae.scoring.batch import Helpers
-from anomvae.scoring.file import Scoring
-from anomvae.scoring.summary import Tenths
+from anomvae.records.results import RowResult
+from anomvae.scoring.batch import ChunkScorer
+from anomvae.scoring.file import FileScorer
+from anomvae.scoring.summary import FileSummary, Tenths
 from anomvae.table.csv_decode import ResumePoint
 
 CHUNK = 1 << 20
@@ -35,7 +35,19 @@ class DroppedError(Exception):
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """What to do with one open file; plain data, so that another process can do it."""
+    """What to do with one open file, as data, so that another process can do it.
+
+    Attributes:
+        name: of the file, for people.
+        delivery_id: of this content of the file.
+        sha256: of the content.
+        settings: of the run.
+        suffix: of the output, which sets its format.
+        result: the temporary file for the output rows.
+        alerts: the temporary file for the lines of the alert log.
+        target: the path that the output will have.
+        base_size, base_lines: bytes and physical lines that were scored before, of a file that has grown.
+    """
 
     name: str
     delivery_id: str
@@ -62,7 +74,7 @@ class Scored(msgspec.Struct, frozen=True, kw_only=True):
     """The outcome of a job.
 
     Attributes:
-        result: the summary of the file.
+        summary: what the rows of the file add up to; the verdict is decided where the files before it are known.
         result_sha256: the hash of the scored rows at `Job.result`.
         alerts_sha256: the hash of the lines at `Job.alerts`; empty where no row is flagged.
         tenths: counts of severities, which add up over the files of a run to find the rows critical in all of it.
@@ -70,7 +82,7 @@ class Scored(msgspec.Struct, frozen=True, kw_only=True):
         continues: whether a grown version of the file may be scored from its new rows on.
     """
 
-    result: FileResult
+    summary: FileSummary
     result_sha256: str
     alerts_sha256: str
     tenths: Tenths
@@ -105,10 +117,17 @@ def _feed(digest: Any, file: BinaryIO, size: int, tick: Callable[[], None]) -> i
     return size - left
 
 
-def work(
-    file: BinaryIO, job: Job, detector: Detector, tick: Callable[[], None], helpers: Helpers | None = None
+def score_delivery(
+    file: BinaryIO, job: Job, detector: Detector, tick: Callable[[], None], chunk_scorer: ChunkScorer | None = None
 ) -> Scored:
-    """Score an open file into `job.result` and `job.alerts`, with helpers where it is a long one.
+    """Score an open file into `job.result` and `job.alerts`.
+
+    Args:
+        file: the open file.
+        job: what to do with it.
+        detector: the fitted model.
+        tick: called between any two steps; it may raise to give the file up.
+        chunk_scorer: scores the chunks of a long file elsewhere; None: all of it is scored here.
 
     Raises:
         DataError: the file is refused.
@@ -122,29 +141,32 @@ def work(
         def spooled(row: RowResult) -> None:
             rows.write(encode(row) + b"\n")
 
-        scoring = Scoring(
+        scorer = FileScorer(
             job.name, detector, job.settings, lambda name, count: tick(),
-            opened=file, resume=resume, flagged=spooled, helpers=helpers,
+            opened=file, resume=resume, on_flagged=spooled, chunk_scorer=chunk_scorer,
         )  # fmt: skip
         try:
             with durable_io.create(Path(job.result)) as out:
-                result = scoring.into(out, job.target, job.suffix)
+                summary = scorer.score(out, job.target, job.suffix)
                 durable_io.sync(out)
         except DataError:
-            _same(file, job, tick)
+            if fingerprint(file, 0, tick).sha256 != job.sha256:  # refused for what it was while it changed
+                raise ChangedError(job.name) from None
             raise
-        if scoring.table.sha256 != job.sha256:
+        if scorer.table.sha256 != job.sha256:
             raise ChangedError(job.name)
         rows.seek(0)
-        alerts = _alerts(rows, Path(job.alerts), job.delivery_id, scoring.critical) if result.flagged else ""
+        alerts = ""
+        if summary.flagged:
+            alerts = _write_alerts(rows, Path(job.alerts), job.delivery_id, scorer.severities.limit)
     durable_io.remove(spool)
     return Scored(
-        result=msgspec.structs.replace(result, delivery_id=job.delivery_id, continues=resume is not None),
+        summary=msgspec.structs.replace(summary, delivery_id=job.delivery_id, continues=resume is not None),
         result_sha256=durable_io.sha256(Path(job.result)),
         alerts_sha256=alerts,
-        tenths=scoring.tally.severities.told(),
-        lines=scoring.table.lines,
-        continues=scoring.table.continues,
+        tenths=scorer.severities.tenths(),
+        lines=scorer.table.lines,
+        continues=scorer.table.continues,
     )
 
 
@@ -155,20 +177,14 @@ def _resume_point(file: BinaryIO, job: Job, tick: Callable[[], None]) -> ResumeP
     return ResumePoint(job.base_size, job.base_lines, digest)
 
 
-def _same(file: BinaryIO, job: Job, tick: Callable[[], None]) -> None:
-    """A file is refused only for what it is, not for what it was while it changed."""
-    if fingerprint(file, 0, tick).sha256 != job.sha256:
-        raise ChangedError(job.name)
-
-
-def _alerts(rows: Any, path: Path, delivery_id: str, critical: float) -> str:
+def _write_alerts(rows: Any, path: Path, delivery_id: str, critical: float) -> str:
     """Flagged rows as lines of the alert log, now that critical ones are known; returns their hash."""
     decoder, encoder, digest = msgspec.json.Decoder(RowResult), msgspec.json.Encoder(), hashlib.sha256()
     with durable_io.create(path) as out:
         for line in rows:
             row = decoder.decode(line)
-            told = msgspec.structs.replace(row, delivery_id=delivery_id, critical=round(row.severity * 10) >= critical)
-            data = encoder.encode(told) + b"\n"
+            row = msgspec.structs.replace(row, delivery_id=delivery_id, critical=round(row.severity * 10) >= critical)
+            data = encoder.encode(row) + b"\n"
             digest.update(data)
             out.write(data)
     return digest.hexdigest()

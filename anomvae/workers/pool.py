@@ -1,4 +1,4 @@
-"""A pool of workers, and the tasks that wait for one. Tasks are answered in any order; the caller keeps the order.
+"""A pool of worker processes, and the queue of tasks for them. Answers come in any order; the caller keeps the order.
 
 A worker is started when all others are busy. It is given a second task beside the one it carries out, so that it never
 waits for its parent. When it dies, the task that it carried out fails, and the other one is given to another worker.
@@ -13,9 +13,9 @@ from typing import Protocol
 from anomvae.workers.process import Ticket, Worker
 from anomvae.workers.protocol import Answer, Failure, Task
 
-AHEAD = 4  # tasks for each worker that may be given away before the oldest answer is asked for
-DEPTH = 2  # tasks that a worker has at a time
-POLL = 0.05  # seconds between two signs of life
+AHEAD = 4  # tasks for each worker that may be submitted before the caller waits for the oldest answer
+DEPTH = 2  # tasks that a worker has at a time: one in work, one that waits
+POLL = 0.05  # seconds between two calls of `tick` while waiting
 
 
 class Workers(Protocol):
@@ -23,15 +23,15 @@ class Workers(Protocol):
 
     @property
     def ahead(self) -> int:
-        """Tasks that may be given away before the oldest is asked for."""
+        """How many tasks may be submitted before the caller waits for the oldest answer."""
         ...
 
     def submit(self, task: Task, *descriptors: int) -> Ticket:
-        """Give a task away; its open files must stay open until it is answered."""
+        """Submit a task. The open files that it needs must stay open until it is answered."""
         ...
 
     def answer(self, ticket: Ticket, tick: Callable[[], None]) -> Answer:
-        """Wait for the answer; `tick` is called meanwhile and may raise to give up."""
+        """Wait for the answer to a task; `tick` is called meanwhile and may raise to give up."""
         ...
 
     def close(self) -> None:
@@ -40,7 +40,12 @@ class Workers(Protocol):
 
 
 class Pool:
-    """At most `jobs` workers, each `limited` in its memory or not; none before the first task."""
+    """Worker processes of this machine. None is started before the first task.
+
+    Args:
+        jobs: how many there are at most.
+        limited: whether the memory of each is limited.
+    """
 
     def __init__(self, jobs: int, *, limited: bool = False) -> None:
         self.jobs, self.limited, self.ahead = jobs, limited, AHEAD * jobs
@@ -49,14 +54,14 @@ class Pool:
         self._selector = selectors.DefaultSelector()
 
     def submit(self, task: Task, *descriptors: int) -> Ticket:
-        """Give a task away; its open files must stay open until it is answered.
+        """Submit a task. The open files that it needs must stay open until it is answered.
 
         Raises:
             EnvironmentFault: no worker could be started.
         """
         ticket = Ticket(task, descriptors)
         self._waiting.append(ticket)
-        with self._given_up(ticket):
+        with self._cancelled_on_error(ticket):
             self._assign()
         return ticket
 
@@ -70,7 +75,7 @@ class Pool:
         Raises:
             EnvironmentFault: no worker could be started in the place of one that died.
         """
-        with self._given_up(ticket):
+        with self._cancelled_on_error(ticket):
             self._receive(0)
             while ticket.answer is None:
                 self._receive(POLL)
@@ -85,8 +90,8 @@ class Pool:
         self._selector.close()
 
     @contextmanager
-    def _given_up(self, ticket: Ticket) -> Iterator[None]:
-        """After an exception the task must not be given to a worker any more, since its files are closed then."""
+    def _cancelled_on_error(self, ticket: Ticket) -> Iterator[None]:
+        """Cancel the task after an exception: its files are closed then, so that no worker may get it any more."""
         try:
             yield
         except BaseException:
@@ -103,13 +108,13 @@ class Pool:
     def _remove_dead(self, worker: Worker) -> None:
         self._selector.unregister(worker.socket)
         self._workers.remove(worker)
-        how = worker.wait()
+        end = worker.wait()
         if worker.tickets:
-            worker.tickets.popleft().answer = Failure("failed", message=f"its scorer died ({how})")
+            worker.tickets.popleft().answer = Failure("failed", message=f"its scorer died ({end})")
         self._waiting.extendleft(reversed(worker.tickets))
 
     def _assign(self) -> None:
-        """Give tasks to the workers with the fewest; start another worker where all have one."""
+        """Send waiting tasks to the workers with the fewest; start another worker where all have one."""
         while self._waiting:
             if self._waiting[0].answer:
                 self._waiting.popleft()

@@ -1,4 +1,4 @@
-"""A worker: another process that scores files, one task after the other, and commits nothing.
+"""A worker process: it scores files, one task after the other, and commits nothing.
 
 Tasks and the open files that belong to them are sent over a socket, and answers come back, as JSON both ways. The
 worker is a fresh interpreter and not a fork, since a fork would share the ledger, the locks and the observer's threads.
@@ -25,19 +25,19 @@ from anomvae import durable_io
 from anomvae.config import ScoreSettings
 from anomvae.errors import EnvironmentFault, ModelError
 from anomvae.model.detector import Detector
-from anomvae.records.results import FileResult
-from anomvae.scoring.batch import Helpers
-from anomvae.scoring.file import Scoring
-from anomvae.workers.delivery import work
+from anomvae.scoring.batch import ChunkScorer
+from anomvae.scoring.file import FileScorer
+from anomvae.scoring.summary import FileSummary
+from anomvae.workers.delivery import score_delivery
 from anomvae.workers.protocol import Answer, Delivery, Done, Failure, File, Task
 
-HEADER = struct.Struct("!I")  # bytes of the message behind it
-ADDRESS_SPACE = 4 << 30
-FOR_THE_PARENT = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1}
+HEADER = struct.Struct("!I")  # before every message: its size in bytes
+ADDRESS_SPACE = 4 << 30  # bytes that a worker with limited memory may map
+PARENT_SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1}
 
 
 class Ticket(msgspec.Struct, eq=False):
-    """A task that was given away, the open files it needs, and the answer, once it is there."""
+    """A submitted task, the open files that it needs, and its answer, once it is there."""
 
     task: Task
     descriptors: tuple[int, ...]
@@ -45,13 +45,13 @@ class Ticket(msgspec.Struct, eq=False):
 
 
 class Worker:
-    """A worker as its parent sees it.
+    """The parent's end of a worker process, which is started with it.
 
     Args:
         limited: whether its memory is limited.
 
     Attributes:
-        tickets: what it has not answered, in its order; only the first can be in work.
+        tickets: tasks that it has not answered, in their order; only the first can be in work.
 
     Raises:
         EnvironmentFault: no process could be started.
@@ -59,16 +59,16 @@ class Worker:
 
     def __init__(self, *, limited: bool = False) -> None:
         self.tickets: deque[Ticket] = deque()
-        self._said = b""
+        self._received = b""
         try:
             self.socket, theirs = socket.socketpair()
         except OSError as error:
             raise EnvironmentFault.of(error, "a process could not be started") from error
         with theirs:
-            self._process = _started(theirs.fileno(), limited)
+            self._process = _start_process(theirs.fileno(), limited)
 
     def send(self, ticket: Ticket) -> None:
-        """Send a task and its open files. That the worker is dead is noticed when its answer is read."""
+        """Send a task and its open files. A dead worker is noticed later, when its answer is read."""
         self.tickets.append(ticket)
         message = msgspec.json.encode(ticket.task)
         with suppress(BrokenPipeError, ConnectionResetError):
@@ -81,12 +81,12 @@ class Worker:
             data = self.socket.recv(1 << 20)
         except ConnectionResetError:
             data = b""
-        self._said += data
-        while len(self._said) >= HEADER.size:
-            end = HEADER.size + HEADER.unpack_from(self._said)[0]
-            if len(self._said) < end:
+        self._received += data
+        while len(self._received) >= HEADER.size:
+            end = HEADER.size + HEADER.unpack_from(self._received)[0]
+            if len(self._received) < end:
                 break
-            message, self._said = self._said[HEADER.size : end], self._said[end:]
+            message, self._received = self._received[HEADER.size : end], self._received[end:]
             self.tickets.popleft().answer = msgspec.json.decode(message, type=Answer)
         return bool(data)
 
@@ -109,18 +109,17 @@ class Worker:
         return f"signal {-code}" if code < 0 else f"exit code {code}"
 
 
-def _started(channel: int, limited: bool) -> "subprocess.Popen[bytes]":
+def _start_process(channel: int, limited: bool) -> "subprocess.Popen[bytes]":
     """A new interpreter on its end of a socket, with the parent's signals blocked from its first moment."""
     command = [sys.executable, "-P", "-m", "anomvae.workers.process", str(channel), "limited" if limited else ""]
     env = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-    nothing = subprocess.DEVNULL
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, FOR_THE_PARENT)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, PARENT_SIGNALS)
     try:
         return subprocess.Popen(
             command,
-            stdin=nothing,
-            stdout=nothing,
-            stderr=nothing,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
             env=env,
             pass_fds=(channel,),
             start_new_session=True,
@@ -131,7 +130,7 @@ def _started(channel: int, limited: bool) -> "subprocess.Popen[bytes]":
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-# --- the worker's own side
+# --- the process itself
 
 
 def main(channel: socket.socket, *, limited: bool) -> None:
@@ -147,10 +146,10 @@ def main(channel: socket.socket, *, limited: bool) -> None:
     while True:
         task, descriptors = tasks.get()
         try:
-            found = _model(task, detector)
-            answer = _answer(task, descriptors, found)
-            detector = found or detector
-        except Exception as error:  # told, not raised: who gave the task decides
+            loaded = _load_model(task, detector)
+            answer = _answer(task, descriptors, loaded)
+            detector = loaded or detector
+        except Exception as error:  # sent, not raised: the parent decides what to do about it
             answer = Failure.of(error)
         message = msgspec.json.encode(answer)
         with suppress(BrokenPipeError, ConnectionResetError):  # the listening thread ends this process
@@ -160,13 +159,13 @@ def main(channel: socket.socket, *, limited: bool) -> None:
 def _listen(channel: socket.socket, tasks: "queue.SimpleQueue[tuple[Task, list[int]]]") -> None:
     """Receive tasks in a thread of its own, so that the process ends as soon as its parent has."""
     try:
-        while received := _received(channel):
+        while received := _receive_task(channel):
             tasks.put(received)
     finally:
         os._exit(0)
 
 
-def _received(channel: socket.socket) -> tuple[Task, list[int]] | None:
+def _receive_task(channel: socket.socket) -> tuple[Task, list[int]] | None:
     header, descriptors, _, _ = socket.recv_fds(channel, HEADER.size, 1)
     if not header:
         return None
@@ -177,7 +176,7 @@ def _received(channel: socket.socket) -> tuple[Task, list[int]] | None:
     return msgspec.json.decode(body, type=Task), descriptors
 
 
-def _model(task: Task, loaded: Detector | None) -> Detector | None:
+def _load_model(task: Task, loaded: Detector | None) -> Detector | None:
     """The task's model; None where its file holds another one by now, or none."""
     from anomvae.store import model_file
 
@@ -197,45 +196,47 @@ def _answer(task: Task, descriptors: list[int], detector: Detector | None) -> An
         return Failure("model_changed")
     if isinstance(task, Delivery):
         with os.fdopen(descriptors[0], "rb") as file:
-            return answered(task, file, detector)
-    return answer_of(lambda: Done(file=_file(task, descriptors, detector)))
+            return answer_delivery(task, file, detector)
+    return answer_of(lambda: Done(file=_score_named_file(task, descriptors, detector)))
 
 
-def answered(task: Delivery, file: BinaryIO, detector: Detector, helpers: Helpers | None = None) -> Answer:
+def answer_delivery(
+    task: Delivery, file: BinaryIO, detector: Detector, chunk_scorer: ChunkScorer | None = None
+) -> Answer:
     """Score a file of a watched folder.
 
     Args:
         task: what to do.
         file: the open file.
         detector: the fitted model.
-        helpers: who scores parts of a long file; None for nobody.
+        chunk_scorer: scores the chunks of a long file elsewhere; None: all of it is scored here.
     """
-    job = msgspec.structs.replace(task.job, settings=_among_others(task.job.settings))
-    return answer_of(lambda: Done(delivery=work(file, job, detector, lambda: None, helpers)))
+    job = msgspec.structs.replace(task.job, settings=_one_thread(task.job.settings))
+    return answer_of(lambda: Done(delivery=score_delivery(file, job, detector, lambda: None, chunk_scorer)))
 
 
 def answer_of(step: Callable[[], Done]) -> Answer:
-    """What a step brings; an exception in it becomes an answer too, since who gave the task decides about it."""
+    """The answer of a step; an exception in it becomes an answer too, since the parent decides what to do about it."""
     try:
         return step()
     except Exception as error:
         return Failure.of(error)
 
 
-def _file(task: File, descriptors: list[int], detector: Detector) -> FileResult:
-    scoring = Scoring(task.name, detector, _among_others(task.settings), lambda name, rows: None)
+def _score_named_file(task: File, descriptors: list[int], detector: Detector) -> FileSummary:
+    scorer = FileScorer(task.name, detector, _one_thread(task.settings), lambda name, rows: None)
     if not descriptors:
-        return scoring.into(None)
+        return scorer.score(None)
     target = Path(task.target)
     with (
         durable_io.faults(f"{target}: not written; nothing was changed"),
         durable_io.adopt(descriptors[0], target) as out,
     ):
-        return scoring.into(out, task.target, task.suffix)
+        return scorer.score(out, task.target, task.suffix)
 
 
-def _among_others(settings: ScoreSettings) -> ScoreSettings:
-    """One thread, unless another number is asked for: the other cores have workers of their own."""
+def _one_thread(settings: ScoreSettings) -> ScoreSettings:
+    """The settings with one thread in place of `auto`: the other cores have workers of their own."""
     return msgspec.structs.replace(settings, threads=1) if settings.threads == "auto" else settings
 
 

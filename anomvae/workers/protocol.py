@@ -1,4 +1,4 @@
-"""The tasks of a worker and its answers. They are plain data, since they go to another process as JSON."""
+"""The tasks of a worker and its answers. They are data, since they go to another process as JSON."""
 
 from typing import Literal, TypeVar
 
@@ -6,20 +6,23 @@ import msgspec
 
 from anomvae.config import ScoreSettings
 from anomvae.errors import DataError, EnvironmentFault, UnsyncedError
-from anomvae.records.results import FileResult
-from anomvae.scoring.batch import Part
+from anomvae.scoring.batch import ScoredChunk
+from anomvae.scoring.summary import FileSummary
 from anomvae.workers.delivery import ChangedError, Job, Scored
 
 
 class Original(msgspec.Struct, frozen=True):
-    """The object of a store that a file was copied from, for machines without the copy. `place` is as s3://bucket/in."""
+    """The object of a store that a file was copied from, for machines without the copy.
+
+    `place` is the folder in the store, such as s3://bucket/in; `name` the object's name in it.
+    """
 
     place: str
     name: str
 
 
 class Delivery(msgspec.Struct, frozen=True, tag=True):
-    """Score a file of a watched folder into temporary files: the open file that comes along, or the one at `path`."""
+    """Score a file of a watched folder into temporary files: the open file that is sent along, or the one at `path`."""
 
     job: Job
     model: str
@@ -29,7 +32,7 @@ class Delivery(msgspec.Struct, frozen=True, tag=True):
 
 
 class File(msgspec.Struct, frozen=True, tag=True):
-    """Score a file given by its name, into the open output that comes along, if one does."""
+    """Score a file given by its name, into the open output that is sent along, if one is."""
 
     name: str
     target: str
@@ -40,23 +43,23 @@ class File(msgspec.Struct, frozen=True, tag=True):
 
 
 class Done(msgspec.Struct, frozen=True, tag=True):
-    """The task was carried out: the result of a delivery, of a file given by its name, or of a part of a long file."""
+    """The task was carried out: the result of a delivery, of a file given by its name, or of a chunk of a long file."""
 
     delivery: Scored | None = None
-    file: FileResult | None = None
-    part: Part | None = None
+    file: FileSummary | None = None
+    chunk: ScoredChunk | None = None
 
 
 class ModelChangedError(Exception):
-    """The model file no longer holds the model of the task, or the store no longer its object; who has it can score."""
+    """The model file no longer holds the task's model, or the store the task's object; the parent still has it."""
 
 
 class FailedError(Exception):
-    """The worker failed, or died over the file; the message says how."""
+    """The worker failed over the task, or died; the message says how."""
 
 
 class Failure(msgspec.Struct, frozen=True, tag=True):
-    """Why a task was not carried out: an exception as plain data.
+    """Why a task was not carried out: an exception as data.
 
     Attributes:
         kind: `refused` (DataError), `changed` (ChangedError), `model_changed` (ModelChangedError), `fault`, `unsynced`
@@ -84,7 +87,7 @@ class Failure(msgspec.Struct, frozen=True, tag=True):
                 return cls("changed")
             case ModelChangedError():
                 return cls("model_changed")
-            case FailedError():  # of a worker that was given a part of this task
+            case FailedError():  # of a worker that was given a chunk of this task
                 return cls("failed", message=str(error))
         return cls("failed", message=f"{type(error).__name__}: {error}")
 
@@ -127,6 +130,6 @@ def outcome(answer: Answer, kind: type[T]) -> T:
     """
     if isinstance(answer, Failure):
         raise answer.error()
-    found = answer.delivery or answer.file or answer.part
-    assert isinstance(found, kind)  # noqa: S101 (a worker answers each task in its own kind)
-    return found
+    result = answer.delivery or answer.file or answer.chunk
+    assert isinstance(result, kind)  # noqa: S101 (a worker answers each task in its own kind)
+    return result

@@ -1,4 +1,4 @@
-"""Long Parquet files in stretches: whoever judges them, the same bytes and the same record as in one go."""
+"""Long Parquet files in chunks: whoever scores them, the same bytes and the same record as in one go."""
 
 import io
 from collections.abc import Iterator
@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 from anomvae.config import ScoreSettings
 from anomvae.errors import DataError
 from anomvae.model.detector import Detector
-from anomvae.records.results import FileResult, RowResult
+from anomvae.records.results import RowResult
 from anomvae.scoring import file
-from anomvae.scoring.batch import Part, Stretch, judged
-from anomvae.scoring.file import Scoring
+from anomvae.scoring.batch import Chunk, ScoredChunk, score_chunk
+from anomvae.scoring.file import FileScorer
+from anomvae.scoring.summary import FileSummary
 from anomvae.store import model_file
 from anomvae.table import reader
 from tests import bad_inputs
@@ -34,10 +35,10 @@ def detector(tmp_path_factory: pytest.TempPathFactory) -> Detector:
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Batches of 16 rows, stretches of two."""
+    """Batches of 16 rows, chunks of two."""
     monkeypatch.setattr(reader, "BATCH_ROWS", 16)
-    monkeypatch.setattr(file, "STRETCH", 2 * 16 * len(NAMES))
-    monkeypatch.setattr(file, "LONG", 1)
+    monkeypatch.setattr(file, "CHUNK_CELLS", 2 * 16 * len(NAMES))
+    monkeypatch.setattr(file, "LONG_ROWS", 1)
 
 
 def arrow(rows: int, bad: dict[int, str] | None = None, seed: int = 3) -> Any:
@@ -55,33 +56,34 @@ def arrow(rows: int, bad: dict[int, str] | None = None, seed: int = 3) -> Any:
 
 
 def elsewhere(detector: Detector, asked: list[int]) -> Any:
-    """Helpers behind a border that only bytes cross."""
+    """Scores chunks behind a border that only bytes cross."""
 
-    def helpers(stretches: Iterator[Stretch]) -> Iterator[Part]:
-        for one in stretches:
+    def score_chunks(chunks: Iterator[Chunk]) -> Iterator[ScoredChunk]:
+        for one in chunks:
             asked.append(one.line)
-            there = msgspec.msgpack.decode(msgspec.msgpack.encode(one), type=Stretch)
-            yield msgspec.msgpack.decode(msgspec.msgpack.encode(judged(there, detector)), type=Part)
+            there = msgspec.msgpack.decode(msgspec.msgpack.encode(one), type=Chunk)
+            yield msgspec.msgpack.decode(msgspec.msgpack.encode(score_chunk(there, detector)), type=ScoredChunk)
 
-    return helpers
+    return score_chunks
 
 
 def scored(
-    path: Path, detector: Detector, suffix: str, emit: Any, helpers: Any = None
-) -> tuple[bytes, FileResult, list[RowResult]]:
+    path: Path, detector: Detector, suffix: str, emit: Any, chunk_scorer: Any = None
+) -> tuple[bytes, FileSummary, list[RowResult]]:
     out, flagged = io.BytesIO(), list[RowResult]()
     chosen = ScoreSettings(threads=1, emit=emit, alpha=0.1)
     with path.open("rb") as file:
-        run = Scoring(
-            path.name, detector, chosen, lambda name, rows: None, opened=file, flagged=flagged.append, helpers=helpers
-        )
-        result = run.into(out, "out", suffix)
-    return out.getvalue(), msgspec.structs.replace(result, seconds=0), flagged
+        scorer = FileScorer(
+            path.name, detector, chosen, lambda name, rows: None,
+            opened=file, on_flagged=flagged.append, chunk_scorer=chunk_scorer,
+        )  # fmt: skip
+        summary = scorer.score(out, "out", suffix)
+    return out.getvalue(), msgspec.structs.replace(summary, seconds=0), flagged
 
 
 @pytest.mark.parametrize("emit", ["all", "flagged"])
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
-def test_stretches_give_the_bytes_and_the_record_of_the_whole_file(
+def test_chunks_give_the_bytes_and_the_record_of_the_whole_file(
     detector: Detector, tmp_path: Path, suffix: str, emit: str
 ) -> None:
     path, asked = tmp_path / "a.parquet", list[int]()
@@ -102,19 +104,19 @@ def test_row_groups_of_any_length_give_the_same(
     path = tmp_path_factory.mktemp("any") / "a.parquet"
     pq.write_table(arrow(rows, {row: "none" for row in bad if row < rows}), path, row_group_size=group)
     found = []
-    for helpers in (None, elsewhere(detector, [])):
+    for chunk_scorer in (None, elsewhere(detector, [])):
         try:
-            found.append(scored(path, detector, ".csv", "all", helpers))
+            found.append(scored(path, detector, ".csv", "all", chunk_scorer))
         except DataError as error:
             found.append((error.code, error.message, error.line))
     assert found[0] == found[1]
 
 
-def test_short_files_and_text_are_judged_at_home(
+def test_short_files_and_text_are_scored_here(
     detector: Detector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = list[int]()
-    monkeypatch.setattr(file, "LONG", 100)
+    monkeypatch.setattr(file, "LONG_ROWS", 100)
     pq.write_table(arrow(99), tmp_path / "a.parquet")
     (tmp_path / "b.csv").write_text(bad_inputs.text(300))
     for name in ("a.parquet", "b.csv"):
@@ -132,13 +134,13 @@ def test_damage_further_in_is_told_with_the_same_line(detector: Detector, tmp_pa
     at = pq.ParquetFile(path).metadata.row_group(2).column(1).data_page_offset
     data[at : at + 200] = np.random.default_rng(0).bytes(200)
     path.write_bytes(data)
-    told = []
-    for helpers in (None, elsewhere(detector, [])):
+    errors = []
+    for chunk_scorer in (None, elsewhere(detector, [])):
         with pytest.raises(DataError) as refused:
-            scored(path, detector, ".csv", "all", helpers)
-        told.append((refused.value.code, refused.value.message, refused.value.line))
-    assert told[0] == told[1]
-    assert told[0][0] == "bad_parquet"
+            scored(path, detector, ".csv", "all", chunk_scorer)
+        errors.append((refused.value.code, refused.value.message, refused.value.line))
+    assert errors[0] == errors[1]
+    assert errors[0][0] == "bad_parquet"
 
 
 def test_values_never_seen_beyond_the_thousandth_are_not_told_apart_anywhere(
