@@ -224,10 +224,10 @@ def widths() -> str:
             began = time.process_time()
             detector.score(columns)
             runs.append(1e6 * (time.process_time() - began) / len(x))
-        members = detector.scorer.vae.arrays.values()
+        members = detector.ensemble.vae.arrays.values()
         weights = (
-            sum(array.size for array in members) + detector.scorer.density.weight.size
-        ) // detector.scorer.vae.members
+            sum(array.size for array in members) + detector.ensemble.density.weight.size
+        ) // detector.ensemble.vae.members
         row = statistics.median(runs)
         lines.append(f"| {width} | {weights:,} | {row:.1f} | {1e3 * row / weights:.2f} |")
         print(lines[-1], file=sys.stderr)

@@ -17,7 +17,7 @@ from anomvae.cli import main
 from anomvae.commands.explain import explain, place
 from anomvae.errors import DataError, UsageError
 from anomvae.model.detector import Detector
-from anomvae.model.explain import dissect
+from anomvae.model.explain import explain_row
 from anomvae.records.results import ExplainResult, ScoreResult
 from anomvae.report.explain import explain_report
 from anomvae.report.sanitize import HARMFUL
@@ -115,7 +115,7 @@ def test_where_one_change_does_not_suffice_two_are_told(small: Learned) -> None:
     columns = {name: values[:1].copy() for name, values in numbers(20, seed=9).items()}
     columns["d"][0], columns["e"][0] = 60.0, -80.0
     encoded = small.detector.encode(columns)
-    row = dissect(small.detector, encoded, [str(values[0]) for values in columns.values()], "x.csv", 2)
+    row = explain_row(small.detector, encoded, [str(values[0]) for values in columns.values()])
     one, two = row.changes
     assert (len(one.cells), len(two.cells)) == (1, 2)
     assert not one.suffices
@@ -130,8 +130,8 @@ def test_a_change_never_raises_what_the_best_one_promises(small: Learned, values
     columns = {name: np.array([value]) for name, value in zip("abcde", values, strict=True)}
     if gap:
         columns["a"] = np.array([np.nan])
-    row = dissect(small.detector, small.detector.encode(columns), ["x"] * 5, "x.csv", 2)
-    assert row.flagged == bool(row.changes)
+    row = explain_row(small.detector, small.detector.encode(columns), ["x"] * 5)
+    assert bool(row.decision.flagged[0]) == bool(row.changes)
     assert all(np.isfinite([change.score, change.p]).all() for change in row.changes)
     assert all(change.suffices == (change.p > small.detector.calibration.alpha) for change in row.changes)
     assert len(row.changes) < 2 or not row.changes[0].suffices
