@@ -16,7 +16,7 @@ from anomvae.model.calibration import (
     severity,
 )
 from anomvae.model.vae import kl_divergence, padded
-from anomvae.training.fit_detector import Learned
+from anomvae.training.fit_detector import FittedDetector
 from tests.conftest import ROOT, numbers
 
 PAGE = (ROOT / "docs" / "method.md").read_text(encoding="utf-8")
@@ -87,7 +87,7 @@ def test_the_verdict_is_that_of_a_beta_binomial(design: float) -> None:
     assert file_p_value(rows, flagged, alpha, effective, design) == pytest.approx(float(by_hand), rel=1e-6)
 
 
-def test_deviances_and_kl_are_those_of_the_page(small: Learned) -> None:
+def test_deviances_and_kl_are_those_of_the_page(small: FittedDetector) -> None:
     detector = small.detector
     encoded = detector.encode(numbers(20, seed=9))
     member = detector.ensemble.member(0)

@@ -22,7 +22,7 @@ from anomvae.records.results import ExplainResult, ScoreResult
 from anomvae.report.explain import explain_report
 from anomvae.report.sanitize import HARMFUL
 from anomvae.store import model_file
-from anomvae.training.fit_detector import Learned
+from anomvae.training.fit_detector import FittedDetector
 from tests.conftest import SAMPLE, numbers
 
 DAY = SAMPLE / "incoming" / "2026-11-12.csv"
@@ -111,7 +111,7 @@ def test_a_row_that_is_not_flagged_needs_no_change(detector: Detector) -> None:
     assert row.changes == ()
 
 
-def test_where_one_change_does_not_suffice_two_are_told(small: Learned) -> None:
+def test_where_one_change_does_not_suffice_two_are_told(small: FittedDetector) -> None:
     columns = {name: values[:1].copy() for name, values in numbers(20, seed=9).items()}
     columns["d"][0], columns["e"][0] = 60.0, -80.0
     encoded = small.detector.encode(columns)
@@ -126,7 +126,9 @@ def test_where_one_change_does_not_suffice_two_are_told(small: Learned) -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.floats(-1e6, 1e6), min_size=5, max_size=5), st.booleans())
-def test_a_change_never_raises_what_the_best_one_promises(small: Learned, values: list[float], gap: bool) -> None:
+def test_a_change_never_raises_what_the_best_one_promises(
+    small: FittedDetector, values: list[float], gap: bool
+) -> None:
     columns = {name: np.array([value]) for name, value in zip("abcde", values, strict=True)}
     if gap:
         columns["a"] = np.array([np.nan])

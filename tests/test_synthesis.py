@@ -16,7 +16,7 @@ from anomvae.synthesis.encoder import ATOMS, KNOTS, encode, fit_marginals, fit_q
 from anomvae.synthesis.generator import BLOCK, Generator, fit_mixture, log_densities
 from anomvae.synthesis.privacy_filter import lone_hashes, row_hashes
 from anomvae.synthesis.train import fit_generator
-from anomvae.training.fit_detector import Learned
+from anomvae.training.fit_detector import FittedDetector
 from tests.conftest import learn_numbers, numbers
 
 POINT = NumberFormat()
@@ -287,7 +287,7 @@ def test_same_seed_same_rows_and_another_seed_others(made: tuple[Generator, dict
 def test_the_detector_is_the_same_with_and_without_a_generator() -> None:
     table = numbers(150, seed=3)
     alone = learn_numbers(table, steps=60)
-    beside: Learned = learn_numbers(table, steps=60)
+    beside: FittedDetector = learn_numbers(table, steps=60)
     fit_generator(beside.detector.schema, table, FitSettings(steps=60), styles={}, device="cpu")
     again = learn_numbers(table, steps=60)
     for other in (beside, again):

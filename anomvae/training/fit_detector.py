@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 LEAST_ROWS = 20
 
 
-class Learned(msgspec.Struct, frozen=True):
+class FittedDetector(msgspec.Struct, frozen=True):
     """A detector and what is worth telling of how it was made."""
 
     detector: Detector
@@ -61,7 +61,7 @@ class Learned(msgspec.Struct, frozen=True):
     suspects: Suspects | None = None
 
 
-def learn(
+def fit_detector(
     schema: Schema,
     columns: Mapping[str, Values],
     settings: FitSettings,
@@ -70,7 +70,7 @@ def learn(
     progress: Callable[[int, int], None] = lambda done, total: None,
     folds: Literal["blocks", "random"] = "blocks",
     least_rows: int = LEAST_ROWS,
-) -> Learned:
+) -> FittedDetector:
     """Train and calibrate on normal rows; with `settings.contamination`, on those that two rounds hold for normal.
 
     Args:
@@ -87,7 +87,7 @@ def learn(
     """
     n = len(next(iter(columns.values()))) if columns else 0
     everyone = np.zeros(n, dtype=bool)
-    once = partial(_learn, schema, columns, files, folds=folds, least_rows=least_rows)
+    once = partial(_fit_once, schema, columns, files, folds=folds, least_rows=least_rows)
     if not settings.contamination:
         return once(settings, everyone, progress=progress)
     if settings.max_time is not None:  # it is told for both rounds together
@@ -99,7 +99,7 @@ def learn(
     return once(settings, left_out, progress=lambda done, total: progress(total + done, 2 * total))
 
 
-def _learn(
+def _fit_once(
     schema: Schema,
     every: Mapping[str, Values],
     files: Ints | None,
@@ -109,7 +109,7 @@ def _learn(
     progress: Callable[[int, int], None],
     folds: Literal["blocks", "random"],
     least_rows: int,
-) -> Learned:
+) -> FittedDetector:
     """One round: train and calibrate on all rows but those left out; what is usual of these calibrates as well."""
     from anomvae.training.trainer import choose_device, train
 
@@ -139,7 +139,7 @@ def _learn(
         suspects = _suspects(detector, out_of_fold, every, left_out)
         detector = detector.with_calibration(extended(detector.calibration, suspects.scores[~suspects.out]))
     calibrated = _calibrated(fitted.scores, left_out, suspects)
-    return Learned(
+    return FittedDetector(
         detector=detector,
         out_of_fold=out_of_fold,
         dependence=found,
