@@ -287,7 +287,7 @@ def _part(ray: Any, begun: Any) -> Part:
 
 @lru_cache(maxsize=1)
 def _detector(model: bytes) -> Detector:
-    return model_file.opened(model, generator=False)
+    return model_file.from_bytes(model, generator=False)
 
 
 def _attempt(delivery: Delivery, detector: Detector, helpers: Helpers) -> tuple[Answer, tuple[Bytes, ...]]:
