@@ -8,7 +8,7 @@ from anomvae.config import FitSettings
 from anomvae.model.anomaly_score import HIDDEN_COST, VIEW_COSTS
 from anomvae.model.detector import Detector
 from anomvae.model.explain import surprise_explained
-from anomvae.model.fault_injection import Faults
+from anomvae.model.fault_injection import FaultInjector
 from anomvae.model.likelihood import hide_each_column
 from anomvae.model.schema import Column, Schema, Values
 from anomvae.training.fit_detector import FittedDetector, fit_detector
@@ -167,7 +167,9 @@ def test_the_self_test_tells_the_power_that_fresh_rows_show(learned: FittedDetec
     for kind, numbers in (("wild", "abc"), ("category", ("noise", "tone")), ("gap", detector.columns)):
         found = []
         for name in numbers:
-            spoilt, _, where = Faults(SCHEMA, (), name).spoil(rows(200, 9), 1.0, [kind], np.random.default_rng(1))
+            spoilt, _, where = FaultInjector(SCHEMA, (), name).inject(
+                rows(200, 9), 1.0, [kind], np.random.default_rng(1)
+            )
             found.append(np.mean(detector.p_values(spoilt)[where != ""] <= 0.01))
         assert told[kind].low - 0.05 <= np.mean(found) <= told[kind].high + 0.05, kind
     for power in learned.self_test:

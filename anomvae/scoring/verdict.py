@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from anomvae.model.calibration import verdict
 from anomvae.model.detector import Detector
-from anomvae.model.drift import Change, Reference, Weighed, compare, weigh
+from anomvae.model.drift import Change, Reference, WindowResult, compare, compare_windows
 from anomvae.model.drift_text import Teller
 from anomvae.records.results import ColumnDrift, Drift, Evidence, FileResult, evidence
 
@@ -43,9 +43,9 @@ def in_sequence(result: FileResult, detector: Detector, before: Sequence[Evidenc
     if reference is None or drift is None:
         return result
     newest = [*before, evidence(result.scored, result.flagged, drift)]
-    found = weigh(reference, detector.calibration, result.alpha, newest)
+    found = compare_windows(reference, detector.calibration, result.alpha, newest)
     told = _sentences(Teller(detector, reference), drift, found, result.alpha) if found.drifted else ()
-    judged = msgspec.structs.replace(drift, p=found.p, files=found.files, alone=found.alone, told=told)
+    judged = msgspec.structs.replace(drift, p=found.p, files=found.files, alone=found.outlier, told=told)
     word = "drifted" if found.drifted else verdict(result.p_file)
     return msgspec.structs.replace(result, drift=judged, verdict=word)
 
@@ -79,12 +79,12 @@ def _record(teller: Teller, j: int, change: Change, here: NDArray[np.intp], new:
     return msgspec.structs.replace(record, told=told, bins=teller.names(j), usual=bins.counts)
 
 
-def _sentences(teller: Teller, drift: Drift, found: Weighed, alpha: float) -> tuple[str, ...]:
+def _sentences(teller: Teller, drift: Drift, found: WindowResult, alpha: float) -> tuple[str, ...]:
     """What the window that says most says, the surest first."""
     told = []
-    if found.files > 1 and found.flags <= found.flags_limit:
+    if found.files > 1 and found.flags_p <= found.flags_limit:
         share = 100 * found.flagged / found.rows
-        told.append((found.flags, f"{share:.2g} % of the rows flagged, usual {100 * alpha:g} %"))
+        told.append((found.flags_p, f"{share:.2g} % of the rows flagged, usual {100 * alpha:g} %"))
     for j, (change, record) in enumerate(zip(found.changes, drift.columns, strict=True)):
         if change.p <= found.column_limit:
             name = record.column + (f" ({record.part})" if record.part else "")

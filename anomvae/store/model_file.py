@@ -40,8 +40,8 @@ NONE = msgspec.Raw(b"null")
 class Document(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The JSON part of a model file, which also says what shapes its tensors have.
 
-    `hidden`: units of the networks' hidden layers. `latent`: of the latent. `members`: of the ensemble. `components`: of
-    each member's mixture. `knots`: of all tails together. `rows`: calibration rows. The fields from `alpha` to
+    `hidden`: units of the networks' hidden layers. `latent`: of the latent. `members`: of the ensemble. `components`:
+    of each member's mixture. `knots`: of all tails together. `rows`: calibration rows. The fields from `alpha` to
     `tail_shape` are those of `Calibration`. `generator` is parsed only where rows are to be drawn
     (synthesis/generator_file.py).
     """

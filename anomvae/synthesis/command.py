@@ -22,7 +22,7 @@ from anomvae.errors import UsageError
 from anomvae.formats import TableWriter, open_writer, output_suffix
 from anomvae.model.conditions import Condition
 from anomvae.model.detector import Detector
-from anomvae.model.fault_injection import KINDS, Faults
+from anomvae.model.fault_injection import KINDS, FaultInjector
 from anomvae.model.schema import Values
 from anomvae.synthesis.complete_rows import PartialRows, read_partial_rows, row_constraints
 from anomvae.synthesis.generator import BLOCK, Generator
@@ -120,7 +120,7 @@ class _Job:
         self.conditions = tuple(map(parse, settings.where))
         self.gate = PrivacyFilter(detector) if settings.gate else None
         self.counts, self.spoilt = Counts(), Counter[str]()
-        self.faults = Faults(detector.schema, [item.column for item in self.generator.dependencies])
+        self.faults = FaultInjector(detector.schema, [item.column for item in self.generator.dependencies])
         self.kinds = self._kinds()
         self.partial = self._partial_rows(n)
         self.classes = self._classes(n)
@@ -147,7 +147,7 @@ class _Job:
         extra: dict[str, list[str]] = {}
         if self.settings.anomalies > 0:
             rng = np.random.default_rng([self.settings.seed, 1 << 20, self.spoilt.total(), self.counts.drawn])
-            columns, kind, where = self.faults.spoil(columns, self.settings.anomalies, self.kinds, rng)
+            columns, kind, where = self.faults.inject(columns, self.settings.anomalies, self.kinds, rng)
             self.spoilt.update(name for name in kind.tolist() if name)
             extra = {"_av_kind": kind.tolist(), "_av_column": where.tolist()}
         if pictures is not None:
