@@ -391,7 +391,9 @@ class WindowResult(msgspec.Struct, frozen=True):
 def compare_windows(
     reference: Reference, calibration: Calibration, alpha: float, newest: Sequence[Evidence]
 ) -> WindowResult:
-    """Compare the newest files with training, in windows of several sizes (docs/decisions.md, "Windows of 1, 3 and 9 files").
+    """Compare the newest files with training, in windows of several sizes.
+
+    Why: docs/decisions.md, "Windows of 1, 3 and 9 files".
 
     Args:
         reference: the distribution of training rows.
