@@ -16,7 +16,7 @@ from anomvae.commands.fit import fit
 from anomvae.config import FitSettings
 from anomvae.errors import DataError
 from anomvae.model.calibration import fit_calibration
-from anomvae.model.cross_fitting import USUAL, extended, most_anomalous, score_without_hiding, usual
+from anomvae.model.cross_fitting import NORMAL_P, are_normal, most_anomalous, score_without_hiding, with_more_scores
 from anomvae.records.results import FitResult
 from anomvae.report.terminal import fit_report
 from anomvae.training.fit_detector import FittedDetector
@@ -104,10 +104,10 @@ def test_the_share_is_rounded_up(small: FittedDetector, share: float, count: int
 def test_usual_rows_come_back_and_absurd_ones_stay_out(seed: int, scores: list[float]) -> None:
     kept = np.random.default_rng(seed).exponential(2, 400)
     given = np.array(scores)
-    back, before = usual(kept, given), fit_calibration(kept, 400.0, 0.01)
-    assert np.array_equal(back, before.p_values(given)[0] > USUAL)
+    back, before = are_normal(given, kept), fit_calibration(kept, 400.0, 0.01)
+    assert np.array_equal(back, before.p_values(given)[0] > NORMAL_P)
     assert not back[given > 1e5].any()
-    assert extended(before, given[back]).scores.tolist() == sorted([*kept, *given[back]])
+    assert with_more_scores(before, given[back]).scores.tolist() == sorted([*kept, *given[back]])
 
 
 def write(path: Path, columns: dict[str, np.ndarray], first: int, last: int) -> None:
