@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from anomvae.config import FitSettings
 from anomvae.errors import UsageError
 from anomvae.model.schema import Column, Schema, infer, parse
-from anomvae.model.value_formatting import fit_style, write
+from anomvae.model.value_formatting import fit_style, format_values
 from anomvae.model.value_parsing import ISO, NumberFormat
 from anomvae.synthesis.decoder import Decoder, decoder_shapes, degrees
 from anomvae.synthesis.dependencies import fill_in, find_dependencies
@@ -337,14 +337,14 @@ def test_hashes_know_a_row_and_only_that_row() -> None:
 def test_values_are_written_as_training_wrote_them(cells: list[str]) -> None:
     column = infer("x", cells, POINT)
     values, _ = parse(column, [*cells, ""], POINT)
-    assert write(column, fit_style(column, cells), values, POINT) == [*cells, ""]
+    assert format_values(column, fit_style(column, cells), values, POINT) == [*cells, ""]
 
 
 def test_decimal_commas_and_groups_are_written_back() -> None:
     european = NumberFormat(",", ".")
     cells = ["1.234.567,50", "-12.345,25", "0,75"]
     column = infer("x", cells, european)
-    assert write(column, fit_style(column, cells), parse(column, cells, european)[0], european) == cells
+    assert format_values(column, fit_style(column, cells), parse(column, cells, european)[0], european) == cells
     assert column.date_format != ISO
 
 

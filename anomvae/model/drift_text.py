@@ -7,8 +7,8 @@ import numpy as np
 from anomvae.model.arrays import Ints
 from anomvae.model.detector import Detector
 from anomvae.model.drift import Change, Reference, sets
-from anomvae.model.explain import number_text, unit_text
 from anomvae.model.schema import MASK
+from anomvae.model.value_formatting import number_text, unit_text
 
 SLIGHT = 0.1  # of a standard deviation: what moved by less has changed its shape
 

@@ -170,8 +170,3 @@ def _iso(text: str) -> datetime:
     if not _ISO(text):
         raise ValueError("not ISO 8601")
     return datetime.fromisoformat(text)
-
-
-def write_number(value: float, digits: int | None) -> str:
-    """A number as text with the column's decimals; `None` means as many as the value needs."""
-    return repr(float(value)) if digits is None else f"{value:.{digits}f}"

@@ -47,8 +47,8 @@ class FittedDetector(msgspec.Struct, frozen=True):
 
     `out_of_fold`: deviances of the training rows. `dependence`: of neighbouring rows. `blocks`: how many blocks of
     neighbours there are. `hidden`, `latent`: units of the networks' hidden layers and of the latent. `latents_used`:
-    latent dimensions that carry information. `steps`: training steps done, of `steps_planned`. `device`: where they were
-    done. `self_test`: how well injected faults are found. `reference`: the distribution that files are compared with.
+    latent dimensions that carry information. `steps`: training steps done, of `steps_planned`. `device`: of these.
+    `self_test`: how well injected faults are found. `reference`: the distribution that files are compared with.
     `suspects`: rows that were left out of training; None without `contamination`.
     """
 
