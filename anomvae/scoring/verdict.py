@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from anomvae.model.calibration import verdict
 from anomvae.model.detector import Detector
 from anomvae.model.drift import Change, Reference, WindowResult, compare, compare_windows
-from anomvae.model.drift_text import Teller
+from anomvae.model.drift_text import DriftText
 from anomvae.records.results import ColumnDrift, Drift, Evidence, FileResult, evidence
 
 Counts = Sequence[NDArray[np.intp]]
@@ -30,8 +30,8 @@ def compared(result: FileResult, detector: Detector, counts: Counts, new: Mappin
     reference = reference_of(detector)
     if reference is None or not counts:
         return result
-    changes, teller = compare(reference, counts[:-1]), Teller(detector, reference)
-    columns = [_record(teller, j, change, counts[j], new) for j, change in enumerate(changes)]
+    changes, texts = compare(reference, counts[:-1]), DriftText(detector, reference)
+    columns = [_record(texts, j, change, counts[j], new) for j, change in enumerate(changes)]
     score = ColumnDrift(column="", z=0.0, p=1.0, counts=tuple(counts[-1].tolist()))
     drift = Drift(p=1.0, files=1, alone=False, told=(), columns=tuple(columns), score=score)
     return msgspec.structs.replace(result, drift=drift)
@@ -44,7 +44,7 @@ def in_sequence(result: FileResult, detector: Detector, before: Sequence[Evidenc
         return result
     newest = [*before, evidence(result.scored, result.flagged, drift)]
     found = compare_windows(reference, detector.calibration, result.alpha, newest)
-    told = _sentences(Teller(detector, reference), drift, found, result.alpha) if found.drifted else ()
+    told = _sentences(DriftText(detector, reference), drift, found, result.alpha) if found.drifted else ()
     judged = msgspec.structs.replace(drift, p=found.p, files=found.files, alone=found.outlier, told=told)
     word = "drifted" if found.drifted else verdict(result.p_file)
     return msgspec.structs.replace(result, drift=judged, verdict=word)
@@ -61,9 +61,9 @@ def reference_of(detector: Detector) -> Reference | None:
     return detector.about.reference if detector.about else None
 
 
-def _record(teller: Teller, j: int, change: Change, here: NDArray[np.intp], new: Mapping[str, str]) -> ColumnDrift:
+def _record(texts: DriftText, j: int, change: Change, here: NDArray[np.intp], new: Mapping[str, str]) -> ColumnDrift:
     """A feature of a file; where it differs also in words, and with what drawing it needs."""
-    bins = teller.reference.bins[j]
+    bins = texts.reference.bins[j]
     value = new.get(bins.column, "") if bins.part == "value" else ""
     record = ColumnDrift(
         column=bins.column,
@@ -73,13 +73,13 @@ def _record(teller: Teller, j: int, change: Change, here: NDArray[np.intp], new:
         new=value,
         counts=tuple(here.tolist()),
     )
-    if change.p * len(teller.reference.bins) > NOTICED:
+    if change.p * len(texts.reference.bins) > NOTICED:
         return record
-    told = teller.words(j, change, here, value)
-    return msgspec.structs.replace(record, told=told, bins=teller.names(j), usual=bins.counts)
+    told = texts.describe(j, change, here, value)
+    return msgspec.structs.replace(record, told=told, bins=texts.bin_names(j), usual=bins.counts)
 
 
-def _sentences(teller: Teller, drift: Drift, found: WindowResult, alpha: float) -> tuple[str, ...]:
+def _sentences(texts: DriftText, drift: Drift, found: WindowResult, alpha: float) -> tuple[str, ...]:
     """What the window that says most says, the surest first."""
     told = []
     if found.files > 1 and found.flags_p <= found.flags_limit:
@@ -88,7 +88,7 @@ def _sentences(teller: Teller, drift: Drift, found: WindowResult, alpha: float) 
     for j, (change, record) in enumerate(zip(found.changes, drift.columns, strict=True)):
         if change.p <= found.column_limit:
             name = record.column + (f" ({record.part})" if record.part else "")
-            told.append((change.p, f"{name} {teller.words(j, change, found.counts[j], record.new)}"))
+            told.append((change.p, f"{name} {texts.describe(j, change, found.counts[j], record.new)}"))
     return tuple(f"{text} (p {_chance(p)})" for p, text in sorted(told)[:SENTENCES])
 
 
