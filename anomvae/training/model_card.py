@@ -1,4 +1,4 @@
-"""What a saved model says of itself: how it was made, of what columns, with which promise."""
+"""Describes a fitted model: how it was made, of what columns, and the false-alarm rate that it promises."""
 
 import importlib.metadata
 from collections.abc import Mapping
@@ -22,14 +22,14 @@ def describe(
     columns: Mapping[str, Values],
     lineage: Lineage,
 ) -> About:
-    """What a saved model says of itself.
+    """The description that is saved with a model.
 
     Args:
         fitted: the detector and how it was made.
-        settings: the recipe.
-        schema: what was said of columns.
-        columns: the typed training columns.
-        lineage: where they come from.
+        settings: the settings of the fit.
+        schema: what the user stated about columns.
+        columns: the typed training columns by name, each of shape (n,).
+        lineage: where these come from.
     """
     threshold = promise(fitted.detector.calibration, fitted.dependence, fitted.blocks)
     return About(
@@ -52,13 +52,14 @@ def versions() -> dict[str, str]:
 
 
 def _training(fitted: FittedDetector, settings: FitSettings) -> Training:
+    """The layout of the networks, and what training reached on rows out of fold."""
     encoding, vae = fitted.detector.encoding, fitted.detector.ensemble.vae
     deviances = fitted.out_of_fold.deviances
     recon, kl = float(deviances.columns[0].sum(axis=1).mean()), float(deviances.kl[0].mean())
-    there = [str(units) for units in (encoding.width, *fitted.hidden)]
+    encoder = [str(units) for units in (encoding.width, *fitted.hidden)]
     latent = f"[{fitted.latent},{fitted.latent}]"
     return Training(
-        layout="-".join([*there, latent, str(fitted.latent), *reversed(there)]),
+        layout="-".join([*encoder, latent, str(fitted.latent), *reversed(encoder)]),
         hidden=fitted.hidden,
         latent=fitted.latent,
         beta=settings.beta,
@@ -100,12 +101,12 @@ def _reports(fitted: FittedDetector, columns: Mapping[str, Values]) -> tuple[Col
 
 
 def promise(found: Calibration, rows: Dependence, blocks: int) -> CalibrationReport:
-    """What a calibration promises, as a record.
+    """The false-alarm rate that a calibration promises, with its confidence interval, as a record.
 
     Args:
         found: the calibration.
-        rows: how its rows depend on their neighbours.
-        blocks: how many blocks of these there are.
+        rows: how the calibration rows depend on their neighbours.
+        blocks: how many blocks of neighbouring rows there are.
     """
     low, high = found.rate_interval(found.alpha)
     return CalibrationReport(
@@ -126,10 +127,10 @@ def promise(found: Calibration, rows: Dependence, blocks: int) -> CalibrationRep
 
 
 def about_of(model: str, detector: Detector) -> About:
-    """What a model says of itself.
+    """The description of a model, which `model` names in the message.
 
     Raises:
-        ModelError: it says nothing.
+        ModelError: the detector has none, since it was not fitted from files.
     """
     if detector.about is None:
         raise ModelError(f"{model}: carries no lineage.")
