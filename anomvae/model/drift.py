@@ -122,16 +122,16 @@ def fit_reference(
         for feature in encoding.features
     ]
     empty = Reference(bins=tuple(features), score=Bins(column="", numeric=True, edges=_edges(scores)), blocks=0)
-    places = places_of(empty, encoding, columns, rows, scores)
+    indices = bin_indices(empty, encoding, columns, rows, scores)
     names, blocks = np.unique(blocks, return_inverse=True)
     *fitted, score = [
-        _counted(bins, place, width, blocks.astype(np.intp), len(names))
-        for bins, place, width in zip(empty.all, places, bin_counts(empty, encoding), strict=True)
+        _counted(bins, index, width, blocks.astype(np.intp), len(names))
+        for bins, index, width in zip(empty.all, indices, bin_counts(empty, encoding), strict=True)
     ]
     return Reference(bins=tuple(fitted), score=score, blocks=len(names))
 
 
-def fits(reference: Reference, encoding: Encoding) -> bool:
+def matches(reference: Reference, encoding: Encoding) -> bool:
     """Whether a reference, as read from a model file, is one of this encoding and consistent in itself."""
     if len(reference.bins) != len(encoding.features) or reference.blocks < 1:
         return False
@@ -163,21 +163,21 @@ def _edges(values: Floats) -> tuple[float, ...]:
     gaps[gaps == 0] = np.inf
     narrow = np.clip(np.minimum(gaps[:-1], gaps[1:]), 1e-300, 1e300)
     digits = (1 - np.floor(np.log10(narrow))).astype(np.intp).tolist()
-    edges = [round(cut, places) for cut, places in zip(cuts.tolist(), digits, strict=True)]
+    edges = [round(cut, decimals) for cut, decimals in zip(cuts.tolist(), digits, strict=True)]
     return tuple(edge for edge in edges if edge < present.max())
 
 
-def _counted(bins: Bins, place: Ints, width: int, blocks: Ints, count: int) -> Bins:
+def _counted(bins: Bins, index: Ints, width: int, blocks: Ints, count: int) -> Bins:
     """The bins with counts and design effects.
 
     Args:
         bins: without these.
-        place: (n,): the bin of each row.
+        index: (n,): the bin of each row.
         width: how many bins there are.
         blocks: (n,): the block of each row, from 0.
         count: how many blocks there are.
     """
-    table = np.bincount(blocks * width + place, minlength=count * width).reshape(count, width)
+    table = np.bincount(blocks * width + index, minlength=count * width).reshape(count, width)
     total = table.sum(axis=0)
     counted = msgspec.structs.replace(bins, counts=tuple(total.tolist()))
     return msgspec.structs.replace(counted, design=tuple(_design(counted, table).round(3).tolist()))
@@ -203,7 +203,7 @@ def bin_counts(reference: Reference, encoding: Encoding) -> list[int]:
     return [len(bins.edges) + unit + 2 for bins, unit in zip(reference.all, [*units, 0], strict=True)]
 
 
-def places_of(
+def bin_indices(
     reference: Reference, encoding: Encoding, columns: Mapping[str, Values], rows: Encoded, scores: Floats
 ) -> list[Ints]:
     """Index of the bin (n,) that each of n rows is in, for every feature and the score.
@@ -215,24 +215,24 @@ def places_of(
         rows: the same rows, encoded.
         scores: (n,).
     """
-    places = []
+    indices = []
     for j, (bins, feature) in enumerate(zip(reference.bins, encoding.features, strict=True)):
         if bins.numeric:
-            place = np.searchsorted(bins.edges, as_floats(columns[bins.column]))
-            place[rows.gap[:, j]] = len(bins.edges) + 1
+            index = np.searchsorted(bins.edges, as_floats(columns[bins.column]))
+            index[rows.gap[:, j]] = len(bins.edges) + 1
         else:
-            place = np.where(rows.level[:, j] < 0, feature.units, rows.level[:, j])
-            place[rows.gap[:, j]] = feature.units + 1
-        places.append(place)
-    return [*places, np.searchsorted(reference.score.edges, scores)]
+            index = np.where(rows.level[:, j] < 0, feature.units, rows.level[:, j])
+            index[rows.gap[:, j]] = feature.units + 1
+        indices.append(index)
+    return [*indices, np.searchsorted(reference.score.edges, scores)]
 
 
 def count(
     reference: Reference, encoding: Encoding, columns: Mapping[str, Values], rows: Encoded, scores: Floats
 ) -> list[Ints]:
-    """Count n rows in the bins of every feature, and of the score; the arguments are those of `places_of`."""
-    places = places_of(reference, encoding, columns, rows, scores)
-    return [np.bincount(p, minlength=w) for p, w in zip(places, bin_counts(reference, encoding), strict=True)]
+    """Count n rows in the bins of every feature, and of the score; the arguments are those of `bin_indices`."""
+    indices = bin_indices(reference, encoding, columns, rows, scores)
+    return [np.bincount(i, minlength=w) for i, w in zip(indices, bin_counts(reference, encoding), strict=True)]
 
 
 def sets(bins: Bins, counts: Ints) -> tuple[Ints, Ints]:
@@ -245,9 +245,8 @@ def sets(bins: Bins, counts: Ints) -> tuple[Ints, Ints]:
     present = values.sum(axis=-1, keepdims=True)
     inside = np.cumsum(values, axis=-1)[..., :-1] if bins.numeric else values
     of = np.broadcast_to(present, inside.shape)
-    return np.concatenate([inside, counts[..., -1:]], axis=-1), np.concatenate(
-        [of, present + counts[..., -1:]], axis=-1
-    )
+    missing = counts[..., -1:]
+    return np.concatenate([inside, missing], axis=-1), np.concatenate([of, present + missing], axis=-1)
 
 
 def normal_units(counts: Floats) -> Floats:
@@ -263,7 +262,7 @@ def normal_units(counts: Floats) -> Floats:
 
 
 def compare(reference: Reference, counts: Sequence[Ints]) -> list[Change]:
-    """Compare the counts of rows in the bins of every feature with training: the largest deviation of each feature."""
+    """The largest deviation of every feature, from counts of rows in the bins of every feature."""
     found = [sets(bins, now) for bins, now in zip(reference.bins, counts, strict=True)]
     inside, of = (np.concatenate(parts) / reference.design for parts in zip(*found, strict=True))
     z = np.split(deviation(inside, of, *reference.effective), np.cumsum([len(k) for k, _ in found])[:-1])

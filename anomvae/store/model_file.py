@@ -20,7 +20,7 @@ from anomvae.errors import DataError, ModelError
 from anomvae.model.anomaly_score import VIEW_COSTS, AnomalyScore, Tails, joined_tails
 from anomvae.model.calibration import Calibration
 from anomvae.model.detector import About, Detector
-from anomvae.model.drift import fits
+from anomvae.model.drift import matches
 from anomvae.model.encoder import Encoding
 from anomvae.model.likelihood import Ensemble
 from anomvae.model.mixture import Density, term_count
@@ -118,7 +118,7 @@ def from_bytes(data: bytes, *, generator: bool = True) -> Detector:
     tensors = {name: tensor for name, tensor in read_tensors(data).items() if name in header}
     if not all(np.isfinite(tensor).all() for tensor in tensors.values()):
         raise ModelError("holds numbers that are not finite; make the model again with 'anomvae fit'.")
-    if document.about.reference and not fits(document.about.reference, document.encoding):
+    if document.about.reference and not matches(document.about.reference, document.encoding):
         raise ModelError("is corrupt: what it compares files with is not of its columns.")
     return _assemble(document, tensors, hashlib.sha256(data).hexdigest())
 
