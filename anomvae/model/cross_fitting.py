@@ -184,12 +184,19 @@ def calibrate(
     """
     ensemble = ensemble.with_novelty(out_of_fold.novelty)
     n = len(rows)
-    usual_kl, columns, views = _fit_views(out_of_fold.deviances)
+    # The views that every row has.
+    deviances = out_of_fold.deviances
+    log = log_kl(deviances.kl[0])
+    usual_kl = np.array([np.median(log), max(float(log.std()), 1e-3)])
+    columns = fit_tails(deviances.columns[0])
+    of = dict.fromkeys(VIEW_COSTS, 1) | {"worst": len(columns)}
+    views = fit_tails(raw_views(usual_kl, columns, deviances)[0], list(of.values()))
+    # Hidden columns, on rows that are evenly spaced in the table.
     sample = max(HIDDEN_CELLS // len(ensemble.encoding.columns), HIDDEN_ROWS)
-    even = np.unique(np.linspace(0, n - 1, sample).round().astype(np.intp))
-    hidden_columns = hide_out_of_fold(ensemble, columns, rows, folds, even)
+    spaced = np.unique(np.linspace(0, n - 1, sample).round().astype(np.intp))
+    hidden_columns = hide_out_of_fold(ensemble, columns, rows, folds, spaced)
     hidden = fit_tails(hidden_columns.own)
-    predictable = predictable_columns(ensemble, rows.take(even), hidden_columns)
+    predictable = predictable_columns(ensemble, rows.take(spaced), hidden_columns)
     largest = (hidden.surprise(hidden_columns.own) * predictable).max(axis=1, keepdims=True)
     rule = AnomalyScore(
         log_kl=usual_kl,
@@ -200,6 +207,7 @@ def calibrate(
         predictable=predictable,
         largest_hidden=fit_tails(largest, [max(int(predictable.sum()), 1)]),
     )
+    # Scores from which more members are asked, and columns are hidden.
     scores = score_without_hiding(rule, out_of_fold)
     rule = msgspec.structs.replace(
         rule,
@@ -208,23 +216,15 @@ def calibrate(
     )
     notable = np.flatnonzero(scores >= rule.hide_from)
     scores[notable] = np.maximum(scores[notable], _hidden_score(rule, ensemble, rows, folds, notable))
-    unseen = np.sort(unseen_nats(rule.unseen_weights, out_of_fold.unseen))
-    if n >= 1 / RARE:  # fewer rows cannot show that anything is so rare
+    # What training never showed; fewer rows cannot show that anything is so rare.
+    if n >= 1 / RARE:
+        unseen = np.sort(unseen_nats(rule.unseen_weights, out_of_fold.unseen))
         rule = msgspec.structs.replace(
             rule, usual_unseen=float(unseen[-1 - int(RARE * n)]), unseen_score=float(np.quantile(scores, 1 - RARE))
         )
     scores = rule.raised_for_unseen(scores, out_of_fold.unseen)
-    intervals = fit_intervals(ensemble, rows.take(even), hidden_columns)
+    intervals = fit_intervals(ensemble, rows.take(spaced), hidden_columns)
     return OutOfFoldFit(ensemble, rule, calibrated(scores, blocks, alpha), intervals, scores)
-
-
-def _fit_views(deviances: Deviances) -> tuple[Floats, Tails, Tails]:
-    """Median and spread of log KL, the tails of the columns, and those of the views."""
-    log = log_kl(deviances.kl[0])
-    usual_kl = np.array([np.median(log), max(float(log.std()), 1e-3)])
-    columns = fit_tails(deviances.columns[0])
-    of = dict.fromkeys(VIEW_COSTS, 1) | {"worst": len(columns)}
-    return usual_kl, columns, fit_tails(raw_views(usual_kl, columns, deviances)[0], list(of.values()))
 
 
 def score_without_hiding(rule: AnomalyScore, out_of_fold: OutOfFold) -> Floats:
