@@ -85,8 +85,8 @@ class World:
         flagged = int((self.calibration.p_values(scores)[0] <= ALPHA).sum())
         counts = count(self.reference, self.encoding, columns, encode(self.encoding, columns), scores)
         here = Evidence(ROWS, flagged, tuple(tuple(of.tolist()) for of in counts))
-        found = compare_windows(self.reference, self.calibration, ALPHA, [*self.newest, here])
-        if not found.outlier:
+        found, alone = compare_windows(self.reference, self.calibration, ALPHA, [*self.newest, here])
+        if not alone.outlier:
             self.newest = [*self.newest, here][1 - WINDOWS[-1] :]
         return found, flagged
 

@@ -359,7 +359,7 @@ class WindowResult(msgspec.Struct, frozen=True):
 
     `p`: the chance of as much in a clean file, over all windows that were tested. `files`: files in this window.
     `changes`, `counts`: of every feature in it. `flags_p`: the chance of as many flags in it. `rows`, `flagged`: its
-    rows. `outlier`: the newest file differs by itself, and is to be left out of the windows of later files.
+    rows.
     """
 
     p: float
@@ -369,12 +369,16 @@ class WindowResult(msgspec.Struct, frozen=True):
     flags_p: float
     rows: int
     flagged: int
-    outlier: bool = False
 
     @property
     def drifted(self) -> bool:
         """Whether drift is to be reported."""
         return self.p <= FALSE_ALARMS
+
+    @property
+    def outlier(self) -> bool:
+        """Of a window of one file: whether it differs so much that it is left out of the windows of later files."""
+        return self.drifted or self.flags_p <= OUTLIER
 
     @property
     def flags_limit(self) -> float:
@@ -389,7 +393,7 @@ class WindowResult(msgspec.Struct, frozen=True):
 
 def compare_windows(
     reference: Reference, calibration: Calibration, alpha: float, newest: Sequence[Evidence]
-) -> WindowResult:
+) -> tuple[WindowResult, WindowResult]:
     """Compare the newest files with training, in windows of several sizes.
 
     Why: docs/decisions.md, "Windows of 1, 3 and 9 files".
@@ -401,13 +405,12 @@ def compare_windows(
         newest: counts of the newest files, in their order; the last one is the newest.
 
     Returns:
-        The smallest window with drift; where there is none, the one with the smallest p.
+        The smallest window with drift (where there is none, the one with the smallest p), and the newest file alone.
     """
     sizes = sorted({min(size, len(newest)) for size in WINDOWS})
     windows = [_compare_window(reference, calibration, alpha, newest[-size:]) for size in sizes]
-    outlier = windows[0].drifted or windows[0].flags_p <= OUTLIER
     found = next((window for window in windows if window.drifted), min(windows, key=lambda window: window.p))
-    return msgspec.structs.replace(found, outlier=outlier)
+    return found, windows[0]
 
 
 def _compare_window(

@@ -43,9 +43,9 @@ def in_sequence(result: FileResult, detector: Detector, before: Sequence[Evidenc
     if reference is None or drift is None:
         return result
     newest = [*before, evidence(result.scored, result.flagged, drift)]
-    found = compare_windows(reference, detector.calibration, result.alpha, newest)
+    found, alone = compare_windows(reference, detector.calibration, result.alpha, newest)
     told = _sentences(DriftText(detector, reference), drift, found, result.alpha) if found.drifted else ()
-    judged = msgspec.structs.replace(drift, p=found.p, files=found.files, alone=found.outlier, told=told)
+    judged = msgspec.structs.replace(drift, p=found.p, files=found.files, alone=alone.outlier, told=told)
     word = "drifted" if found.drifted else verdict(result.p_file)
     return msgspec.structs.replace(result, drift=judged, verdict=word)
 
