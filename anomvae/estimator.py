@@ -34,7 +34,7 @@ from anomvae.records.results import Reason
 from anomvae.store import model_file
 from anomvae.synthesis import fit_generator
 from anomvae.table import frames
-from anomvae.training.fit_detector import learn
+from anomvae.training.fit_detector import fit_detector
 from anomvae.training.frame_rows import Rows, from_array, from_cells, inferred, lineage, numbered
 from anomvae.training.model_card import describe
 
@@ -132,7 +132,7 @@ class AnomVAE(OutlierMixin, BaseEstimator):  # type: ignore[misc]
             schema, rows = self._training_rows(X)
             columns = {column.name: rows.columns[column.name] for column in schema.modelled}
             settings = self._settings(len(next(iter(rows.columns.values()), ())))
-            learned = learn(schema, columns, settings, least_rows=LEAST_ROWS)
+            learned = fit_detector(schema, columns, settings, least_rows=LEAST_ROWS)
             detector = learned.detector
             if settings.generator:
                 styles = fit_styles(schema, rows.texts(columns, LOOKED_AT))

@@ -9,7 +9,7 @@ import numpy as np
 
 from anomvae.config import FitSettings
 from anomvae.model.schema import from_arrays
-from anomvae.training.fit_detector import learn
+from anomvae.training.fit_detector import fit_detector
 
 
 class Anomvae:
@@ -22,7 +22,9 @@ class Anomvae:
 
     def fit(self, X: np.ndarray) -> Anomvae:
         columns = self._columns(X)
-        self.detector = learn(from_arrays(columns), columns, FitSettings(seed=self.seed, selftest=False)).detector
+        self.detector = fit_detector(
+            from_arrays(columns), columns, FitSettings(seed=self.seed, selftest=False)
+        ).detector
         return self
 
     def score(self, X: np.ndarray) -> np.ndarray:

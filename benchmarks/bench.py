@@ -23,7 +23,7 @@ import pyarrow.csv
 
 from anomvae.config import FitSettings
 from anomvae.model.schema import from_arrays
-from anomvae.training.fit_detector import learn
+from anomvae.training.fit_detector import fit_detector
 from benchmarks import pyod_vae
 from benchmarks.page import write_section
 
@@ -218,16 +218,16 @@ def widths() -> str:
         x = rng.normal(size=(5000, len(mix))) @ mix + 0.3 * rng.normal(size=(5000, width))
         columns = {f"x{j}": x[:, j] for j in range(width)}
         few = {name: values[:1000] for name, values in columns.items()}
-        detector = learn(from_arrays(few), few, FitSettings(selftest=False)).detector
+        detector = fit_detector(from_arrays(few), few, FitSettings(selftest=False)).detector
         runs = []
         for _ in range(5):
             began = time.process_time()
             detector.score(columns)
             runs.append(1e6 * (time.process_time() - began) / len(x))
-        members = detector.scorer.vae.arrays.values()
+        members = detector.ensemble.vae.arrays.values()
         weights = (
-            sum(array.size for array in members) + detector.scorer.density.weight.size
-        ) // detector.scorer.vae.members
+            sum(array.size for array in members) + detector.ensemble.density.weight.size
+        ) // detector.ensemble.vae.members
         row = statistics.median(runs)
         lines.append(f"| {width} | {weights:,} | {row:.1f} | {1e3 * row / weights:.2f} |")
         print(lines[-1], file=sys.stderr)

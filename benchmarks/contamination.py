@@ -14,7 +14,7 @@ from sklearn.metrics import roc_auc_score
 
 from anomvae.config import FitSettings
 from anomvae.model.schema import from_arrays
-from anomvae.training.fit_detector import learn
+from anomvae.training.fit_detector import fit_detector
 
 SHARE, CAP = 0.05, 6_000
 HEAD = "| set | rows | drawn | clean | untreated | treated | clean, treated | drawn found |"
@@ -36,7 +36,7 @@ def judged(
 ) -> tuple[float, float, float]:
     """AUROC and false alarms at 1 % on the test rows, and the share of the training anomalies that are to review."""
     table = columns(x[train])
-    learned = learn(from_arrays(table), table, FitSettings(seed=seed, contamination=share, selftest=False))
+    learned = fit_detector(from_arrays(table), table, FitSettings(seed=seed, contamination=share, selftest=False))
     scores = learned.detector.score(columns(x[test]))
     rows = learned.suspects.review() if learned.suspects else []
     found = (y[train][rows] == 1).sum() / max((y[train] == 1).sum(), 1)

@@ -16,7 +16,7 @@ from scipy.signal import lfilter
 
 from anomvae.model.calibration import effective_rows, file_p_value, fit_calibration, verdict
 from anomvae.model.cross_fitting import block_ids, dependence
-from anomvae.model.drift import WINDOWS, Weighed, count, fit_reference, weigh
+from anomvae.model.drift import WINDOWS, WindowResult, compare_windows, count, fit_reference
 from anomvae.model.encoder import encode, fit_encoding
 from anomvae.model.schema import Column, Schema, Values
 from anomvae.records.results import Evidence
@@ -62,7 +62,7 @@ def table(rng: np.random.Generator, rows: int, columns: int, phi: float, shift: 
 class World:
     """A trained model's reference and calibration, and the files that come after it; `alone`: the newest by itself."""
 
-    alone: Weighed
+    alone: WindowResult
 
     def __init__(self, seed: int, columns: int, phi: float, rows: int) -> None:
         self.rng, self.columns, self.phi = np.random.default_rng(seed), columns, phi
@@ -77,7 +77,7 @@ class World:
         self.reference = fit_reference(self.encoding, train, encoded, scores, blocks)
         self.newest: list[Evidence] = []
 
-    def file(self, shift: float = 0.0, rate: float = 1.0) -> tuple[Weighed, int]:
+    def file(self, shift: float = 0.0, rate: float = 1.0) -> tuple[WindowResult, int]:
         """What the next file is told as, and how many of its rows are flagged."""
         columns, scores = (
             table(self.rng, ROWS, self.columns, self.phi, shift),
@@ -87,8 +87,8 @@ class World:
         flagged = int((self.calibration.p_values(scores)[0] <= ALPHA).sum())
         counts = count(self.reference, self.encoding, columns, encode(self.encoding, columns), scores)
         here = Evidence(ROWS, flagged, tuple(tuple(of.tolist()) for of in counts))
-        found, self.alone = weigh(self.reference, self.calibration, ALPHA, [*self.newest, here])
-        if not self.alone.odd:
+        found, self.alone = compare_windows(self.reference, self.calibration, ALPHA, [*self.newest, here])
+        if not self.alone.outlier:
             self.newest = [*self.newest, here][1 - WINDOWS[-1] :]
         return found, flagged
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from pyod.models import vae as pyod
 
-from anomvae.model.cross_fitting import block_ids, deal, training_pools
+from anomvae.model.cross_fitting import assign_folds, block_ids, training_pools
 from anomvae.model.encoder import encode, fit_encoding
 from anomvae.model.schema import from_arrays
 from anomvae.model.vae import VAE
@@ -64,7 +64,7 @@ def _ours(x: Numbers) -> tuple[Callable[[Numbers], Numbers], Callable[[Numbers],
     known = columns(x[:ROWS])
     encoding = fit_encoding(from_arrays(known), known)
     rows = encode(encoding, known)
-    pools = training_pools(deal(block_ids(ROWS, 1), np.random.default_rng(0)), 1)
+    pools = training_pools(assign_folds(block_ids(ROWS, 1), np.random.default_rng(0)), 1)
     steps = EPOCHS * int(pools[0].sum()) // BATCH
     recipe = Recipe(LAYERS, LATENT, 0.03, steps, BATCH, 4.5e-3, 0, "cpu")
     member = VAE(train(encoding, rows, pools, recipe).arrays, LAYERS).pick(slice(0, 1))

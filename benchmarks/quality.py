@@ -20,7 +20,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from anomvae.config import FitSettings
 from anomvae.model.schema import Column, Schema, Values, from_arrays
-from anomvae.training.fit_detector import learn
+from anomvae.training.fit_detector import fit_detector
 from benchmarks.adapter import Anomvae
 from benchmarks.page import write_section
 
@@ -98,7 +98,7 @@ def seeded(seed: int) -> tuple[Schema, Iterator[dict[str, Values]]]:
 def alarms(seed: int) -> float:
     """False alarms in percent for alpha 0.1 % on fresh rows of a seeded table."""
     schema, tables = seeded(seed)
-    detector = learn(schema, next(tables), FitSettings(seed=seed, alpha=0.001, selftest=False)).detector
+    detector = fit_detector(schema, next(tables), FitSettings(seed=seed, alpha=0.001, selftest=False)).detector
     return float(100 * np.mean(detector.p_values(next(tables)) <= 0.001))
 
 

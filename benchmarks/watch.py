@@ -42,10 +42,10 @@ import os, resource, sqlite3, sys, time
 from pathlib import Path
 import numpy as np
 import pyarrow as pa, pyarrow.csv as pc
-from anomvae.storage import model_file
+from anomvae.store import model_file
 folder, model, out = map(Path, sys.argv[1:])
 out.mkdir()
-vae = model_file.load(model).scorer.vae
+vae = model_file.load(model).ensemble.vae
 db = sqlite3.connect(out / "ledger.sqlite", isolation_level=None)
 db.execute("PRAGMA journal_mode = WAL"); db.execute("PRAGMA synchronous = FULL")
 db.execute("CREATE TABLE done(name TEXT PRIMARY KEY, rows INTEGER)")

@@ -17,7 +17,7 @@ from filelock import FileLock
 from anomvae.cli import demo
 from anomvae.config import FitSettings
 from anomvae.model.schema import from_arrays
-from anomvae.training.fit_detector import Learned, learn
+from anomvae.training.fit_detector import FittedDetector, fit_detector
 from tests import bad_inputs
 from tests.fits import SESSION
 from tests.transcripts import WIDTH
@@ -66,7 +66,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def small() -> Learned:
+def small() -> FittedDetector:
     """A detector of 300 rows of five dependent numbers, one with gaps."""
     return learn_numbers(numbers(300, seed=1), steps=200)
 
@@ -79,5 +79,5 @@ def numbers(n: int, seed: int) -> dict[str, np.ndarray]:
     return {"a": a, "b": 2 * a + rng.normal(0, 0.1, n), "c": a - d, "d": d, "e": e}
 
 
-def learn_numbers(columns: dict[str, np.ndarray], **settings: object) -> Learned:
-    return learn(from_arrays(columns), columns, FitSettings(**settings))
+def learn_numbers(columns: dict[str, np.ndarray], **settings: object) -> FittedDetector:
+    return fit_detector(from_arrays(columns), columns, FitSettings(**settings))

@@ -7,7 +7,7 @@ import numpy as np
 
 from anomvae.config import FitSettings
 from anomvae.model.schema import from_arrays
-from anomvae.training.fit_detector import Learned, learn
+from anomvae.training.fit_detector import FittedDetector, fit_detector
 
 
 def p_value(calibration: np.ndarray, score: float) -> float:
@@ -25,9 +25,9 @@ def columns(x: np.ndarray) -> dict[str, np.ndarray]:
     return {f"x{j}": x[:, j] for j in range(x.shape[1])}
 
 
-def learn_matrix(x: np.ndarray, folds: str = "blocks", **settings: object) -> Learned:
+def learn_matrix(x: np.ndarray, folds: str = "blocks", **settings: object) -> FittedDetector:
     table = columns(x)
-    return learn(from_arrays(table), table, FitSettings(**settings), folds=folds)  # type: ignore[arg-type]
+    return fit_detector(from_arrays(table), table, FitSettings(**settings), folds=folds)  # type: ignore[arg-type]
 
 
 def training_pools(folds: Sequence[int], length: int) -> np.ndarray:

@@ -135,7 +135,7 @@ def test_members_never_train_near_rows_they_are_to_judge(folds: list[int], lengt
 
 def test_a_long_file_is_summed_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = calibration.file_p_value(3000, 40, 0.01, 500)
-    monkeypatch.setattr(calibration, "TERMS", 64)
+    monkeypatch.setattr(calibration, "MAX_TERMS", 64)
     assert np.isclose(calibration.file_p_value(3000, 40, 0.01, 500), whole, rtol=1e-9)
     assert calibration.file_p_value(10, 0, 0.01, 500) == 1.0
 

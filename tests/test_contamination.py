@@ -16,10 +16,10 @@ from anomvae.commands.fit import fit
 from anomvae.config import FitSettings
 from anomvae.errors import DataError
 from anomvae.model.calibration import fit_calibration
-from anomvae.model.cross_fitting import USUAL, extended, most_anomalous, score_without_hiding, usual
+from anomvae.model.cross_fitting import NORMAL_P, are_normal, most_anomalous, score_without_hiding, with_more_scores
 from anomvae.records.results import FitResult
 from anomvae.report.terminal import fit_report
-from anomvae.training.fit_detector import Learned
+from anomvae.training.fit_detector import FittedDetector
 from tests.conftest import learn_numbers, numbers
 
 pytestmark = pytest.mark.slow  # fits of 1,200 rows
@@ -43,12 +43,12 @@ def mixed() -> tuple[dict[str, np.ndarray], np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def treated(mixed: tuple[dict[str, np.ndarray], np.ndarray]) -> Learned:
+def treated(mixed: tuple[dict[str, np.ndarray], np.ndarray]) -> FittedDetector:
     return learn_numbers(mixed[0], steps=STEPS, contamination=SHARE, selftest=False)
 
 
 def test_the_rows_to_review_are_the_spoilt_ones_the_worst_first(
-    mixed: tuple[dict[str, np.ndarray], np.ndarray], treated: Learned
+    mixed: tuple[dict[str, np.ndarray], np.ndarray], treated: FittedDetector
 ) -> None:
     columns, bad = mixed
     assert treated.suspects is not None
@@ -59,7 +59,7 @@ def test_the_rows_to_review_are_the_spoilt_ones_the_worst_first(
     assert (np.diff(scores) <= 0).all()
 
 
-def test_no_row_to_review_is_calibrated_on(treated: Learned) -> None:
+def test_no_row_to_review_is_calibrated_on(treated: FittedDetector) -> None:
     assert treated.suspects is not None
     assert len(treated.detector.calibration.scores) == ROWS - treated.suspects.out.sum()
     assert treated.out_of_fold.deviances.kl.shape[1] == ROWS - len(treated.suspects.rows) == ROWS - 60
@@ -67,7 +67,7 @@ def test_no_row_to_review_is_calibrated_on(treated: Learned) -> None:
 
 
 def test_treated_training_finds_what_untreated_training_takes_for_normal(
-    mixed: tuple[dict[str, np.ndarray], np.ndarray], treated: Learned
+    mixed: tuple[dict[str, np.ndarray], np.ndarray], treated: FittedDetector
 ) -> None:
     fresh, bad = spoilt(4000, 0.1, seed=7)
     untreated = learn_numbers(mixed[0], steps=STEPS, selftest=False)
@@ -76,7 +76,7 @@ def test_treated_training_finds_what_untreated_training_takes_for_normal(
     assert found[bad].mean() > missed[bad].mean() + 0.3
 
 
-def test_normal_rows_are_not_flagged_more_often_than_alpha_says(treated: Learned) -> None:
+def test_normal_rows_are_not_flagged_more_often_than_alpha_says(treated: FittedDetector) -> None:
     fresh = numbers(4000, seed=8)
     assert (treated.detector.p_values(fresh) <= 0.01).mean() <= 0.03
 
@@ -88,14 +88,14 @@ def test_clean_rows_are_hardly_suspected() -> None:
     assert (learned.detector.p_values(numbers(4000, seed=9)) <= 0.01).mean() <= 0.07
 
 
-def test_no_contamination_is_the_plain_fit(small: Learned) -> None:
+def test_no_contamination_is_the_plain_fit(small: FittedDetector) -> None:
     again = learn_numbers(numbers(300, seed=1), steps=200, contamination=0.0, selftest=False)
     assert again.suspects is None
     assert np.array_equal(again.detector.calibration.scores, small.detector.calibration.scores)
 
 
 @pytest.mark.parametrize(("share", "count"), [(0.001, 1), (0.01, 3), (0.05, 15), (0.499, 150)])
-def test_the_share_is_rounded_up(small: Learned, share: float, count: int) -> None:
+def test_the_share_is_rounded_up(small: FittedDetector, share: float, count: int) -> None:
     assert most_anomalous(score_without_hiding(small.detector.anomaly_score, small.out_of_fold), share).sum() == count
 
 
@@ -104,10 +104,10 @@ def test_the_share_is_rounded_up(small: Learned, share: float, count: int) -> No
 def test_usual_rows_come_back_and_absurd_ones_stay_out(seed: int, scores: list[float]) -> None:
     kept = np.random.default_rng(seed).exponential(2, 400)
     given = np.array(scores)
-    back, before = usual(kept, given), fit_calibration(kept, 400.0, 0.01)
-    assert np.array_equal(back, before.p_values(given)[0] > USUAL)
+    back, before = are_normal(given, kept), fit_calibration(kept, 400.0, 0.01)
+    assert np.array_equal(back, before.p_values(given)[0] > NORMAL_P)
     assert not back[given > 1e5].any()
-    assert extended(before, given[back]).scores.tolist() == sorted([*kept, *given[back]])
+    assert with_more_scores(before, given[back]).scores.tolist() == sorted([*kept, *given[back]])
 
 
 def write(path: Path, columns: dict[str, np.ndarray], first: int, last: int) -> None:

@@ -17,12 +17,12 @@ from anomvae.cli import main
 from anomvae.commands.explain import explain, place
 from anomvae.errors import DataError, UsageError
 from anomvae.model.detector import Detector
-from anomvae.model.explain import dissect
+from anomvae.model.explain import explain_row
 from anomvae.records.results import ExplainResult, ScoreResult
 from anomvae.report.explain import explain_report
 from anomvae.report.sanitize import HARMFUL
 from anomvae.store import model_file
-from anomvae.training.fit_detector import Learned
+from anomvae.training.fit_detector import FittedDetector
 from tests.conftest import SAMPLE, numbers
 
 DAY = SAMPLE / "incoming" / "2026-11-12.csv"
@@ -111,11 +111,11 @@ def test_a_row_that_is_not_flagged_needs_no_change(detector: Detector) -> None:
     assert row.changes == ()
 
 
-def test_where_one_change_does_not_suffice_two_are_told(small: Learned) -> None:
+def test_where_one_change_does_not_suffice_two_are_told(small: FittedDetector) -> None:
     columns = {name: values[:1].copy() for name, values in numbers(20, seed=9).items()}
     columns["d"][0], columns["e"][0] = 60.0, -80.0
     encoded = small.detector.encode(columns)
-    row = dissect(small.detector, encoded, [str(values[0]) for values in columns.values()], "x.csv", 2)
+    row = explain_row(small.detector, encoded, [str(values[0]) for values in columns.values()])
     one, two = row.changes
     assert (len(one.cells), len(two.cells)) == (1, 2)
     assert not one.suffices
@@ -126,12 +126,14 @@ def test_where_one_change_does_not_suffice_two_are_told(small: Learned) -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.floats(-1e6, 1e6), min_size=5, max_size=5), st.booleans())
-def test_a_change_never_raises_what_the_best_one_promises(small: Learned, values: list[float], gap: bool) -> None:
+def test_a_change_never_raises_what_the_best_one_promises(
+    small: FittedDetector, values: list[float], gap: bool
+) -> None:
     columns = {name: np.array([value]) for name, value in zip("abcde", values, strict=True)}
     if gap:
         columns["a"] = np.array([np.nan])
-    row = dissect(small.detector, small.detector.encode(columns), ["x"] * 5, "x.csv", 2)
-    assert row.flagged == bool(row.changes)
+    row = explain_row(small.detector, small.detector.encode(columns), ["x"] * 5)
+    assert bool(row.decision.flagged[0]) == bool(row.changes)
     assert all(np.isfinite([change.score, change.p]).all() for change in row.changes)
     assert all(change.suffices == (change.p > small.detector.calibration.alpha) for change in row.changes)
     assert len(row.changes) < 2 or not row.changes[0].suffices

@@ -8,10 +8,10 @@ from anomvae.config import FitSettings
 from anomvae.model.anomaly_score import HIDDEN_COST, VIEW_COSTS
 from anomvae.model.detector import Detector
 from anomvae.model.explain import surprise_explained
-from anomvae.model.fault_injection import Faults
+from anomvae.model.fault_injection import FaultInjector
 from anomvae.model.likelihood import hide_each_column
 from anomvae.model.schema import Column, Schema, Values
-from anomvae.training.fit_detector import Learned, learn
+from anomvae.training.fit_detector import FittedDetector, fit_detector
 
 pytestmark = pytest.mark.slow  # fits with every column hidden
 
@@ -40,12 +40,12 @@ SCHEMA = Schema(
 
 
 @pytest.fixture(scope="module")
-def learned() -> Learned:
-    return learn(SCHEMA, rows(1200, 0), FitSettings(steps=1200))
+def learned() -> FittedDetector:
+    return fit_detector(SCHEMA, rows(1200, 0), FitSettings(steps=1200))
 
 
 @pytest.fixture(scope="module")
-def detector(learned: Learned) -> Detector:
+def detector(learned: FittedDetector) -> Detector:
     return learned.detector
 
 
@@ -161,13 +161,15 @@ def test_a_batch_without_a_flagged_row_has_no_reasons(detector: Detector) -> Non
     assert guess.shape == (0, len(detector.encoding.features))
 
 
-def test_the_self_test_tells_the_power_that_fresh_rows_show(learned: Learned, detector: Detector) -> None:
+def test_the_self_test_tells_the_power_that_fresh_rows_show(learned: FittedDetector, detector: Detector) -> None:
     told = {power.kind: power for power in learned.self_test if not power.column}
     assert set(told) == {"wild", "unit", "swap", "dependency", "category", "gap"}
     for kind, numbers in (("wild", "abc"), ("category", ("noise", "tone")), ("gap", detector.columns)):
         found = []
         for name in numbers:
-            spoilt, _, where = Faults(SCHEMA, (), name).spoil(rows(200, 9), 1.0, [kind], np.random.default_rng(1))
+            spoilt, _, where = FaultInjector(SCHEMA, (), name).inject(
+                rows(200, 9), 1.0, [kind], np.random.default_rng(1)
+            )
             found.append(np.mean(detector.p_values(spoilt)[where != ""] <= 0.01))
         assert told[kind].low - 0.05 <= np.mean(found) <= told[kind].high + 0.05, kind
     for power in learned.self_test:
@@ -176,4 +178,4 @@ def test_the_self_test_tells_the_power_that_fresh_rows_show(learned: Learned, de
 
 
 def test_without_a_self_test_nothing_is_told() -> None:
-    assert learn(SCHEMA, rows(60, 0), FitSettings(steps=20, selftest=False)).self_test == ()
+    assert fit_detector(SCHEMA, rows(60, 0), FitSettings(steps=20, selftest=False)).self_test == ()

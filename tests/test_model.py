@@ -13,8 +13,9 @@ from anomvae.model import value_parsing
 from anomvae.model.encoder import Encoded, Encoding, encode, fit_encoding
 from anomvae.model.schema import Column, Schema, declared, infer, parse
 from anomvae.model.vae import BLOCK
+from anomvae.model.value_formatting import number_text
 from anomvae.model.value_parsing import NumberFormat
-from anomvae.training.fit_detector import Learned
+from anomvae.training.fit_detector import FittedDetector
 from anomvae.training.network import Network
 from anomvae.training.trainer import DECAY, AdamW
 from tests.conftest import learn_numbers, numbers
@@ -22,7 +23,7 @@ from tests.conftest import learn_numbers, numbers
 POINT = NumberFormat()
 
 
-def test_contributions_add_up_to_the_reconstruction_error(small: Learned) -> None:
+def test_contributions_add_up_to_the_reconstruction_error(small: FittedDetector) -> None:
     scores = small.detector.score(numbers(100, seed=2))
     assert np.allclose(scores.contributions.sum(axis=1), scores.recon, rtol=1e-12)
     assert (scores.contributions >= 0).all()
@@ -30,7 +31,7 @@ def test_contributions_add_up_to_the_reconstruction_error(small: Learned) -> Non
 
 @given(st.lists(st.lists(st.floats(-1e12, 1e12), min_size=5, max_size=5), min_size=1, max_size=8))
 @settings(max_examples=40, deadline=None)
-def test_any_numbers_get_finite_scores_whose_parts_add_up(small: Learned, rows: list[list[float]]) -> None:
+def test_any_numbers_get_finite_scores_whose_parts_add_up(small: FittedDetector, rows: list[list[float]]) -> None:
     table = dict(zip("abcde", np.array(rows).T, strict=True))
     scores = small.detector.score(table)
     assert np.isfinite(scores.score).all()
@@ -42,7 +43,7 @@ def test_any_numbers_get_finite_scores_whose_parts_add_up(small: Learned, rows: 
 
 @given(st.randoms(use_true_random=False), st.integers(1, 2 * BLOCK + 3))
 @settings(max_examples=15, deadline=None)
-def test_a_row_scores_the_same_bits_in_any_company(small: Learned, random: object, size: int) -> None:
+def test_a_row_scores_the_same_bits_in_any_company(small: FittedDetector, random: object, size: int) -> None:
     table = numbers(600, seed=3)
     whole = small.detector.score(table)
     order = np.array(random.sample(range(600), size))  # type: ignore[attr-defined]
@@ -52,7 +53,7 @@ def test_a_row_scores_the_same_bits_in_any_company(small: Learned, random: objec
     assert np.array_equal(small.detector.decide(part).p, small.detector.decide(whole).p[order])
 
 
-def test_scores_do_not_depend_on_chunks(small: Learned) -> None:
+def test_scores_do_not_depend_on_chunks(small: FittedDetector) -> None:
     table = numbers(300, seed=4)
     whole = small.detector.score(table).score
     for size in (1, 7, 250):
@@ -63,7 +64,7 @@ def test_scores_do_not_depend_on_chunks(small: Learned) -> None:
         assert np.array_equal(np.concatenate(parts), whole)
 
 
-def test_numpy_and_torch_agree(small: Learned) -> None:
+def test_numpy_and_torch_agree(small: FittedDetector) -> None:
     vae, encoding = small.detector.ensemble.vae, small.detector.encoding
     network = Network(encoding, small.hidden, small.latent, vae.members, torch.Generator().manual_seed(0))
     with torch.no_grad():
@@ -139,7 +140,7 @@ def test_categories_survive_encoding(values: list[str]) -> None:
 
 @given(st.decimals(-(10**9), 10**9, places=2).map(str))
 def test_a_written_number_reads_back(text: str) -> None:
-    assert value_parsing.write_number(POINT.parse(text), 2) in (text, text.replace("-0.00", "0.00"))
+    assert number_text(POINT.parse(text), 2) in (text, text.replace("-0.00", "0.00"))
 
 
 @given(st.datetimes().map(lambda moment: moment.replace(microsecond=0).isoformat()))
@@ -195,7 +196,7 @@ def test_beta_zero_and_beta_above_zero_train_differently() -> None:
     assert free.out_of_fold.deviances.kl.mean() > 2 * held.out_of_fold.deviances.kl.mean()
 
 
-def test_a_gap_where_there_was_none_and_an_unseen_value_raise_the_score(small: Learned) -> None:
+def test_a_gap_where_there_was_none_and_an_unseen_value_raise_the_score(small: FittedDetector) -> None:
     table = numbers(50, seed=7)
     before = small.detector.score(table).score
     gap = small.detector.score({**table, "a": np.full(50, np.nan)}).score
@@ -203,7 +204,7 @@ def test_a_gap_where_there_was_none_and_an_unseen_value_raise_the_score(small: L
     assert (small.detector.p_values({**table, "a": np.full(50, np.nan)}) <= 0.01).all()
 
 
-def test_a_value_far_away_is_blamed_on_its_column(small: Learned) -> None:
+def test_a_value_far_away_is_blamed_on_its_column(small: FittedDetector) -> None:
     table = numbers(50, seed=8)
     assert (small.detector.p_values({**table, "d": np.full(50, 50.0)}) <= 0.01).all()
 

@@ -119,7 +119,7 @@ def test_loading_runs_no_code(orders_model: Path) -> None:
 def test_save_and_load_keep_every_bit(tmp_path: Path) -> None:
     result = anomvae.fit([EMPLOYEES], tmp_path / "a.anomvae", FitSettings(steps=40))
     first = anomvae.load(tmp_path / "a.anomvae")
-    assert model_file.save(first, tmp_path / "b.anomvae") == result.model_id
+    assert model_file.save(first, tmp_path / "b.anomvae").model_id == result.model_id
     assert (tmp_path / "a.anomvae").read_bytes() == (tmp_path / "b.anomvae").read_bytes()
     scores = [anomvae.score([EMPLOYEES], anomvae.load(tmp_path / f"{name}.anomvae")) for name in "ab"]
     assert [one.files[0].worst for one in scores] == [scores[0].files[0].worst] * 2

@@ -16,7 +16,7 @@ from anomvae.model.anomaly_score import fit_tails
 from anomvae.model.likelihood import hidden_deviances
 from anomvae.scoring.file import map_in_order
 from anomvae.table.training_rows import BLOCK, CHUNK, TextRows, gather
-from anomvae.training.fit_detector import Learned
+from anomvae.training.fit_detector import FittedDetector
 from tests.conftest import SAMPLE
 
 pytestmark = pytest.mark.slow  # large tables
@@ -34,7 +34,7 @@ def test_the_largest_surprise_is_found_without_looking_up_every_column(
     assert np.array_equal(tails.largest_surprise(values), tails.surprise(values).max(axis=1))
 
 
-def test_a_lone_row_with_hidden_columns_has_the_bits_it_has_in_company(small: Learned) -> None:
+def test_a_lone_row_with_hidden_columns_has_the_bits_it_has_in_company(small: FittedDetector) -> None:
     detector = small.detector
     rng = np.random.default_rng(3)
     rows = detector.encode({name: rng.normal(5, 3, 700) for name in detector.columns})

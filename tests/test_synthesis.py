@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from anomvae.config import FitSettings
 from anomvae.errors import UsageError
 from anomvae.model.schema import Column, Schema, infer, parse
-from anomvae.model.value_formatting import fit_style, write
+from anomvae.model.value_formatting import fit_style, format_values
 from anomvae.model.value_parsing import ISO, NumberFormat
 from anomvae.synthesis.decoder import Decoder, decoder_shapes, degrees
 from anomvae.synthesis.dependencies import fill_in, find_dependencies
@@ -16,7 +16,7 @@ from anomvae.synthesis.encoder import ATOMS, KNOTS, encode, fit_marginals, fit_q
 from anomvae.synthesis.generator import BLOCK, Generator, fit_mixture, log_densities
 from anomvae.synthesis.row_hashes import find_unique_rows, row_hashes
 from anomvae.synthesis.train import fit_generator
-from anomvae.training.fit_detector import Learned
+from anomvae.training.fit_detector import FittedDetector
 from tests.conftest import learn_numbers, numbers
 
 POINT = NumberFormat()
@@ -287,7 +287,7 @@ def test_same_seed_same_rows_and_another_seed_others(made: tuple[Generator, dict
 def test_the_detector_is_the_same_with_and_without_a_generator() -> None:
     table = numbers(150, seed=3)
     alone = learn_numbers(table, steps=60)
-    beside: Learned = learn_numbers(table, steps=60)
+    beside: FittedDetector = learn_numbers(table, steps=60)
     fit_generator(beside.detector.schema, table, FitSettings(steps=60), styles={}, device="cpu")
     again = learn_numbers(table, steps=60)
     for other in (beside, again):
@@ -337,14 +337,14 @@ def test_hashes_know_a_row_and_only_that_row() -> None:
 def test_values_are_written_as_training_wrote_them(cells: list[str]) -> None:
     column = infer("x", cells, POINT)
     values, _ = parse(column, [*cells, ""], POINT)
-    assert write(column, fit_style(column, cells), values, POINT) == [*cells, ""]
+    assert format_values(column, fit_style(column, cells), values, POINT) == [*cells, ""]
 
 
 def test_decimal_commas_and_groups_are_written_back() -> None:
     european = NumberFormat(",", ".")
     cells = ["1.234.567,50", "-12.345,25", "0,75"]
     column = infer("x", cells, european)
-    assert write(column, fit_style(column, cells), parse(column, cells, european)[0], european) == cells
+    assert format_values(column, fit_style(column, cells), parse(column, cells, european)[0], european) == cells
     assert column.date_format != ISO
 
 

@@ -14,7 +14,7 @@ from anomvae.cli import main
 from anomvae.folder.run_context import ReloadingModel
 from anomvae.records.results import ThresholdResult
 from anomvae.store import model_file
-from anomvae.store.model_file import restate
+from anomvae.store.model_file import rewrite_description
 from tests.conftest import SAMPLE
 
 Captured = pytest.CaptureFixture[str]
@@ -164,7 +164,7 @@ def test_a_model_replaced_in_between_is_not_overwritten(model: Path) -> None:
     assert main(["threshold", "set", "--alpha", "0.2", "-m", str(model), "-q"]) == 0
     newer = model.read_bytes()
     with pytest.raises(Exception, match="run the command again"):
-        restate(detector, model)
+        rewrite_description(detector, model)
     assert model.read_bytes() == newer
 
 

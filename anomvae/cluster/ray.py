@@ -272,7 +272,7 @@ def _scored_chunk(ray: Any, begun: Any) -> ScoredChunk:
 
 @lru_cache(maxsize=1)
 def _detector(model: bytes) -> Detector:
-    return model_file.opened(model, generator=False)
+    return model_file.from_bytes(model, generator=False)
 
 
 def score_object(

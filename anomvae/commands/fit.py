@@ -24,7 +24,7 @@ from anomvae.store import model_file
 from anomvae.synthesis import fit_generator
 from anomvae.table.training_rows import Gathered, TextRows, conditions, gather, spoken, training_files
 from anomvae.table.typed_reader import parse_columns
-from anomvae.training.fit_detector import Learned, learn
+from anomvae.training.fit_detector import FittedDetector, fit_detector
 from anomvae.training.model_card import describe, versions
 
 LISTED = 20
@@ -33,7 +33,7 @@ Columns = dict[str, Values]
 
 
 def doubtful(
-    learned: Learned, table: Gathered, kept: Sequence[int], paths: Sequence[str], columns: Columns
+    learned: FittedDetector, table: Gathered, kept: Sequence[int], paths: Sequence[str], columns: Columns
 ) -> tuple[Columns, tuple[ReviewRow, ...]]:
     """The columns without the rows to review, and the worst of these.
 
@@ -112,7 +112,7 @@ def fit(
     if not settings.contamination:
         table.rows = TextRows(0)  # nobody reads them again, and they are a tenth of the memory
     try:
-        learned = learn(fitted_schema, columns, settings, file, progress=partial(progress, "training"))
+        learned = fit_detector(fitted_schema, columns, settings, file, progress=partial(progress, "training"))
     except DataError as error:
         raise error.within(paths[0]) from error
     detector = learned.detector
@@ -135,7 +135,7 @@ def fit(
 
 
 def _result(
-    model: Champion, paths: list[str], table: Gathered, learned: Learned, about: About, *, contamination: float
+    model: Champion, paths: list[str], table: Gathered, learned: FittedDetector, about: About, *, contamination: float
 ) -> FitResult:
     suspects, generator = learned.suspects, model.detector.generator
     return FitResult(
@@ -222,7 +222,7 @@ def _lineage(table: Gathered, settings: FitSettings, paths: list[str], used: int
     )
 
 
-def _notes(learned: Learned) -> list[str]:
+def _notes(learned: FittedDetector) -> list[str]:
     """What the user should know about the fit, loudest first."""
     notes = []
     if learned.latents_used == 0:

@@ -17,7 +17,7 @@ from anomvae.model.schema import Values
 from anomvae.records.results import Alternative, ThresholdChange, ThresholdResult
 from anomvae.scoring.file import shown
 from anomvae.store import model_file
-from anomvae.store.model_file import restate, unchanged
+from anomvae.store.model_file import read_unchanged, rewrite_description
 from anomvae.table.training_rows import training_files
 from anomvae.table.typed_reader import TypedBatch, TypedReader, dialect_of
 from anomvae.training.model_card import about_of, promise
@@ -57,7 +57,7 @@ def set_threshold(model: str, alpha: float | None = None, score: float | None = 
     wanted = detector.calibration.alpha_at(score) if score is not None else alpha
     if wanted is None or wanted == detector.calibration.alpha:
         return threshold_result(model, detector, about, changed=False)
-    detector = restate(moved(detector, about, wanted), Path(model))
+    detector = rewrite_description(moved(detector, about, wanted), Path(model))
     return threshold_result(model, detector, about_of(model, detector), changed=True)
 
 
@@ -141,7 +141,7 @@ def recalibrate(files: Sequence[str], model: str, progress: Progress = lambda fi
         history=(*about.history, change),
         reference=fit_reference(detector.encoding, approved.columns, encoded, scores, blocks),
     )
-    unchanged(detector, Path(model))
+    read_unchanged(detector, Path(model))
     detector = model_file.save(detector.with_calibration(known, about), Path(model).resolve())
     warnings = (*approved.warnings, *_trained_on(paths, about.lineage.files))
     return threshold_result(model, detector, about, changed=True, warnings=warnings)

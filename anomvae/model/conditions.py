@@ -1,7 +1,6 @@
-"""What generated rows must be: conditions on columns as intervals of numbers and sets of levels.
+"""Conditions that generated rows have to meet, as intervals of numbers and sets of levels.
 
-`COL OP VALUE` becomes what the drawing of a part can use: inclusive bounds on the column's own grid of values, or the
-levels that are allowed. A column that a table decides passes its condition on to its parent.
+`COL OP VALUE` becomes inclusive bounds on the grid of values that the column has, or the levels that are allowed.
 """
 
 import operator
@@ -28,15 +27,15 @@ OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "<": operator.lt,
     ">": operator.gt,
 }
-FAR = 1e300
+FAR = 1e300  # in place of infinity
 
 
 class Constraint(msgspec.Struct, frozen=True, kw_only=True):
-    """What one column may be. One row of each array serves all rows, or there is one for each.
+    """The values that one column may have, the same ones in all rows or others in each.
 
-    `low`, `high` (rows, k): inclusive intervals of a number, the number of a date or of a boolean.
-    `texts` (rows): the allowed levels of a category. `missing`: a gap, and nothing else.
-    `free` (rows,): rows in which the column may be anything; None where there are none.
+    `rows` is 1 where they are the same, else the number of rows. `low`, `high` (rows, k): inclusive intervals of a
+    number, or of the number that stands for a date or boolean. `texts` (rows): the allowed levels of a category.
+    `missing`: the column has to be missing. `free` (rows,): where the column may have any value; None for nowhere.
     """
 
     low: Floats
@@ -61,12 +60,12 @@ class Constraint(msgspec.Struct, frozen=True, kw_only=True):
 def constraints_of(
     schema: Schema, levels: Mapping[str, Sequence[str]], conditions: Sequence[Condition]
 ) -> dict[str, Constraint]:
-    """Conditions by column, those of one column joined by AND.
+    """Combine the conditions on each column by AND.
 
     Args:
         schema: what the columns are.
-        levels: known levels of the categories.
-        conditions: (column, operator, value).
+        levels: known levels of the categories, by column.
+        conditions: of (column, operator, value) each.
 
     Raises:
         UsageError: an unknown column, or a value that the column never had or cannot have.
@@ -78,15 +77,15 @@ def constraints_of(
             raise UsageError(f"column '{name}' of --where is not in the model{near(name, known)}")
         grouped.setdefault(name, []).append((sign, value))
     return {
-        name: _texts(name, levels[name], tests)
+        name: _text_constraint(name, levels[name], tests)
         if known[name].kind == "categorical"
-        else _numbers(schema, known[name], tests)
+        else _number_constraint(schema, known[name], tests)
         for name, tests in grouped.items()
     }
 
 
 def equal_to_text(texts: Sequence[str]) -> Constraint:
-    """Each row its own level; rows without one are free."""
+    """Each row has its own level; rows where it is "" are free."""
     free = np.array([text == "" for text in texts])
     return Constraint(
         low=np.zeros((1, 0)), high=np.zeros((1, 0)), texts=tuple(frozenset((t,)) for t in texts), free=free
@@ -94,32 +93,35 @@ def equal_to_text(texts: Sequence[str]) -> Constraint:
 
 
 def equal_to_number(values: Floats) -> Constraint:
-    """Each row its own number; rows without one are free."""
+    """Each row has its own number (rows,); rows where it is NaN are free."""
     free = np.isnan(values)
     points = np.where(free, 0.0, values)[:, None]
     return Constraint(low=points, high=points, free=free)
 
 
-def _texts(name: str, levels: Sequence[str], tests: Sequence[tuple[str, str]]) -> Constraint:
+def _text_constraint(name: str, levels: Sequence[str], tests: Sequence[tuple[str, str]]) -> Constraint:
+    """The levels of a category that pass all tests, of (operator, value) each."""
     for sign, value in tests:
         if sign == "==" and value not in levels:
             shown = ", ".join(quoted(level, 20) for level in levels[:6] if level)
             raise UsageError(f"column '{name}' never was {quoted(value)} in training ({shown} ...).")
     allowed = frozenset(level for level in levels if all(_compare(level, sign, value) for sign, value in tests))
     if not allowed:
-        told = " and ".join(f"{name} {sign} {value}" for sign, value in tests)
-        raise UsageError(f"no value that column '{name}' had in training meets {told}.")
+        text = " and ".join(f"{name} {sign} {value}" for sign, value in tests)
+        raise UsageError(f"no value that column '{name}' had in training meets {text}.")
     nothing = np.zeros((1, 0))
     return Constraint(low=nothing, high=nothing, texts=(allowed,), missing=allowed == {""})
 
 
 def _compare(level: str, sign: str, value: str) -> bool:
+    """Compare a level with a value: as numbers where both are, else as text."""
     if is_number(level) and is_number(value):
         return OPERATORS[sign](float(level), float(value))
     return OPERATORS[sign](level, value)
 
 
-def _numbers(schema: Schema, column: Column, tests: Sequence[tuple[str, str]]) -> Constraint:
+def _number_constraint(schema: Schema, column: Column, tests: Sequence[tuple[str, str]]) -> Constraint:
+    """The intervals of a number, date or boolean that pass all tests, of (operator, value) each."""
     if all(value.strip() in MISSING for _, value in tests):
         if {sign for sign, _ in tests} == {"=="}:
             return Constraint(low=np.zeros((1, 0)), high=np.zeros((1, 0)), missing=True)
@@ -133,16 +135,16 @@ def _numbers(schema: Schema, column: Column, tests: Sequence[tuple[str, str]]) -
             raise UsageError(f"--where '{column.name} {sign} {text}': {error.message}.") from error
         if np.isnan(value):
             raise UsageError(f"--where '{column.name} {sign} {text}': an empty value only goes with == and !=.")
-        intervals = _meet(intervals, _intervals(column, sign, value))
+        intervals = _intersection(intervals, _intervals(column, sign, value))
     if not intervals:
-        told = " and ".join(f"{column.name} {sign} {value}" for sign, value in tests)
-        raise UsageError(f"no value of column '{column.name}' can meet {told}.")
+        text = " and ".join(f"{column.name} {sign} {value}" for sign, value in tests)
+        raise UsageError(f"no value of column '{column.name}' can meet {text}.")
     bounds = np.array(intervals)
     return Constraint(low=bounds[:, 0][None, :], high=bounds[:, 1][None, :])
 
 
 def _intervals(column: Column, sign: str, value: float) -> list[tuple[float, float]]:
-    """The inclusive intervals on the column's grid that a comparison leaves."""
+    """The inclusive intervals, on the column's grid, of the values that pass a comparison."""
     below, at, above = _neighbours(value, step_of(column))
     if sign == "==":
         return [] if at is None else [(at, at)]
@@ -154,7 +156,7 @@ def _intervals(column: Column, sign: str, value: float) -> list[tuple[float, flo
 
 
 def step_of(column: Column) -> float:
-    """The grid that a column's values lie on; 0 where there is none."""
+    """Distance between neighbouring values of a column; 0 where any number is possible."""
     if column.kind == "boolean":
         return 1.0
     if column.kind == "datetime":
@@ -163,7 +165,7 @@ def step_of(column: Column) -> float:
 
 
 def _neighbours(value: float, step: float) -> tuple[float, float | None, float]:
-    """The grid's values just below, at (None: there is none) and just above."""
+    """The values of a grid just below `value`, at it (None where it is not on the grid) and just above."""
     if step == 0.0:
         return float(np.nextafter(value, -np.inf)), value, float(np.nextafter(value, np.inf))
     digits = round(-np.log10(step))
@@ -174,6 +176,7 @@ def _neighbours(value: float, step: float) -> tuple[float, float | None, float]:
     return round(floor * step, digits), None, round((floor + 1) * step, digits)
 
 
-def _meet(a: Sequence[tuple[float, float]], b: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+def _intersection(a: Sequence[tuple[float, float]], b: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """What two sets of intervals have in common, in order."""
     met = [(max(x, u), min(y, v)) for x, y in a for u, v in b]
     return sorted((low, high) for low, high in met if low <= high)

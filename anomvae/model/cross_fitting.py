@@ -1,12 +1,19 @@
-"""Folds for out-of-fold scores: blocks of neighbouring rows, because tomorrow's file is a new block.
+"""Cross-fitting: each member of the ensemble leaves one fold of the rows out, and is calibrated on these.
 
-Rows that follow each other are alike in most real tables; folds of single random rows then promise a
-false-alarm rate that new files break three times over (docs/decisions.md, 5).
+In three steps, in the order of this file:
+
+1. Rows are dealt to folds in blocks of neighbours, because tomorrow's file is a new block. Rows that follow each other
+   are alike in most real tables; folds of single random rows then promise a false-alarm rate that new files exceed
+   three times over (docs/decisions.md, "Blocks of neighbouring rows, purged").
+2. `score_out_of_fold` gives every training row the deviances of the member that did not see it, and `calibrate` fits
+   the rule of the anomaly score, the threshold and the intervals of expected values to these.
+3. Where training rows may hold anomalies, the most anomalous are left out in a second round of training. Those of them
+   that score as normal rows do after all become calibration rows again (docs/decisions.md, "Anomalies among the
+   training rows: two rounds").
 """
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from anomvae.model.anomaly_score import VIEW_COSTS, AnomalyScore, Tails, fit_tails, log_kl, raw_views, unseen_nats
 from anomvae.model.arrays import Bools, Floats, Ints
@@ -22,18 +29,24 @@ from anomvae.model.likelihood import (
     hide_each_column,
 )
 
-Index = NDArray[np.intp]
-
 FOLDS = 5
-BLOCKS = 100
+BLOCKS = 100  # that a table is cut into, about
 FILES = 15  # from this many files on, a block is a file
+RARE = 0.005  # a row is raised where at most this share of rows has as much that training never showed
+FIRST_MEMBER_ENOUGH = 0.5  # share of the rows that the first member alone scores
+NOTHING_HIDDEN = 0.9  # share of the rows of which no column is hidden
+HIDDEN_CELLS = 60_000  # rows times columns that the tails of hidden columns are fitted to,
+HIDDEN_ROWS = 400  # and no less than so many rows
+PREDICTED_NUMBER = 0.5  # share of a number's squared deviation that the rest of a row explains, to be hidden
+PREDICTED_CATEGORY = 0.2  # share of a category's entropy
+NORMAL_P = 5e-3  # the p-value above which a row that was left out counts as normal
 
 
 class Dependence(msgspec.Struct, frozen=True):
     """How rows depend on their neighbours.
 
-    `correlation`: the largest lag-one rank autocorrelation of any encoded column; `length`: rows over
-    which it lasts; `dependent`: whether it is more than chance among so many columns.
+    `correlation`: the largest lag-one rank autocorrelation of any encoded column. `length`: rows over which it lasts.
+    `dependent`: whether it is more than chance among so many columns.
     """
 
     correlation: float
@@ -42,38 +55,33 @@ class Dependence(msgspec.Struct, frozen=True):
 
 
 def dependence(x: Floats) -> Dependence:
-    """Test whether rows depend on their neighbours.
-
-    Args:
-        x: encoded rows (n, units) in file order.
-    """
+    """Test whether encoded rows (n, units), in file order, depend on their neighbours."""
     n, units = x.shape
-    moving = np.flatnonzero(x.std(axis=0) > 0)
-    if n < 20 or not len(moving):
+    varying = np.flatnonzero(x.std(axis=0) > 0)
+    if n < 20 or not len(varying):
         return Dependence(0.0, 1, False)
-    lagged = np.array([_lagged(_ranks(x[:, j])) for j in moving])
+    ranks = [_ranks(x[:, j]) for j in varying]
+    lagged = np.array([(z[1:] * z[:-1]).mean() for z in ranks])  # autocorrelation at lag one
     correlation = float(lagged[np.argmax(np.abs(lagged))])
     critical = np.sqrt(2 * np.log(2 * max(units, 1) / 0.01)) / np.sqrt(n)
     dependent = bool(abs(correlation) > max(critical, 0.05))
-    telling = moving[np.abs(lagged) > critical]
-    length = _length(np.column_stack([_ranks(x[:, j]) for j in telling])) if dependent else 1
+    length = 1
+    if dependent:
+        length = _length(
+            np.column_stack([z for z, found in zip(ranks, np.abs(lagged) > critical, strict=True) if found])
+        )
     return Dependence(correlation, length, dependent)
 
 
-def _lagged(z: Floats) -> float:
-    """Autocorrelation at lag one of standardised values (n,)."""
-    return float((z[1:] * z[:-1]).mean())
-
-
 def _ranks(column: Floats) -> Floats:
-    """Standardised ranks (n,); equal values share theirs, since a stable sort would rank them by their place."""
+    """Standardised ranks (n,); equal values share one, since a stable sort would rank them by position."""
     _, index, counts = np.unique(column, return_inverse=True, return_counts=True)
     ranks = (np.cumsum(counts) - 0.5 * (counts + 1))[index]
     return np.asarray((ranks - ranks.mean()) / (ranks.std() or 1.0))
 
 
 def _length(z: Floats) -> int:
-    """Rows after which no column's autocorrelation is above 0.1, at most a twentieth of the table."""
+    """Rows after which the autocorrelation of no column of z (n, k) is above 0.1, at most a twentieth of the table."""
     n = len(z)
     most = max(n // 20, 1)
     size = 1 << (2 * n - 1).bit_length()
@@ -83,13 +91,13 @@ def _length(z: Floats) -> int:
     return int(alike[-1]) + 1 if len(alike) else 1
 
 
-def block_ids(n: int, length: int, files: Index | None = None) -> Index:
-    """Block of every row (n,): files where there are many, else runs of some hundred equal parts.
+def block_ids(n: int, length: int, files: Ints | None = None) -> Ints:
+    """The block of every row (n,): its file where there are many files, else one of about a hundred equal runs of rows.
 
     Args:
-        n: rows.
+        n: how many rows there are.
         length: rows over which neighbours are alike; blocks are five times as long where the table allows.
-        files: index of the file of each row.
+        files: (n,): index of the file of each row.
     """
     if files is not None and len(np.unique(files)) >= FILES:
         return np.unique(files, return_inverse=True)[1].astype(np.intp)
@@ -97,18 +105,18 @@ def block_ids(n: int, length: int, files: Index | None = None) -> Index:
     return np.arange(n, dtype=np.intp) // size
 
 
-def deal(blocks: Index, rng: np.random.Generator) -> Index:
-    """Fold of every row: each run of five blocks is dealt to the five folds in random order."""
+def assign_folds(blocks: Ints, rng: np.random.Generator) -> Ints:
+    """The fold of every row (n,), from its block (n,): each run of five blocks is dealt to the folds at random."""
     count = int(blocks.max()) + 1
     order = np.concatenate([rng.permutation(FOLDS) for _ in range(count // FOLDS + 1)])
     return np.asarray(order[:count][blocks], dtype=np.intp)
 
 
-def training_pools(folds: Index, length: int) -> NDArray[np.bool_]:
-    """Which rows each member trains on (members, n): outside its fold, and not its near neighbours.
+def training_pools(folds: Ints, length: int) -> Bools:
+    """Which rows each member trains on (members, n): those outside its fold, without near neighbours of the fold.
 
-    Rows within `length` of a held-out row are purged (Lopez de Prado 2018, chapter 7), so that a block is as
-    new to its member as tomorrow's file; independent rows (length 1) lose nothing.
+    Rows within `length` of a held-out row are purged (Lopez de Prado, Advances in financial machine learning, chapter
+    7), so that a block is as new to its member as tomorrow's file; independent rows (length 1) lose nothing.
     """
     held_out = np.arange(int(folds.max()) + 1)[:, None] == folds
     near = held_out.copy()
@@ -120,21 +128,12 @@ def training_pools(folds: Index, length: int) -> NDArray[np.bool_]:
     return np.asarray(~near)
 
 
-RARE = 0.005  # a row is raised where at most this share of rows has as much that training never showed
-ONE_MEMBER = 0.5  # share of the rows for which the first member is enough
-PLAINLY_NORMAL = 0.9  # share of the rows of which no column is hidden
-HIDDEN_CELLS = 60_000  # rows times columns that the tails of hidden columns are fitted to,
-HIDDEN_ROWS = 400  # and no less than so many rows
-PREDICTED_NUMBER = 0.5  # share of a number's squared deviation that the rest of a row explains, to be hidden
-PREDICTED_CATEGORY = 0.2  # share of a category's entropy
-
-
 class OutOfFold(msgspec.Struct, frozen=True):
-    """What the members say of the training rows that they did not see.
+    """Deviances of the training rows under members that did not see them.
 
-    `deviances`: of one member, the one that left the row out: `columns` (1, n, columns), `kl`, `distance` (1, n).
-    `unseen` (1, 2, n, features): what that member never saw, as of `Ensemble.unseen`. `novelty` (features,): the
-    deviance of a value never seen.
+    `deviances`: of each row under the one member that left it out, so of shapes (1, n, columns) and (1, n). `unseen`
+    (1, 2, n, features): what that member never saw, as `Ensemble.unseen` has it. `novelty` (features,): the deviance of
+    a value never seen.
     """
 
     deviances: Deviances
@@ -142,8 +141,8 @@ class OutOfFold(msgspec.Struct, frozen=True):
     novelty: Floats
 
 
-class Fitted(msgspec.Struct, frozen=True):
-    """What is fitted to out-of-fold deviances: the parts of a detector beside its schema, and the rows' scores (n,)."""
+class OutOfFoldFit(msgspec.Struct, frozen=True):
+    """What is fitted to out-of-fold deviances: fields of a detector, and the scores of the training rows (n,)."""
 
     ensemble: Ensemble
     anomaly_score: AnomalyScore
@@ -153,7 +152,7 @@ class Fitted(msgspec.Struct, frozen=True):
 
 
 def score_out_of_fold(ensemble: Ensemble, rows: Encoded, folds: Ints) -> OutOfFold:
-    """Deviances of the training rows (n), each under the member that left its fold (n,) out."""
+    """Deviances of n training rows, each under the member that left its fold out; `folds` (n,)."""
     count = len(ensemble.encoding.features)
     features, kl, distance = np.zeros((len(rows), count)), np.zeros(len(rows)), np.zeros(len(rows))
     unseen = np.zeros((2, len(rows), count), dtype=bool)
@@ -172,26 +171,33 @@ def score_out_of_fold(ensemble: Ensemble, rows: Encoded, folds: Ints) -> OutOfFo
 
 def calibrate(
     ensemble: Ensemble, rows: Encoded, folds: Ints, out_of_fold: OutOfFold, *, blocks: Ints, alpha: float
-) -> Fitted:
+) -> OutOfFoldFit:
     """Fit every tail and the threshold to out-of-fold deviances.
 
     Args:
         ensemble: encoding and members.
         rows: the encoded training rows, n of them.
         folds: (n,): the member that did not see each row.
-        out_of_fold: what it says of the row.
+        out_of_fold: the deviances under it.
         blocks: (n,): the block of neighbouring rows that each training row belongs to.
         alpha: the accepted false-alarm rate.
     """
     ensemble = ensemble.with_novelty(out_of_fold.novelty)
     n = len(rows)
-    usual_kl, columns, views = _fit_views(out_of_fold.deviances)
+    # The views that every row has.
+    deviances = out_of_fold.deviances
+    log = log_kl(deviances.kl[0])
+    usual_kl = np.array([np.median(log), max(float(log.std()), 1e-3)])
+    columns = fit_tails(deviances.columns[0])
+    of = dict.fromkeys(VIEW_COSTS, 1) | {"worst": len(columns)}
+    views = fit_tails(raw_views(usual_kl, columns, deviances)[0], list(of.values()))
+    # Hidden columns, on rows that are evenly spaced in the table.
     sample = max(HIDDEN_CELLS // len(ensemble.encoding.columns), HIDDEN_ROWS)
-    even = np.unique(np.linspace(0, n - 1, sample).round().astype(np.intp))
-    seen = hide_out_of_fold(ensemble, columns, rows, folds, even)
-    hidden = fit_tails(seen.own)
-    predictable = predictable_columns(ensemble, rows.take(even), seen)
-    largest = (hidden.surprise(seen.own) * predictable).max(axis=1, keepdims=True)
+    spaced = np.unique(np.linspace(0, n - 1, sample).round().astype(np.intp))
+    hidden_columns = hide_out_of_fold(ensemble, columns, rows, folds, spaced)
+    hidden = fit_tails(hidden_columns.own)
+    predictable = predictable_columns(ensemble, rows.take(spaced), hidden_columns)
+    largest = (hidden.surprise(hidden_columns.own) * predictable).max(axis=1, keepdims=True)
     rule = AnomalyScore(
         log_kl=usual_kl,
         columns=columns,
@@ -201,31 +207,24 @@ def calibrate(
         predictable=predictable,
         largest_hidden=fit_tails(largest, [max(int(predictable.sum()), 1)]),
     )
+    # Scores from which more members are asked, and columns are hidden.
     scores = score_without_hiding(rule, out_of_fold)
     rule = msgspec.structs.replace(
         rule,
-        doubtful_from=float(np.quantile(scores, ONE_MEMBER)),
-        hide_from=float(np.quantile(scores, PLAINLY_NORMAL)),
+        doubtful_from=float(np.quantile(scores, FIRST_MEMBER_ENOUGH)),
+        hide_from=float(np.quantile(scores, NOTHING_HIDDEN)),
     )
     notable = np.flatnonzero(scores >= rule.hide_from)
     scores[notable] = np.maximum(scores[notable], _hidden_score(rule, ensemble, rows, folds, notable))
-    unseen = np.sort(unseen_nats(rule.unseen_weights, out_of_fold.unseen))
-    if n >= 1 / RARE:  # fewer rows cannot tell that anything is as rare
+    # What training never showed; fewer rows cannot show that anything is so rare.
+    if n >= 1 / RARE:
+        unseen = np.sort(unseen_nats(rule.unseen_weights, out_of_fold.unseen))
         rule = msgspec.structs.replace(
             rule, usual_unseen=float(unseen[-1 - int(RARE * n)]), unseen_score=float(np.quantile(scores, 1 - RARE))
         )
     scores = rule.raised_for_unseen(scores, out_of_fold.unseen)
-    intervals = fit_intervals(ensemble, rows.take(even), seen)
-    return Fitted(ensemble, rule, calibrated(scores, blocks, alpha), intervals, scores)
-
-
-def _fit_views(deviances: Deviances) -> tuple[Floats, Tails, Tails]:
-    """Median and spread of log KL, the tails of the columns, and those of the views."""
-    log = log_kl(deviances.kl[0])
-    usual_kl = np.array([np.median(log), max(float(log.std()), 1e-3)])
-    columns = fit_tails(deviances.columns[0])
-    of = dict.fromkeys(VIEW_COSTS, 1) | {"worst": len(columns)}
-    return usual_kl, columns, fit_tails(raw_views(usual_kl, columns, deviances)[0], list(of.values()))
+    intervals = fit_intervals(ensemble, rows.take(spaced), hidden_columns)
+    return OutOfFoldFit(ensemble, rule, calibrated(scores, blocks, alpha), intervals, scores)
 
 
 def score_without_hiding(rule: AnomalyScore, out_of_fold: OutOfFold) -> Floats:
@@ -234,12 +233,13 @@ def score_without_hiding(rule: AnomalyScore, out_of_fold: OutOfFold) -> Floats:
 
 
 def _hidden_score(rule: AnomalyScore, ensemble: Ensemble, rows: Encoded, folds: Ints, chosen: Ints) -> Floats:
-    """The score of hidden columns (k,) of the chosen rows (k,), each by the member that did not see it."""
+    """The hidden-column score (k,) of the chosen rows (k,), each by the member that did not see it."""
     out = np.zeros(len(chosen))
     for m in range(ensemble.members):
-        mine = np.flatnonzero(folds[chosen] == m)
-        own = hidden_deviances(ensemble.member(m), rows.take(chosen[mine]), rule.predictable)
-        out[mine] = rule.hidden_column_score(own) if len(mine) else 0.0
+        held_out = np.flatnonzero(folds[chosen] == m)
+        if len(held_out):
+            own = hidden_deviances(ensemble.member(m), rows.take(chosen[held_out]), rule.predictable)
+            out[held_out] = rule.hidden_column_score(own)
     return out
 
 
@@ -251,20 +251,26 @@ def hide_out_of_fold(ensemble: Ensemble, tails: Tails, rows: Encoded, folds: Int
         tails: of every column's deviance.
         rows: the encoded training rows, n of them.
         folds: (n,): the member that did not see each row.
-        chosen: (k,): the positions of the rows, whose order the result has.
+        chosen: (k,): the rising positions of the rows.
     """
-    members = [chosen[folds[chosen] == m] for m in range(ensemble.members)]
-    parts = [hide_each_column(ensemble.member(m), rows.take(its), tails.surprise) for m, its in enumerate(members)]
-    found = concatenated(HiddenColumns, parts)
-    back = np.argsort(np.concatenate(members), kind="stable")
-    return HiddenColumns(found.own[back], found.others[back], found.expected[back])
+    by_member = [chosen[folds[chosen] == m] for m in range(ensemble.members)]
+    found = concatenated(
+        HiddenColumns,
+        [hide_each_column(ensemble.member(m), rows.take(own), tails.surprise) for m, own in enumerate(by_member)],
+    )
+    order = np.argsort(np.concatenate(by_member), kind="stable")
+    return HiddenColumns(found.own[order], found.others[order], found.expected[order])
 
 
 def predictable_columns(ensemble: Ensemble, rows: Encoded, hidden: HiddenColumns) -> Bools:
     """Which columns (columns,) the rest of a row predicts well.
 
-    For numbers the share of the squared deviation from the median that the prediction explains, in medians; for
-    categories the share of their entropy.
+    Of numbers it has to explain half of the squared deviation from the median, of categories a fifth of the entropy.
+
+    Args:
+        ensemble: encoding and members.
+        rows: k encoded rows.
+        hidden: the same rows, with every column hidden in turn.
     """
     encoding = ensemble.encoding
     out = np.zeros(len(encoding.columns), dtype=bool)
@@ -274,8 +280,8 @@ def predictable_columns(ensemble: Ensemble, rows: Encoded, hidden: HiddenColumns
             continue
         if feature.numeric:
             x = rows.x[present, at]
-            left, whole = np.abs(x - hidden.expected[present, j]), np.abs(x - np.median(x))
-            share = 1 - (np.median(left) / max(float(np.median(whole)), 1e-12)) ** 2
+            residual, deviation = np.abs(x - hidden.expected[present, j]), np.abs(x - np.median(x))
+            share = 1 - (np.median(residual) / max(float(np.median(deviation)), 1e-12)) ** 2
         else:
             chance = np.bincount(rows.level[present, j]) / present.sum()
             entropy = -np.sum(chance * np.log(np.maximum(chance, 1e-12)))
@@ -285,7 +291,13 @@ def predictable_columns(ensemble: Ensemble, rows: Encoded, hidden: HiddenColumns
 
 
 def fit_intervals(ensemble: Ensemble, rows: Encoded, hidden: HiddenColumns) -> Floats:
-    """5 % and 95 % quantile (features, 2) of the residual of each hidden number, in encoded units."""
+    """5 % and 95 % quantile (features, 2) of the residual of each hidden number, in encoded units.
+
+    Args:
+        ensemble: encoding and members.
+        rows: k encoded rows.
+        hidden: the same rows, with every column hidden in turn.
+    """
     encoding = ensemble.encoding
     out = np.zeros((len(encoding.features), 2))
     for j, (feature, at) in enumerate(zip(encoding.features, encoding.offsets, strict=True)):
@@ -295,27 +307,28 @@ def fit_intervals(ensemble: Ensemble, rows: Encoded, hidden: HiddenColumns) -> F
     return out
 
 
-USUAL = 5e-3  # the p-value above which a row that was left out counts as normal
-
-
 class Suspects(msgspec.Struct, frozen=True):
-    """Rows left out of training: positions `rows` (k,), whether each stays `out` (k,), and their `scores` (k,)."""
+    """Rows that the second round of training left out, because they stood out in the first.
+
+    `rows` (k,): their positions. `out` (k,): true where a row stays out of the calibration, too. `scores` (k,): under
+    the detector of the second round.
+    """
 
     rows: Ints
     out: Bools
     scores: Floats
 
     def review(self) -> list[int]:
-        """The rows that stay out, the worst first."""
+        """Positions of the rows that stay out, which a person should review, those with the highest score first."""
         order = np.argsort(-self.scores, kind="stable")
         return [int(self.rows[i]) for i in order if self.out[i]]
 
 
 def standing_out(out_of_fold: OutOfFold) -> Floats:
-    """How far each training row (n,) stands out from the others, out of fold: log of its deviance, and its distance.
+    """How far each training row (n,) stands out from the others: log of its deviance plus its distance, out of fold.
 
-    Both in units of the range from the median to the upper quartile, which anomalies do not move; a p-value among rows
-    of which many are anomalies would call the worst of them usual.
+    Both are in units of the range from the median to the upper quartile, which anomalies do not move. A p-value would
+    not do: among rows many of which are anomalies it calls the worst of them normal.
     """
     deviances = out_of_fold.deviances
     views = np.stack([np.log(deviances.columns[0].sum(axis=1) + 1.0), deviances.distance[0]])
@@ -330,16 +343,16 @@ def most_anomalous(scores: Floats, share: float) -> Bools:
     return chosen
 
 
-def usual(kept: Floats, suspects: Floats) -> Bools:
-    """Which suspects (k,) score as high as the tail of the kept rows (n,) lets expect of normal rows.
+def are_normal(suspects: Floats, kept: Floats) -> Bools:
+    """Which suspects have a score (k,) that the scores of the kept rows (n,) make likely for a normal row.
 
-    Asked once, with the scores before columns are hidden: a second round would bring back the anomalies too.
+    To be used once, with the scores before columns are hidden: a second time would bring back the anomalies too.
     """
-    return fit_calibration(kept, float(len(kept)), USUAL).p_values(suspects)[0] > USUAL
+    return fit_calibration(kept, float(len(kept)), NORMAL_P).p_values(suspects)[0] > NORMAL_P
 
 
-def extended(calibration: Calibration, scores: Floats) -> Calibration:
-    """The calibration with more scores (k,) of normal rows."""
+def with_more_scores(calibration: Calibration, scores: Floats) -> Calibration:
+    """The calibration that also rests on scores (k,) of more normal rows, each worth as much as any of the others."""
     every = np.concatenate([calibration.scores, scores])
     effective = calibration.effective * len(every) / len(calibration.scores)
     return fit_calibration(every, effective, calibration.alpha)

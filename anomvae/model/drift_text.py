@@ -1,4 +1,4 @@
-"""What changed in a column, in words, and names for what its rows are counted in."""
+"""Puts drift into words: what changed in a column, and names for the bins that its values are counted in."""
 
 from itertools import pairwise
 
@@ -7,18 +7,18 @@ import numpy as np
 from anomvae.model.arrays import Ints
 from anomvae.model.detector import Detector
 from anomvae.model.drift import Change, Reference, sets
-from anomvae.model.explain import number_text, unit_text
 from anomvae.model.schema import MASK
+from anomvae.model.value_formatting import number_text, unit_text
 
-SLIGHT = 0.1  # of a standard deviation: what moved by less has changed its shape
+SLIGHT = 0.1  # standard deviations; a number whose mean and spread moved by less is described by the set that deviates
 
 
-class Teller:
-    """Puts changes against a reference into words.
+class DriftText:
+    """Describes changes against a reference.
 
     Args:
-        detector: whose columns these are.
-        reference: what is usual.
+        detector: the model, for the names and levels of its columns.
+        reference: the distribution of training rows.
     """
 
     def __init__(self, detector: Detector, reference: Reference) -> None:
@@ -26,8 +26,8 @@ class Teller:
         self._columns = {column.name: column for column in detector.schema.columns}
         self._features = detector.encoding.features
 
-    def names(self, j: int) -> tuple[str, ...]:
-        """A name for every count of feature j, or with the last j of the score."""
+    def bin_names(self, j: int) -> tuple[str, ...]:
+        """A name for every bin of feature j; the j after the last feature stands for the score."""
         bins = self.reference.all[j]
         if not bins.numeric:
             return (*(self._unit(j, unit) for unit in range(len(bins.counts) - 2)), "never seen", "missing")
@@ -37,21 +37,21 @@ class Teller:
         between = [f"{low} to {high}" for low, high in pairwise(edges)]
         return f"up to {edges[0]}", *between, f"above {edges[-1]}", "missing"
 
-    def words(self, j: int, change: Change, here: Ints, new: str = "") -> str:
-        """What changed in feature j.
+    def describe(self, j: int, change: Change, counts: Ints, new: str = "") -> str:
+        """What changed in feature j, as part of a sentence.
 
         Args:
-            j: the feature.
+            j: index of the feature.
             change: its largest deviation.
-            here: (bins,): the counts that deviate.
-            new: its commonest value never seen.
+            counts: (bins,): rows in each bin now.
+            new: the commonest value that training never showed.
         """
         bins = self.reference.bins[j]
         gaps = len(bins.edges) if bins.numeric else len(bins.counts) - 1
-        if bins.numeric and change.at != gaps and (moved := _moved(change)):
-            return moved
+        if bins.numeric and change.at != gaps and (text := _shift_text(change)):
+            return text
         at = min(change.at, gaps)
-        (inside, of), (before, before_of) = sets(bins, here), sets(bins, np.asarray(bins.counts))
+        (inside, of), (before, before_of) = sets(bins, counts), sets(bins, np.asarray(bins.counts))
         now, usual = (100 * float(k[at]) / max(float(n[at]), 1.0) for k, n in ((inside, of), (before, before_of)))
         if at == gaps:
             return f"missing {now:.3g} %, usual {usual:.3g} %"
@@ -62,12 +62,14 @@ class Teller:
         return f"{name} in {now:.3g} %, usual {usual:.3g} %"
 
     def _number(self, j: int, value: float) -> str:
+        """A value of feature j or of the score; a mask where no output may show it."""
         column = self._columns.get(self.reference.all[j].column)
         if column is not None and column.redacted:
             return MASK
         return number_text(value, 3 if column is None else column.digits)
 
     def _unit(self, j: int, unit: int) -> str:
+        """The level that a unit of category j stands for; a mask where no output may show it."""
         feature = self._features[j]
         if unit >= len(feature.levels):
             return "rarer values"
@@ -75,8 +77,8 @@ class Teller:
         return MASK if column.redacted else unit_text(column, feature, unit)
 
 
-def _moved(change: Change) -> str:
-    """A number's mean or spread that moved; empty where its shape alone did."""
+def _shift_text(change: Change) -> str:
+    """The shift of a number's mean, or the change of its spread; empty where neither changed much."""
     wider = np.log(max(change.spread, 1e-3)) * np.sqrt(2)
     if max(abs(change.shift), abs(wider)) < SLIGHT:
         return ""

@@ -6,7 +6,7 @@ column that had gaps in training one more unit, "is missing".
 
 Dates become categories that recur: the hour, the weekday, the month where training covers a year, and an
 era that only a date far outside training leaves. Numbers with few different values become categories too
-(docs/decisions.md, 3), as long as the table stays narrow.
+as long as the table stays narrow (docs/decisions.md, "Numbers with at most 12 values are categories").
 """
 
 from collections import Counter

@@ -1,7 +1,11 @@
-"""Reasons in the user's units: which columns made a row surprising, and what was expected there.
+"""Explains scores in the user's units: which columns make a row surprising, and what would be expected there.
 
-The expected value of a column is the members' mean when that column is hidden; its 90 % interval comes from
-the same question asked of training rows out of fold.
+A column is to blame as far as the surprise of the other columns goes away when it is hidden from the network. What is
+expected of it is then the mean of what the members predict; the 90 % interval comes from the residuals of training rows
+out of fold.
+
+`reasons` names the columns to blame for flagged rows. `explain_row` takes one row apart: every view of its score, every
+column, and the smallest change after which it would no longer be flagged.
 """
 
 from collections.abc import Sequence
@@ -14,14 +18,16 @@ from anomvae.model.anomaly_score import TERMS, Scores, log_kl
 from anomvae.model.arrays import Floats, Ints
 from anomvae.model.calibration import Decision
 from anomvae.model.detector import Detector
-from anomvae.model.encoder import Encoded, Feature
+from anomvae.model.encoder import Encoded
 from anomvae.model.likelihood import expected_value, hide, hide_each_column
-from anomvae.model.schema import MASK, Column
-from anomvae.model.value_parsing import write_number
+from anomvae.model.schema import MASK
+from anomvae.model.value_formatting import number_text, unit_text
 from anomvae.records.results import Change, ColumnPart, LatentPart, Reason, Replacement, ScoreTerms
 
-REASONS = 3
-LEAST_SHARE = 0.05
+REASONS = 3  # columns named for a row, at most
+LEAST_SHARE = 0.05  # of the surprise: what a column after the first has to account for, to be named
+USUAL = 2.0  # standard deviations of log KL: about 95 % of training rows
+PARTNERS = 2  # the best single changes that are tried together with every other one
 
 
 def reasons(
@@ -33,35 +39,45 @@ def reasons(
     *,
     most: int = REASONS,
 ) -> list[tuple[Reason, ...]]:
-    """The columns to blame for each chosen row, the first the most.
+    """The columns to blame for each chosen row, the most surprising first.
 
     Args:
         detector: the fitted model.
         rows: n encoded rows.
-        scores: theirs.
-        chosen: which of them, k indices.
-        texts: the chosen rows' cells as the user wrote them, k rows of the modelled columns.
-        most: columns to name for a row.
+        scores: the scores of these n rows.
+        chosen: (k,): positions of the rows to explain.
+        texts: cells of the k chosen rows as the user wrote them, of the modelled columns.
+        most: how many columns to name for a row at most.
     """
     gains, expectations = surprise_explained(detector, rows, scores, chosen)
     shares = gains / np.maximum(gains.sum(axis=1, keepdims=True), 1e-12)
     order = np.argsort(-gains, axis=1, kind="stable")[:, :most]
-    out = []
-    for i, ranked in enumerate(order.tolist()):
-        blamed = [j for rank, j in enumerate(ranked) if rank == 0 or shares[i, j] >= LEAST_SHARE]
-        cells = [(j, cell_and_expectation(detector, j, texts[i][j], expectations[i])) for j in blamed]
-        out.append(tuple(_reason(detector.columns[j], float(shares[i, j]), cell) for j, cell in cells))
-    return out
+    return [
+        tuple(
+            _reason(detector, j, float(shares[i, j]), texts[i][j], expectations[i])
+            for rank, j in enumerate(ranked)
+            if rank == 0 or shares[i, j] >= LEAST_SHARE
+        )
+        for i, ranked in enumerate(order.tolist())
+    ]
 
 
 def surprise_explained(detector: Detector, rows: Encoded, scores: Scores, chosen: Ints) -> tuple[Floats, Floats]:
-    """How many nats of a chosen row's surprise go when a column is hidden (k, columns).
+    """How much of a row's surprise goes away when one column is hidden.
 
-    The column whose hiding leaves the least surprise in the others is the culprit: a wrong amount makes the
-    price beside it look wrong too, but only without the amount does the rest of the row fit together.
+    The column whose hiding leaves the least surprise in the others is the culprit: a wrong amount makes the price
+    beside it look wrong too, but only without the amount does the rest of the row fit together (docs/decisions.md,
+    "Reasons by repair").
+
+    Args:
+        detector: the fitted model.
+        rows: n encoded rows.
+        scores: the scores of these n rows.
+        chosen: (k,): positions of the rows to explain.
 
     Returns:
-        The gains, and what is expected of each hidden feature (k, features), as in `HiddenColumns.expected`.
+        The nats that go away with each column (k, columns), and what is expected of each hidden feature (k, features),
+        as in `HiddenColumns.expected`.
     """
     tails = detector.anomaly_score.columns
     hidden = hide_each_column(detector.ensemble, rows.take(chosen), tails.surprise)
@@ -69,21 +85,26 @@ def surprise_explained(detector: Detector, rows: Encoded, scores: Scores, chosen
     return np.maximum(surprise.sum(axis=1, keepdims=True) - hidden.others, 0.0), hidden.expected
 
 
-def _reason(column: str, share: float, cell: tuple[str, str, str, str]) -> Reason:
-    value, expected, low, high = cell
+def _reason(detector: Detector, j: int, share: float, cell: str, expectation: Floats) -> Reason:
+    """Column j of a row as a reason; the arguments are those of `cell_and_expectation`."""
+    column = detector.columns[j]
+    value, expected, low, high = cell_and_expectation(detector, j, cell, expectation)
     text = f"{column} {value or 'empty'}" + (f", expected {expected}" if expected else "")
     text += f" ({low} to {high})" if low else ""
     return Reason(column=column, share=round(share, 4), value=value, expected=expected, low=low, high=high, text=text)
 
 
 def cell_and_expectation(detector: Detector, column: int, value: str, expectation: Floats) -> tuple[str, str, str, str]:
-    """A cell for people, and what was expected there: value, expected value, low, high.
+    """A cell as it may be shown, and what is expected there.
 
     Args:
         detector: the fitted model.
-        column: index into `detector.columns`; the cell is masked where no output may show it.
+        column: index into `detector.columns`.
         value: the cell as the user wrote it.
         expectation: (features,): a row of `HiddenColumns.expected`.
+
+    Returns:
+        Value, expected value, and the ends of the 90 % interval, as text; a mask where no output may show the column.
     """
     if detector.columns[column] in detector.schema.redacted:
         return MASK, MASK, "", ""
@@ -91,49 +112,34 @@ def cell_and_expectation(detector: Detector, column: int, value: str, expectatio
 
 
 def expected(detector: Detector, column: int, expectation: Floats) -> tuple[str, str, str]:
-    """Expected value, low and high of a hidden column, as text; categories have no interval.
+    """What is expected of a hidden column, as text.
 
     Args:
         detector: the fitted model.
         column: index into `detector.columns`.
         expectation: (features,): a row of `HiddenColumns.expected`.
+
+    Returns:
+        The expected value, and the ends of its 90 % interval, which are empty for categories.
     """
     name = detector.columns[column]
     item = next(item for item in detector.schema.columns if item.name == name)
-    parts = detector.encoding.features_of[column]
-    j, feature, _ = parts[0]
+    features = detector.encoding.features_of[column]
+    j, feature, _ = features[0]
     if feature.numeric:
         values = (expectation[j] + np.array([0.0, *detector.intervals[j]])) * feature.scale + feature.center
-        told, low, high = (number_text(value, item.digits) for value in np.clip(values, feature.low, feature.high))
-        return told, low, high
-    return ", ".join(unit_text(item, f, int(expectation[j])) for j, f, _ in parts), "", ""
-
-
-def unit_text(column: Column, feature: Feature, unit: int) -> str:
-    """The value that a unit of a category stands for."""
-    level = (*feature.levels, *feature.rare[:1])[unit]
-    if feature.part == "era":
-        return "a usual date" if level == "usual" else "an odd date"
-    if feature.part != "value":
-        return f"{feature.part} {level}"
-    if column.kind == "boolean":
-        return "true" if float(level) else "false"
-    return level if column.kind == "categorical" else number_text(float(level), column.digits)
-
-
-def number_text(value: float, digits: int | None) -> str:
-    """A number with the decimals of its column."""
-    return write_number(value, digits) if digits is not None else f"{value:.6g}"
-
-
-Columns = tuple[int, ...]
-
-USUAL = 2.0  # standard deviations of log KL: about 95 % of training rows
-LEADS = 2  # single changes that are tried together with every other one
+        value, low, high = (number_text(value, item.digits) for value in np.clip(values, feature.low, feature.high))
+        return value, low, high
+    return ", ".join(unit_text(item, f, int(expectation[j])) for j, f, _ in features), "", ""
 
 
 class RowExplanation(msgspec.Struct, frozen=True):
-    """Why one row has its score: its scores and what they mean, and what each part of the row has to do with it."""
+    """Why one row has its score.
+
+    `scores`, `decision`: of this row alone. `terms`: the nats of every view. `latent`: its KL beside that of training
+    rows. `columns`: the culprits first. `changes`: after which the row might not be flagged; empty where it is not
+    flagged anyway.
+    """
 
     scores: Scores
     decision: Decision
@@ -144,7 +150,7 @@ class RowExplanation(msgspec.Struct, frozen=True):
 
 
 def explain_row(detector: Detector, row: Encoded, texts: Sequence[str]) -> RowExplanation:
-    """One row in depth.
+    """Explain one row in depth.
 
     Args:
         detector: the fitted model.
@@ -180,17 +186,25 @@ def _latent(detector: Detector, kl: float) -> LatentPart:
 def _columns(
     detector: Detector, texts: Sequence[str], expectation: Floats, scores: Scores, shares: Floats
 ) -> tuple[ColumnPart, ...]:
-    """Every column, the culprits first; `expectation` (features,) is what is expected where a column is hidden."""
+    """Every column of a row, the culprits first.
+
+    Args:
+        detector: the fitted model.
+        texts: the cells of the row.
+        expectation: (features,): a row of `HiddenColumns.expected`.
+        scores: of this row alone.
+        shares: (columns,): of the surprise, as far as it goes away with a column.
+    """
     deviance = scores.contributions[0]
     surprise = detector.anomaly_score.columns.surprise(scores.contributions)[0]
     parts = []
     for j in np.lexsort((-surprise, -shares)).tolist():
-        value, wanted, low, high = cell_and_expectation(detector, j, texts[j], expectation)
+        value, expected_text, low, high = cell_and_expectation(detector, j, texts[j], expectation)
         parts.append(
             ColumnPart(
                 column=detector.columns[j],
                 value=value,
-                expected=wanted,
+                expected=expected_text,
                 low=low,
                 high=high,
                 deviance=float(deviance[j]),
@@ -202,18 +216,18 @@ def _columns(
 
 
 def _changes(detector: Detector, row: Encoded, texts: Sequence[str], expectation: Floats) -> list[Change]:
-    """The best change of one column and, where it does not suffice, the best of two.
+    """The change of one column after which a row scores lowest and, where it is flagged even then, that of two columns.
 
-    Of two: the best single ones, each with every other column, both hidden and expected anew.
+    For a pair both columns are hidden together and predicted anew. Pairs with one of the best single columns are tried.
     """
-    single: list[Columns] = [(j,) for j in range(len(detector.columns))]
+    single: list[tuple[int, ...]] = [(j,) for j in range(len(detector.columns))]
     expectations = np.repeat(expectation[None], len(single), axis=0)
     scores, p = _rescored(detector, row, single, expectations)
     order = np.argsort(scores, kind="stable").tolist()
     found = [_change(detector, texts, single[order[0]], expectation, (scores[order[0]], p[order[0]]))]
     if found[0].suffices or len(single) < 2:
         return found
-    pairs: list[Columns] = [pair for pair in combinations(order, 2) if pair[0] in order[:LEADS]]
+    pairs: list[tuple[int, ...]] = [pair for pair in combinations(order, 2) if pair[0] in order[:PARTNERS]]
     expectations = _expectations(detector, row, pairs)
     scores, p = _rescored(detector, row, pairs, expectations)
     best = int(np.argmin(scores))
@@ -221,31 +235,40 @@ def _changes(detector: Detector, row: Encoded, texts: Sequence[str], expectation
 
 
 def _change(
-    detector: Detector, texts: Sequence[str], columns: Columns, expectation: Floats, outcome: tuple[float, float]
+    detector: Detector,
+    texts: Sequence[str],
+    columns: tuple[int, ...],
+    expectation: Floats,
+    outcome: tuple[float, float],
 ) -> Change:
-    found = [(detector.columns[j], *cell_and_expectation(detector, j, texts[j], expectation)[:2]) for j in columns]
-    cells = tuple(Replacement(column=name, value=value, expected=wanted) for name, value, wanted in found)
+    """A change as a record; `outcome` is the score and p of the changed row."""
+    cells = []
+    for j in columns:
+        value, expected_text, _, _ = cell_and_expectation(detector, j, texts[j], expectation)
+        cells.append(Replacement(column=detector.columns[j], value=value, expected=expected_text))
     score, p = map(float, outcome)
-    return Change(cells=cells, score=score, p=p, suffices=p > detector.calibration.alpha)
+    return Change(cells=tuple(cells), score=score, p=p, suffices=p > detector.calibration.alpha)
 
 
-def _expectations(detector: Detector, row: Encoded, hidden: Sequence[Columns]) -> Floats:
-    """What is expected of each feature (n, features), as in `HiddenColumns.expected`, with n sets of columns hidden."""
+def _expectations(detector: Detector, row: Encoded, hidden: Sequence[tuple[int, ...]]) -> Floats:
+    """What is expected of a row with each of n sets of columns hidden (n, features), as in `HiddenColumns.expected`."""
     encoding, inputs = detector.encoding, []
     for columns in hidden:
-        part = row
+        changed = row
         for j in columns:
-            part = hide(encoding, part, j)
-        inputs.append(part.inputs)
+            changed = hide(encoding, changed, j)
+        inputs.append(changed.inputs)
     blocks = detector.ensemble.vae.blocks(np.concatenate(inputs))
-    outputs = np.concatenate([found.mean(axis=0) for _, found, _ in blocks])
+    outputs = np.concatenate([by_member.mean(axis=0) for _, by_member, _ in blocks])
     out = np.zeros((len(hidden), len(encoding.features)))
     for j, (feature, at) in enumerate(zip(encoding.features, encoding.offsets, strict=True)):
         out[:, j] = expected_value(feature, outputs[:, at : at + feature.units])
     return out
 
 
-def _rescored(detector: Detector, row: Encoded, sets: Sequence[Columns], expectations: Floats) -> tuple[Floats, Floats]:
+def _rescored(
+    detector: Detector, row: Encoded, sets: Sequence[tuple[int, ...]], expectations: Floats
+) -> tuple[Floats, Floats]:
     """Score and p (n,) of the row with each of n sets of columns replaced by what is expected (n, features)."""
     changed = row.take(np.zeros(len(sets), dtype=np.intp))
     for i, columns in enumerate(sets):
@@ -256,7 +279,7 @@ def _rescored(detector: Detector, row: Encoded, sets: Sequence[Columns], expecta
 
 
 def _substitute(detector: Detector, rows: Encoded, i: int, column: int, expectation: Floats) -> None:
-    """Row i gets the expected value of a column: a number as it is written, or the likeliest level."""
+    """Give row i the expected value of a column: a number rounded as it would be written, or the likeliest level."""
     for j, feature, at in detector.encoding.features_of[column]:
         rows.x[i, at : at + feature.units + feature.gaps] = 0.0
         rows.hidden[i, j], rows.level[i, j] = 0.0, -1

@@ -1,6 +1,13 @@
-"""Labelled faults in synthetic rows: known anomalies to measure a detector with.
+"""Injects known faults into rows, to measure with them how well a detector finds anomalies of these kinds.
 
-Each chosen row gets one fault in one column (a swap: in two), and says which.
+Each chosen row gets one fault in one column (a swap: in two), and the caller is told which. The kinds:
+
+    wild        a number far outside the range of its column
+    swap        two numbers that changed places
+    unit        a number in the wrong unit
+    dependency  a value of another row: usual by itself, wrong beside the rest of this row
+    category    a level that never was: the row's own, mistyped
+    gap         a value that is missing
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,131 +20,152 @@ from anomvae.model.schema import Column, Schema, Values, as_floats, rounded
 
 Columns = dict[str, Values]
 Texts = NDArray[np.object_]
-Spoil = Callable[[Columns, int, np.random.Generator], str]
 
 FACTORS = (1000.0, 100.0, 10.0, 0.1, 0.01)
-KINDS = ("wild", "swap", "unit", "dependency", "category")
+KINDS = ("wild", "swap", "unit", "dependency", "category")  # those that `generate` offers
 
 
-class Faults:
-    """The kinds of fault that a table can have.
+class FaultInjector:
+    """Injects faults into rows of one kind of table.
 
     Args:
         schema: what the columns are.
-        children: columns that follow from others.
-        only: the one column that faults happen in (a swap: and another).
+        children: names of columns that follow from others; dependency faults happen in these, if there are any.
+        only: name of the one column that faults happen in (a swap: in another one as well). None: any column.
     """
 
     def __init__(self, schema: Schema, children: Sequence[str], only: str | None = None) -> None:
-        moving = [c for c in schema.modelled if not c.constant]
-        self._every_number = [c for c in moving if c.kind in ("numeric", "integer")]
-        self._numbers = [c for c in self._every_number if only in (None, c.name)]
-        self._texts = [c.name for c in schema.modelled if c.kind == "categorical" and only in (None, c.name)]
-        self._all = [c.name for c in schema.modelled if only in (None, c.name)]
-        self._any = [c.name for c in moving if only in (None, c.name)]
-        self._known: dict[str, set[str]] = {}
+        modelled = [column for column in schema.modelled if only in (None, column.name)]
+        self._names = [column.name for column in modelled]
+        self._categories = [column.name for column in modelled if column.kind == "categorical"]
+        self._varying = [column.name for column in modelled if not column.constant]
         self._children = [name for name in children if only in (None, name)]
+        self._every_number = [c for c in schema.modelled if not c.constant and c.kind in ("numeric", "integer")]
+        self._numbers = [column for column in self._every_number if only in (None, column.name)]
 
     def possible(self) -> tuple[str, ...]:
-        """The kinds that have a column to happen in."""
+        """Which of `KINDS` have a column to happen in."""
         can = {
             "wild": bool(self._numbers),
             "unit": bool(self._numbers),
             "swap": len(self._every_number) > 1 and bool(self._numbers),
-            "category": bool(self._texts),
-            "dependency": len(self._any) > 1,
+            "category": bool(self._categories),
+            "dependency": len(self._varying) > 1,
         }
         return tuple(kind for kind in KINDS if can[kind])
 
-    def spoil(
+    def inject(
         self, columns: Mapping[str, Values], share: float, kinds: Sequence[str], rng: np.random.Generator
     ) -> tuple[Columns, Texts, Texts]:
-        """Rows (n) with faults in about `share` of them, and each row's kind of fault and column ("": none)."""
+        """Inject faults into about `share` of the rows.
+
+        Args:
+            columns: typed values by name (n,), which stay as they are.
+            share: the chance of each row to get a fault, from 0 to 1.
+            kinds: kinds of fault to choose from, each as likely as the others.
+            rng: chooses rows, kinds, columns and values.
+
+        Returns:
+            A copy of the columns with the faults in; the kind of each row's fault (n,), "" where it has none; and the
+            name of the column that the fault is in (n,), two names joined by "|" for a swap.
+        """
         out = {name: values.copy() for name, values in columns.items()}
-        self._known = {name: set(columns[name].tolist()) for name in self._texts}
+        levels = {name: set(columns[name].tolist()) for name in self._categories}
         n = len(next(iter(out.values())))
         kind, where = np.full(n, "", dtype=object), np.full(n, "", dtype=object)
-        spoilers: dict[str, Spoil] = {
-            "wild": self._wild, "unit": self._unit, "swap": self._swap,
-            "category": self._category, "dependency": self._dependency, "gap": self._gap,
-        }  # fmt: skip
+        injectors: dict[str, Callable[[int], str]] = {
+            "wild": lambda i: _far_number(out, i, self._numbers, rng),
+            "unit": lambda i: _wrong_unit(out, i, self._numbers, rng),
+            "swap": lambda i: _swap(out, i, self._numbers, self._every_number, rng),
+            "category": lambda i: _new_level(out, i, levels, rng),
+            "dependency": lambda i: _value_of_another_row(out, i, self._children or self._varying, rng),
+            "gap": lambda i: _gap(out, i, self._names, rng),
+        }
         for i in np.flatnonzero(rng.random(n) < share).tolist():
             chosen = str(rng.choice(list(kinds)))
-            where[i] = spoilers[chosen](out, i, rng)
+            where[i] = injectors[chosen](i)
             kind[i] = chosen if where[i] else ""
         return out, kind, where
 
-    def _wild(self, columns: Columns, i: int, rng: np.random.Generator) -> str:
-        """A number far outside: two to ten ranges beyond its column's."""
-        column = self._numbers[rng.integers(len(self._numbers))]
-        values = as_floats(columns[column.name])
-        low, high = np.nanquantile(values, (0.01, 0.99))
-        reach = float(rng.uniform(2, 10)) * max(high - low, abs(high), 1.0)
-        columns[column.name][i] = rounded(
-            np.array([high + reach if rng.random() < 0.7 else low - reach]), column.digits
-        )[0]
-        return column.name
 
-    def _unit(self, columns: Columns, i: int, rng: np.random.Generator) -> str:
-        """A number in the wrong unit."""
-        options = [
-            (c, v)
-            for c in self._present(columns, i, self._numbers)
-            for f in FACTORS
-            if (v := self._scaled(columns, c, i, f)) is not None
-        ]
-        if not options:
-            return ""
-        column, value = options[rng.integers(len(options))]
-        columns[column.name][i] = value
-        return column.name
+# Each of these changes row i of the columns in place, and returns the name of the column that it changed, or "" where
+# the row cannot have such a fault.
 
-    def _scaled(self, columns: Columns, column: Column, i: int, factor: float) -> float | None:
+
+def _far_number(columns: Columns, i: int, numbers: list[Column], rng: np.random.Generator) -> str:
+    """A number two to ten ranges beyond the range of its column."""
+    column = numbers[rng.integers(len(numbers))]
+    low, high = np.nanquantile(as_floats(columns[column.name]), (0.01, 0.99))
+    reach = float(rng.uniform(2, 10)) * max(high - low, abs(high), 1.0)
+    far = high + reach if rng.random() < 0.7 else low - reach
+    columns[column.name][i] = _rounded(far, column)
+    return column.name
+
+
+def _wrong_unit(columns: Columns, i: int, numbers: list[Column], rng: np.random.Generator) -> str:
+    """A number times a power of ten, where that is another number to the decimals of its column."""
+    options = []
+    for column in _present(columns, i, numbers):
         old = float(columns[column.name][i])
-        new = float(rounded(np.array([old * factor]), column.digits)[0])
-        return new if new != old else None
-
-    @staticmethod
-    def _present(columns: Columns, i: int, among: Sequence[Column]) -> list[Column]:
-        return [column for column in among if not np.isnan(float(columns[column.name][i]))]
-
-    def _swap(self, columns: Columns, i: int, rng: np.random.Generator) -> str:
-        """Two numbers that changed places."""
-        present = self._present(columns, i, self._every_number)
-        rng.shuffle(present)
-        first = present if len(self._numbers) > 1 else [c for c in present if c in self._numbers]
-        for a, b in pairwise(present) if len(first) > 1 else ((a, b) for a in first for b in present if b is not a):
-            x, y = float(columns[a.name][i]), float(columns[b.name][i])
-            new = rounded(np.array([y]), a.digits)[0], rounded(np.array([x]), b.digits)[0]
-            if new != (x, y):
-                columns[a.name][i], columns[b.name][i] = new
-                return f"{a.name}|{b.name}"
+        options += [(column.name, new) for factor in FACTORS if (new := _rounded(old * factor, column)) != old]
+    if not options:
         return ""
+    name, value = options[rng.integers(len(options))]
+    columns[name][i] = value
+    return name
 
-    def _category(self, columns: Columns, i: int, rng: np.random.Generator) -> str:
-        """A level that never was: the row's own, mistyped."""
-        name = self._texts[rng.integers(len(self._texts))]
-        known = self._known[name]
-        text = str(columns[name][i]) or "x"
-        while text in known:
-            text += text[-1]
-        columns[name][i] = text
-        return name
 
-    def _gap(self, columns: Columns, i: int, rng: np.random.Generator) -> str:
-        """A value that is not there."""
-        name = self._all[rng.integers(len(self._all))]
-        columns[name][i] = "" if columns[name].dtype == object else np.nan
-        return name
+def _swap(
+    columns: Columns, i: int, numbers: list[Column], every_number: Sequence[Column], rng: np.random.Generator
+) -> str:
+    """A number of `numbers` and another of `every_number` that changed places."""
+    present = _present(columns, i, every_number)
+    rng.shuffle(present)
+    first = present if len(numbers) > 1 else [column for column in present if column in numbers]
+    for a, b in pairwise(present) if len(first) > 1 else ((a, b) for a in first for b in present if b is not a):
+        x, y = float(columns[a.name][i]), float(columns[b.name][i])
+        new = _rounded(y, a), _rounded(x, b)
+        if new != (x, y):
+            columns[a.name][i], columns[b.name][i] = new
+            return f"{a.name}|{b.name}"
+    return ""
 
-    def _dependency(self, columns: Columns, i: int, rng: np.random.Generator) -> str:
-        """A value of another row: usual alone, wrong beside the rest."""
-        names = self._children or self._any
-        name = names[rng.integers(len(names))]
-        others = columns[name][rng.integers(len(columns[name]), size=20)]
-        different = [value for value in others.tolist() if value not in (columns[name][i], "", None)]
-        different = [value for value in different if not (isinstance(value, float) and np.isnan(value))]
-        if not different:
-            return ""
-        columns[name][i] = different[0]
-        return name
+
+def _new_level(columns: Columns, i: int, levels: Mapping[str, set[str]], rng: np.random.Generator) -> str:
+    """A level that is none of `levels`: the row's own, with its last letter repeated."""
+    names = list(levels)
+    name = names[rng.integers(len(names))]
+    text = str(columns[name][i]) or "x"
+    while text in levels[name]:
+        text += text[-1]
+    columns[name][i] = text
+    return name
+
+
+def _value_of_another_row(columns: Columns, i: int, names: list[str], rng: np.random.Generator) -> str:
+    """Another value that the column has in one of twenty other rows."""
+    name = names[rng.integers(len(names))]
+    others = columns[name][rng.integers(len(columns[name]), size=20)]
+    different = [value for value in others.tolist() if value not in (columns[name][i], "", None)]
+    different = [value for value in different if not (isinstance(value, float) and np.isnan(value))]
+    if not different:
+        return ""
+    columns[name][i] = different[0]
+    return name
+
+
+def _gap(columns: Columns, i: int, names: list[str], rng: np.random.Generator) -> str:
+    """A missing value."""
+    name = names[rng.integers(len(names))]
+    columns[name][i] = "" if columns[name].dtype == object else np.nan
+    return name
+
+
+def _present(columns: Columns, i: int, among: Sequence[Column]) -> list[Column]:
+    """The columns of numbers that are not missing in row i."""
+    return [column for column in among if not np.isnan(float(columns[column.name][i]))]
+
+
+def _rounded(value: float, column: Column) -> float:
+    """A number with the decimals of a column."""
+    return float(rounded(np.array([value]), column.digits)[0])

@@ -1,7 +1,8 @@
-"""How well scores part anomalies from normal rows, where both are known, and how sure that is.
+"""AUROC and average precision of scores whose anomalies are known, each with a 95 % interval.
 
-Every interval here is Wilson's (1927): it stays inside (0, 1) and is honest at 0 and 1, where intervals of the
-form "estimate +- error" and the bootstrap shrink to a point.
+Every interval is Wilson's (Probable inference, the law of succession, and statistical inference, 1927): it stays inside
+(0, 1) and has a sensible width at 0 and 1, where intervals of the form "estimate +- error" and the bootstrap shrink to
+a point. See docs/decisions.md, "Intervals of an evaluation are Wilson's".
 """
 
 import numpy as np
@@ -14,7 +15,7 @@ Z = 1.959963984540054  # two-sided 95 % of the normal distribution
 
 
 def wilson(share: float, rows: float) -> Interval:
-    """95 % score interval of a share seen in so many rows (Wilson 1927); `rows` > 0, need not be whole."""
+    """95 % score interval of a share that was found in `rows` rows, more than 0 and not necessarily a whole number."""
     center = share + Z * Z / (2 * rows)
     half = Z * np.sqrt(share * (1 - share) / rows + Z * Z / (4 * rows * rows))
     scale = 1 + Z * Z / rows
@@ -30,8 +31,8 @@ def auroc(normal: Floats, anomalous: Floats) -> float:
 def auroc_interval(normal: Floats, anomalous: Floats) -> Interval:
     """95 % interval of the AUROC of normal (n,) and anomalous rows (m,).
 
-    DeLong's variance (1988) says how many rows the estimate is worth, Wilson's interval what so many tell. They
-    are at most 3 m n / (m + n + 1), the worth under equal distributions: near 1 DeLong's variance goes to 0.
+    DeLong's variance (1988) says how many independent rows the estimate is worth, and Wilson's interval is that of so
+    many. They are at most 3 m n / (m + n + 1), as under equal distributions: near 1 DeLong's variance goes to 0.
     """
     area, n, m = auroc(normal, anomalous), len(normal), len(anomalous)
     worth = 3 * m * n / (m + n + 1)
@@ -40,7 +41,7 @@ def auroc_interval(normal: Floats, anomalous: Floats) -> Interval:
 
 
 def _placements(ordered: Floats, values: Floats) -> Floats:
-    """Share of the ordered scores below each value, ties half."""
+    """Share of the ordered scores (n,) below each value (m,); ties count half."""
     below = np.searchsorted(ordered, values, side="left") + np.searchsorted(ordered, values, side="right")
     return np.asarray(below / (2.0 * len(ordered)))
 
@@ -51,7 +52,9 @@ def _spread(placements: Floats) -> float:
 
 
 def average_precision(normal: Floats, anomalous: Floats) -> float:
-    """Area under the precision-recall curve, as the mean precision over the anomalies found; ties fall together.
+    """Area under the precision-recall curve of normal (n,) and anomalous (m,) scores.
+
+    It is the mean precision over the anomalies; tied scores are one point of the curve.
 
     Its 95 % interval is `wilson(value, len(anomalous))`, the binomial interval that Boyd, Eng & Page (2013) found to
     hold where the bootstrap is too narrow.

@@ -1,10 +1,12 @@
-"""Where training rows lie: a mixture whose nearest component tells how far off a row is.
+"""Mixtures over encoded rows: how far a row is from where training rows are.
 
-A VAE of its own kind: the latent is which component, q(latent given row) is Bayes' rule, the decoder is one Gaussian
-for every number and one table for every category, and -log of the likeliest component is reconstruction and KL in
-one. It sees what the deep members cannot, a row that is reconstructed well and lies where no row was, and is blind
-to the sharp relations that they see. Expectation-maximisation, with small components drawn towards the common spread:
-the maximum a posteriori under a conjugate prior (Fraley & Raftery 2007).
+Each component has one Gaussian for every number and one table of chances for every category; the distance of a row is
+-log of weight times density of its likeliest component. It finds what the networks cannot, a row that is reconstructed
+well but is where no training row was, and does not find the sharp relations that they do (docs/decisions.md, "A second
+kind of member: a mixture that knows where rows lie").
+
+Fitted by expectation-maximisation, with small components drawn towards the common spread: the maximum a posteriori
+under a conjugate prior (Fraley & Raftery, Bayesian regularization for normal mixture estimation, 2007).
 """
 
 import msgspec
@@ -17,7 +19,7 @@ from anomvae.model.vae import padded
 
 COMPONENTS = 300
 PER_COMPONENT = 3  # rows for each component at least
-ROWS = 5_000  # EM sees at most so many rows of a member's
+ROWS = 5_000  # of a member that EM sees, at most
 STEPS = 9
 PRIOR = 20.0  # rows that the common spread of a number is worth,
 PRIOR_CHANCES = 2.0  # and the common chances of a category
@@ -25,8 +27,9 @@ FLOOR = 0.02  # added to the variance of a number
 
 
 class Density(msgspec.Struct, frozen=True):
-    """A mixture for each member; log of weight times density is linear in the terms of a row.
+    """The mixtures of all members, with k components each.
 
+    Log of weight times density is linear in the terms of a row, its encoded values and the squares of its numbers:
     `weight` (members, k, terms), `bias` (members, k, 1).
     """
 
@@ -34,11 +37,11 @@ class Density(msgspec.Struct, frozen=True):
     bias: NDArray[np.float32]
 
     def pick(self, members: slice) -> "Density":
-        """Those of some members alone."""
+        """The mixtures of some members alone."""
         return Density(self.weight[members], self.bias[members])
 
     def distance(self, encoding: Encoding, rows: Encoded) -> Floats:
-        """-log of the likeliest component's weight times density (members, n)."""
+        """-log of weight times density of the likeliest component (members, n), for n rows."""
         weight, bias = self.weight.astype(np.float64), self.bias.astype(np.float64)
         out = np.empty((len(weight), len(rows)))
         for at, terms in padded(_terms_of(encoding, rows)):
@@ -47,17 +50,18 @@ class Density(msgspec.Struct, frozen=True):
 
 
 def term_count(encoding: Encoding) -> int:
-    """Terms of a row: the value path, and the square of every number."""
+    """How many terms a row has: its encoded values, and the square of every number."""
     return encoding.width + sum(feature.numeric for feature in encoding.features)
 
 
 def _terms_of(encoding: Encoding, rows: Encoded) -> Floats:
+    """The terms of n rows (n, terms)."""
     units = [at for at, feature in zip(encoding.offsets, encoding.features, strict=True) if feature.numeric]
     return np.hstack([rows.x, rows.x[:, units] ** 2])
 
 
 def fit_density(encoding: Encoding, rows: Encoded, pools: Bools, rng: np.random.Generator) -> Density:
-    """A mixture for each member, of its own rows.
+    """Fit a mixture for each member to the rows that it may see.
 
     Args:
         encoding: the fitted encoding.
@@ -72,7 +76,7 @@ def fit_density(encoding: Encoding, rows: Encoded, pools: Bools, rng: np.random.
 
 
 def _fit(encoding: Encoding, terms: NDArray[np.float32], k: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """EM from k rows; terms (n, terms) in random order."""
+    """Weight and bias of one mixture by EM, from terms (n, terms) in random order; components start at the first k."""
     layout = _Layout(encoding)
     weight, bias = layout.first(terms, k)
     for _ in range(STEPS):
@@ -86,7 +90,7 @@ def _fit(encoding: Encoding, terms: NDArray[np.float32], k: int) -> tuple[NDArra
 
 
 class _Layout:
-    """Which of a mixture's terms belong together, and the M step on their sums."""
+    """Positions of numbers, gaps and categories among the terms, and the M step on sums of terms."""
 
     def __init__(self, encoding: Encoding) -> None:
         features = list(zip(encoding.offsets, encoding.features, strict=True))
@@ -98,7 +102,7 @@ class _Layout:
     def first(self, terms: NDArray[np.float32], k: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Components at the first k rows, each as wide as the prior makes it."""
         mean = terms.mean(axis=0)
-        sums = terms[:k] + 3.0 * mean  # what a component of few rows is: itself and a part of all
+        sums = terms[:k] + 3.0 * mean  # as if it had one row of its own and three average ones
         sums[:, self.numbers] = 4.0 * terms[:k][:, self.numbers]
         spread = 0.3 * (mean[self.width :] - mean[self.numbers] ** 2)
         sums[:, self.width :] = 4.0 * (terms[:k][:, self.numbers] ** 2 + spread)
@@ -132,6 +136,6 @@ class _Layout:
 
 
 def _chances(sums: NDArray[np.float32], mass: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Of each level (k, levels), drawn towards what is common."""
+    """Chance of each level in each component (k, levels), drawn towards the chances in all rows."""
     common = (sums.sum(axis=0) + 0.5) / (mass.sum() + 1.0 + 0.5 * sums.shape[1])
     return np.asarray((sums + PRIOR_CHANCES * common) / (mass[:, None] + PRIOR_CHANCES), dtype=np.float32)

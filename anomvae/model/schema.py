@@ -92,7 +92,12 @@ class Schema(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 def parse(column: Column, texts: Sequence[str], numbers: NumberFormat) -> tuple[Values, dict[int, DataError]]:
-    """Text cells of one column as typed values.
+    """Parse the cells of one column.
+
+    Args:
+        column: what the column is.
+        texts: its cells (n,).
+        numbers: how numbers are written.
 
     Returns:
         Values of shape (n,): float64 with NaN for missing, or str objects with "" for missing; and the
@@ -138,11 +143,11 @@ def _numbers(name: str, values: NDArray[np.float64]) -> Column:
 
 
 def infer(name: str, texts: Sequence[str], numbers: NumberFormat) -> Column:
-    """What a column is, judged from all its training cells.
+    """Infer what a column is from all its training cells.
 
     Args:
-        name: the column's name.
-        texts: its cells, shape (n,).
+        name: the name of the column.
+        texts: its cells (n,).
         numbers: how numbers are written.
     """
     counts = Counter(text.strip(" ") for text in texts)
@@ -171,6 +176,13 @@ def _is_boolean(words: set[str]) -> bool:
 
 def declared(name: str, kind: Kind, style: str | None, texts: Sequence[str], numbers: NumberFormat) -> Column:
     """A column whose kind the user has stated.
+
+    Args:
+        name: the name of the column.
+        kind: the stated kind.
+        style: the stated format of dates, if any.
+        texts: its training cells (n,).
+        numbers: how numbers are written.
 
     Raises:
         DataError: `bad_date` where no known date format fits.

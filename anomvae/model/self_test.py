@@ -1,7 +1,8 @@
-"""How well known faults are found: injected into training rows, each judged by the member that did not see it.
+"""Estimates how well known faults are found: they are injected into training rows, which out-of-fold members score.
 
-A new row is judged by the mean of all members, which knows a little better than one; so the power told is, if anything,
-low. It is an answer about faults of these kinds, not a promise about others.
+A new row is scored by the mean of all members, which knows a little better than the one member that did not see a
+training row; so the power reported is, if anything, low. It holds for faults of these kinds, and promises nothing about
+others.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,7 +12,7 @@ import numpy as np
 
 from anomvae.model.arrays import Bools, Ints
 from anomvae.model.detector import Detector
-from anomvae.model.fault_injection import Faults
+from anomvae.model.fault_injection import FaultInjector
 from anomvae.model.metrics import wilson
 from anomvae.model.schema import Values
 from anomvae.records.results import Power
@@ -22,75 +23,93 @@ CELLS = 60_000  # faulty rows times columns, at most
 
 
 class Case(msgspec.Struct, frozen=True):
-    """One kind of fault in one column: which rows, and the columns (k,) with the fault in."""
+    """Training rows with one kind of fault in one column.
+
+    `rows` (k,): their positions. `faulty`: all columns of these rows (k,), with the faults in.
+    """
 
     kind: str
     column: str
     rows: Ints
-    spoilt: dict[str, Values]
+    faulty: dict[str, Values]
 
 
 def self_test(
     detector: Detector, columns: Mapping[str, Values], folds: Ints, rng: np.random.Generator
 ) -> tuple[Power, ...]:
-    """Detection power by kind of fault (first), and by kind and column, with 95 % intervals.
+    """Measure the detection power: the share of injected faults that are flagged.
 
     Args:
         detector: the calibrated detector.
-        columns: the typed training columns, each of shape (n,).
+        columns: the typed training columns by name, each of shape (n,).
         folds: (n,): the member that did not see each row.
         rng: chooses rows and faults.
+
+    Returns:
+        The power by kind of fault, then by kind and column, with 95 % intervals.
     """
     cases = list(_cases(detector, columns, rng))
-    found = [_found(detector, case, folds) for case in cases]
-    by_column = [_power(case.kind, case.column, hits) for case, hits in zip(cases, found, strict=True)]
-    by_kind = [
-        _power(kind, "", np.concatenate([h for case, h in zip(cases, found, strict=True) if case.kind == kind]))
-        for kind in dict.fromkeys(case.kind for case in cases)
-    ]
-    return (*by_kind, *by_column)
+    flagged = [_flagged(detector, case, folds) for case in cases]
+    by_kind: dict[str, list[Bools]] = {}
+    for case, flags in zip(cases, flagged, strict=True):
+        by_kind.setdefault(case.kind, []).append(flags)
+    return (
+        *(_power(kind, "", np.concatenate(flags)) for kind, flags in by_kind.items()),
+        *(_power(case.kind, case.column, flags) for case, flags in zip(cases, flagged, strict=True)),
+    )
 
 
 def _cases(detector: Detector, columns: Mapping[str, Values], rng: np.random.Generator) -> Iterator[Case]:
-    predictable = zip(detector.columns, detector.anomaly_score.predictable.tolist(), strict=True)
-    follow = [name for name, yes in predictable if yes]
-    kinds = [(kind, name) for kind in KINDS for name in _where(detector, columns, kind, follow)]
+    """Every kind of fault in every column where it means something."""
+    predictable = [
+        name for name, yes in zip(detector.columns, detector.anomaly_score.predictable.tolist(), strict=True) if yes
+    ]
+    kinds = [(kind, name) for kind in KINDS for name in _columns_for(kind, detector, columns, predictable)]
     n = len(next(iter(columns.values())))
     each = int(np.clip(CELLS // (max(len(kinds), 1) * len(columns)), 5, ROWS))
     for kind, name in kinds:
         rows = np.sort(rng.choice(n, size=min(each, n), replace=False))
         clean = {column: values[rows] for column, values in columns.items()}
-        spoilt, _, where = Faults(detector.schema, follow, name).spoil(clean, 1.0, [kind], rng)
+        faulty, _, where = FaultInjector(detector.schema, predictable, name).inject(clean, 1.0, [kind], rng)
         done = where != ""
         if done.any():
-            yield Case(kind, name, rows[done], {column: values[done] for column, values in spoilt.items()})
+            yield Case(kind, name, rows[done], {column: values[done] for column, values in faulty.items()})
 
 
-def _where(detector: Detector, columns: Mapping[str, Values], kind: str, follow: Sequence[str]) -> list[str]:
-    """The columns in which a kind of fault means something."""
-    moving = [c for c in detector.schema.modelled if not c.constant]
+def _columns_for(kind: str, detector: Detector, columns: Mapping[str, Values], predictable: Sequence[str]) -> list[str]:
+    """Names of the columns in which a kind of fault means something.
+
+    Args:
+        kind: one of `KINDS`.
+        detector: the calibrated detector.
+        columns: the typed training columns by name.
+        predictable: names of the columns that the rest of a row predicts.
+    """
+    modelled = detector.schema.modelled
     if kind == "gap":
-        gaps = {feature.column for feature in detector.encoding.features if feature.gaps}
-        return [c.name for c in detector.schema.modelled if c.name not in gaps]
+        with_gaps = {feature.column for feature in detector.encoding.features if feature.gaps}
+        return [column.name for column in modelled if column.name not in with_gaps]
     if kind == "category":
-        return [c.name for c in detector.schema.modelled if c.kind == "categorical"]
+        return [column.name for column in modelled if column.kind == "categorical"]
     if kind == "dependency":
-        return [name for name in follow if (columns[name][1:] != columns[name][:1]).any()]
-    numbers = [c.name for c in moving if c.kind in ("numeric", "integer")]
+        return [name for name in predictable if (columns[name][1:] != columns[name][:1]).any()]
+    numbers = [column.name for column in modelled if not column.constant and column.kind in ("numeric", "integer")]
     return [] if kind == "swap" and len(numbers) < 2 else numbers
 
 
-def _found(detector: Detector, case: Case, folds: Ints) -> Bools:
-    encoded = detector.encode(case.spoilt)
-    hits = np.zeros(len(case.rows), dtype=bool)
+def _flagged(detector: Detector, case: Case, folds: Ints) -> Bools:
+    """Which rows of a case (k,) are flagged by the member that did not see them."""
+    encoded = detector.encode(case.faulty)
+    flags = np.zeros(len(case.rows), dtype=bool)
     for m in range(detector.ensemble.members):
-        mine = np.flatnonzero(folds[case.rows] == m)
-        alone = msgspec.structs.replace(detector, ensemble=detector.ensemble.member(m))
-        hits[mine] = alone.decide(alone.score_encoded(encoded.take(mine))).flagged
-    return hits
+        unseen = np.flatnonzero(folds[case.rows] == m)
+        one = msgspec.structs.replace(detector, ensemble=detector.ensemble.member(m))
+        flags[unseen] = one.decide(one.score_encoded(encoded.take(unseen))).flagged
+    return flags
 
 
-def _power(kind: str, column: str, hits: Bools) -> Power:
-    share = float(hits.mean())
-    low, high = wilson(share, len(hits))
-    return Power(kind=kind, column=column, rows=len(hits), found=share, low=round(low, 4), high=round(high, 4))
+def _power(kind: str, column: str, flags: Bools) -> Power:
+    """The share of flagged rows, with its interval, as a record."""
+    share = float(flags.mean())
+    low, high = wilson(share, len(flags))
+    return Power(kind=kind, column=column, rows=len(flags), found=share, low=round(low, 4), high=round(high, 4))

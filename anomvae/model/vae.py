@@ -1,12 +1,14 @@
-"""The fitted VAE as arrays: a numpy forward pass through all members at once.
+"""Runs the trained VAEs with numpy: one forward pass through all members at once.
 
     value path | mask bits -> hidden layers -> (mu, logvar) -> hidden layers, mirrored -> value path
 
-The decoder ends in the value path and, for every number, a standard deviation that depends on the row. It reads
-mu, nothing is sampled (Kingma & Welling, arXiv 1312.6114). Rows run in float64 through padded blocks of one shape,
-as columns of each matrix product: so every row meets the same kernel in the same order, and its numbers are the
-same bits whatever stands beside it. Single precision does not keep this: the kernels of common processors treat
-rows of one block differently (docs/decisions.md, 7).
+The decoder ends in the value path and, for every number, a standard deviation that depends on the row. It reads mu,
+nothing is sampled (Kingma & Welling, Auto-encoding variational Bayes, arXiv 1312.6114).
+
+Rows run in float64 through padded blocks of one shape, as columns of each matrix product. So every row meets the same
+kernel in the same order, and has the same bits whatever rows are beside it. Single precision does not keep this: the
+kernels of common processors treat rows of one block differently (docs/decisions.md, "Scoring in float64, rows as
+columns of padded blocks").
 """
 
 from collections.abc import Iterator, Mapping
@@ -29,6 +31,11 @@ def layer_shapes(encoding: Encoding, hidden: tuple[int, ...], latent: int) -> di
     """Name and shape (in, out) of every weight matrix of one member, in order of use.
 
     The output has one unit more for every number: its spread.
+
+    Args:
+        encoding: which says what the network reads and reconstructs.
+        hidden: units of the encoder's hidden layers; the decoder has the same in reverse.
+        latent: dimensions of the latent.
     """
     numbers = sum(feature.numeric for feature in encoding.features)
     inputs, outputs = encoding.width + len(encoding.features), encoding.width + numbers
@@ -41,7 +48,7 @@ def layer_shapes(encoding: Encoding, hidden: tuple[int, ...], latent: int) -> di
 
 
 class VAE:
-    """Members of one layout, ready to run.
+    """The trained networks of some members, which share one layout.
 
     Args:
         arrays: `<layer>.weight` (members, in, out), `<layer>.bias` (members, 1, out) for every layer of
@@ -61,19 +68,19 @@ class VAE:
         return VAE({name: array[members] for name, array in self.arrays.items()}, self.hidden)
 
     def posterior(self, x: Floats) -> tuple[Floats, Floats]:
-        """Mu and logvar of q(z given x), each (members, n, latent), for x of shape (n, inputs)."""
-        state = self._through("encoder", np.broadcast_to(x, (self.members, *x.shape)))
+        """Mu and logvar of q(z given x), each (members, latent, rows), for x of shape (inputs, rows)."""
+        state = self._hidden_layers("encoder", np.broadcast_to(x, (self.members, *x.shape)))
         return self._linear("mu", state), np.clip(self._linear("logvar", state), -20.0, 20.0)
 
     def decode(self, z: Floats) -> Floats:
-        """Outputs (members, outputs, n): means of numbers, logits of the rest; then the raw spreads."""
-        return self._linear("output", self._through("decoder", z))
+        """Outputs (members, outputs, rows) for z (members, latent, rows): means and logits, then raw spreads."""
+        return self._linear("output", self._hidden_layers("decoder", z))
 
     def blocks(self, x: NDArray[np.float64]) -> Iterator[tuple[slice, Floats, Floats]]:
-        """Run rows (n, inputs) block by block.
+        """Run n rows (n, inputs) block by block.
 
         Yields:
-            The rows' slice, their outputs (members, rows, outputs) and their KL (members, rows).
+            The slice of the rows, their outputs (members, rows, outputs) and their KL (members, rows).
         """
         for rows, block in padded(x):
             count = rows.stop - rows.start
@@ -81,7 +88,7 @@ class VAE:
             outputs = self.decode(mu)[:, :, :count].transpose(0, 2, 1)
             yield rows, outputs, kl_divergence(mu, logvar)[:, :count]
 
-    def _through(self, path: str, state: Floats) -> Floats:
+    def _hidden_layers(self, path: str, state: Floats) -> Floats:
         for i in range(len(self.hidden)):
             state = _silu(self._linear(f"{path}.{i}", state))
         return state
@@ -93,7 +100,11 @@ class VAE:
 
 
 def padded(x: Floats) -> Iterator[tuple[slice, Floats]]:
-    """The slices of rows (n, units), each with its block (units, BLOCK): rows as columns, the last block padded."""
+    """Cut rows (n, units) into blocks of one shape.
+
+    Yields:
+        The slice of the rows, and their block (units, BLOCK), in which rows are columns; zeros fill the last one up.
+    """
     for start in range(0, len(x), BLOCK):
         rows = slice(start, min(start + BLOCK, len(x)))
         block = np.zeros((x.shape[1], BLOCK))
@@ -102,13 +113,13 @@ def padded(x: Floats) -> Iterator[tuple[slice, Floats]]:
 
 
 def sigma_of(spread: Floats) -> Floats:
-    """Standard deviations from raw spreads, of the same shape."""
+    """Standard deviations from raw spreads, of the same shape: the floor plus a softplus."""
     shifted = spread + UNIT
     return np.asarray(SIGMA_FLOOR + np.maximum(shifted, 0.0) + np.log1p(np.exp(-np.abs(shifted))))
 
 
 def kl_divergence(mu: Floats, logvar: Floats) -> Floats:
-    """KL(q(z given x) to N(0, I)) in nats, summed over the latent axis 1 (arXiv 1312.6114, appendix B)."""
+    """KL from N(0, I) to q(z given x) in nats, summed over the latent axis 1 (arXiv 1312.6114, appendix B)."""
     total = np.sum(mu * mu + np.exp(logvar) - logvar - 1.0, axis=1)
     return np.asarray(0.5 * total, dtype=np.float64)
 

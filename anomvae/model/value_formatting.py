@@ -1,4 +1,8 @@
-"""How the training text wrote its values, so that synthetic rows are written alike."""
+"""Typed values to text: generated rows as the training text was written, and single values in explanations.
+
+How a column was written (the format of its dates, its words for true and false, trailing zeros) is its `Style`, fitted
+to its first training cells.
+"""
 
 import math
 import re
@@ -12,15 +16,20 @@ import numpy as np
 
 from anomvae.model import value_parsing
 from anomvae.model.arrays import Floats
+from anomvae.model.encoder import Feature
 from anomvae.model.schema import Column, Schema, Values
 from anomvae.model.value_parsing import NumberFormat
 
-LOOKED_AT = 2000  # cells of a column that tell how it is written
+LOOKED_AT = 2000  # cells of a column that its style is fitted to
 _ISO_STYLE = re.compile(r"\d{4}-\d\d-\d\d(?:([T ])\d\d:\d\d(:\d\d)?(\.\d{1,6})?(Z|[+-]\d\d:\d\d)?)?").fullmatch
 
 
 class Style(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How one column writes: `date` (strftime) and `zone` of dates, the words of booleans, trailing zeros."""
+    """How the values of one column are written.
+
+    `date`: format of dates, as for strftime; `zone`: the time zone behind it, such as "+02:00". `true`, `false`: the
+    words of booleans. `padded`: numbers have all decimals of the column, zeros too.
+    """
 
     date: str = ""
     zone: str = ""
@@ -29,8 +38,13 @@ class Style(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     padded: bool = True
 
 
+def fit_styles(schema: Schema, texts: Mapping[str, Sequence[str]]) -> dict[str, Style]:
+    """The style of every modelled column."""
+    return {column.name: fit_style(column, texts[column.name]) for column in schema.modelled}
+
+
 def fit_style(column: Column, texts: Sequence[str]) -> Style:
-    """The style of a column, from its training cells."""
+    """The style of a column, from its training cells (n,)."""
     seen = [text.strip(" ") for text in texts[:LOOKED_AT] if text.strip(" ") not in value_parsing.MISSING]
     if column.kind == "datetime":
         return _date_style(column, seen)
@@ -43,28 +57,38 @@ def fit_style(column: Column, texts: Sequence[str]) -> Style:
         return Style(true=true[0] if true else "true", false=false[0] if false else "false")
     if column.kind == "numeric":
         # Two decimals in every cell, or only as many as a value needs.
-        return Style(
-            padded=len({value_parsing.decimals(text.replace(",", ".")) for text in seen}) == 1
-            or any(_trailing(t) for t in seen)
-        )
+        equally_long = len({value_parsing.decimals(text.replace(",", ".")) for text in seen}) == 1
+        return Style(padded=equally_long or any(map(_has_trailing_zero, seen)))
     return Style()
 
 
-def _trailing(text: str) -> bool:
+def _has_trailing_zero(text: str) -> bool:
+    """Whether the last decimal is a 0, as in 2.50; a lone one, as in 2.0, shows nothing."""
     return bool(re.search(r"[.,]\d*0$", text)) and not re.search(r"[.,]0$", text)
 
 
 def _date_style(column: Column, seen: Sequence[str]) -> Style:
+    """The style of dates; among the ways to write ISO 8601 the one that is commonest in these cells."""
     if column.date_format != value_parsing.ISO:
         return Style(date=column.date_format)
     shapes = Counter(match.groups() for text in seen if (match := _ISO_STYLE(text)))
     between, second, fraction, zone = shapes.most_common(1)[0][0] if shapes else ("T", ":00", None, None)
-    time = "" if not between else between + "%H:%M" + ("%S" and ":%S" if second else "") + (".%f" if fraction else "")
+    time = "" if not between else between + "%H:%M" + (":%S" if second else "") + (".%f" if fraction else "")
     return Style(date="%Y-%m-%d" + time, zone=zone or "")
 
 
-def write(column: Column, style: Style, values: Values, numbers: NumberFormat) -> list[str]:
-    """Typed values (n,) as the training text would have them; gaps are empty."""
+def format_values(column: Column, style: Style, values: Values, numbers: NumberFormat) -> list[str]:
+    """Typed values as the training text would have them.
+
+    Args:
+        column: the column.
+        style: how its values are written.
+        values: (n,).
+        numbers: how numbers are written in this table.
+
+    Returns:
+        The cells (n,), "" for missing values.
+    """
     if values.dtype == object:
         return [str(value) for value in values]
     floats = np.asarray(values, dtype=np.float64)
@@ -76,6 +100,7 @@ def write(column: Column, style: Style, values: Values, numbers: NumberFormat) -
 
 
 def _dates(values: Floats, style: Style) -> list[str]:
+    """Seconds since 1970 (n,) as dates in the time zone of the style."""
     unique, index = np.unique(values, return_inverse=True)
     shift = timedelta()
     if style.zone not in ("", "Z"):
@@ -89,12 +114,13 @@ def _dates(values: Floats, style: Style) -> list[str]:
 
 
 def _numbers(column: Column, style: Style, values: Floats, numbers: NumberFormat) -> list[str]:
+    """Numbers (n,) with the decimals of their column."""
     gaps = np.isnan(values)
-    plain = np.where(gaps, 0.0, values).tolist()
+    present = np.where(gaps, 0.0, values).tolist()
     if column.digits is None:
-        texts = [repr(value) for value in plain]
-    else:
-        texts = (f"%.{column.digits}f\n" * len(plain) % tuple(plain)).split("\n")[:-1]
+        texts = [repr(value) for value in present]
+    else:  # one long format is faster than one for each number
+        texts = (f"%.{column.digits}f\n" * len(present) % tuple(present)).split("\n")[:-1]
     if column.digits and not style.padded:
         texts = [text.rstrip("0").rstrip(".") for text in texts]
     if numbers.thousands:
@@ -117,16 +143,34 @@ def _with_decimal(text: str, numbers: NumberFormat) -> str:
     return text.replace(".", numbers.decimal).replace("\1", numbers.thousands)
 
 
-def fit_styles(schema: Schema, texts: Mapping[str, Sequence[str]]) -> dict[str, Style]:
-    """The style of every modelled column."""
-    return {column.name: fit_style(column, texts[column.name]) for column in schema.modelled}
-
-
-def plain(column: Column, values: Values) -> list[Any]:
-    """Values as Python's own: None for a gap."""
+def python_values(column: Column, values: Values) -> list[Any]:
+    """Typed values (n,) as Python's own str, int, float or bool; None where missing, seconds since 1970 for dates."""
     if values.dtype == object:
         return [text or None for text in values.tolist()]
     kinds = {"integer": int, "boolean": bool, "numeric": float, "datetime": float}
     kind: Any = kinds[column.kind]
     numbers = np.asarray(values, dtype=np.float64).tolist()
     return [None if math.isnan(value) else kind(value) for value in numbers]
+
+
+def unit_text(column: Column, feature: Feature, unit: int) -> str:
+    """The value that a unit of a category stands for, as people would write it.
+
+    Args:
+        column: the column.
+        feature: the category that encodes it, or a part of it.
+        unit: index of the unit among those of the feature.
+    """
+    level = (*feature.levels, *feature.rare[:1])[unit]
+    if feature.part == "era":
+        return "a usual date" if level == "usual" else "an odd date"
+    if feature.part != "value":
+        return f"{feature.part} {level}"
+    if column.kind == "boolean":
+        return "true" if float(level) else "false"
+    return level if column.kind == "categorical" else number_text(float(level), column.digits)
+
+
+def number_text(value: float, digits: int | None) -> str:
+    """A number with the decimals of its column, or with six significant digits where these are unknown (None)."""
+    return f"{value:.6g}" if digits is None else f"{value:.{digits}f}"

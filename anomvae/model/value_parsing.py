@@ -1,8 +1,8 @@
-"""One cell of text to a typed value and back.
+"""Parses one cell of text as a number, date or boolean.
 
-Strict by allow-list: numpy and float() accept `1_000`, full-width digits and `infinity`; here such a
-cell is an error, because a number that was misread is worse than a row that was refused.
-Numbers, dates (seconds since 1970) and booleans (0/1) are floats, NaN is a missing cell.
+Values are floats: numbers, seconds since 1970 for dates, 0 and 1 for booleans, NaN for a missing cell. Parsing is
+strict: numpy and float() accept `1_000`, full-width digits and `infinity`; here such a cell is an error, because a
+number that was misread is worse than a row that was rejected.
 """
 
 import math
@@ -18,7 +18,7 @@ FALSE = frozenset({"false", "f", "no", "n"})
 
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?").fullmatch
 _COLUMN = re.compile(
-    r"(?:[+-]?(?:[0-9]++(?:\.[0-9]*+)?|\.[0-9]++)(?:[eE][+-]?[0-9]++)?\n)*+"  # the same, cell by line
+    r"(?:[+-]?(?:[0-9]++(?:\.[0-9]*+)?|\.[0-9]++)(?:[eE][+-]?[0-9]++)?\n)*+"  # the same, one cell a line
 ).fullmatch
 _INTEGER = re.compile(r"[+-]?[0-9]+").fullmatch
 _INFINITE = re.compile(r"[+-]?(?:inf|infinity)", re.IGNORECASE).fullmatch
@@ -46,7 +46,7 @@ DATE_FORMATS = (
 
 
 class NumberFormat:
-    """How numbers are written: decimal sign and thousands separator.
+    """How numbers are written in a table: decimal sign and thousands separator.
 
     Args:
         decimal: `.` or `,`.
@@ -59,7 +59,7 @@ class NumberFormat:
         self._grouped = re.compile(rf"[+-]?[0-9]{{1,3}}(?:{group}[0-9]{{3}})+(?![0-9]).*").fullmatch
 
     def plain(self, text: str) -> str:
-        """The cell in plain notation (point as the decimal sign, no groups)."""
+        """The cell in plain notation: with a point as the decimal sign, and without groups of digits."""
         text = text.strip(" ")
         if self.thousands and self.thousands in text and self._grouped(text):
             text = text.replace(self.thousands, "")
@@ -68,7 +68,7 @@ class NumberFormat:
         return text
 
     def parse(self, text: str) -> float:
-        """The number in a cell; NaN where the cell is empty or says that it is.
+        """The number in a cell; NaN where it is missing (`MISSING`).
 
         Raises:
             DataError: `not_a_number`, or `non_finite` for infinities and overflow.
@@ -88,7 +88,7 @@ class NumberFormat:
         raise DataError("not_a_number", f"{quoted(text)} is not a number{self._hint(plain)}")
 
     def parse_column(self, texts: Sequence[str]) -> list[float] | None:
-        """All cells at once where every one is a plain finite number; None sends the caller to `parse`."""
+        """Parse cells (n,) at once where all are finite numbers in plain notation; else None: use `parse`."""
         lines = "\n".join(texts) + "\n"
         # A quoted cell may hold a line break of its own, and then there are more lines than cells.
         if self.thousands or self.decimal != "." or not _COLUMN(lines) or lines.count("\n") != len(texts):
@@ -97,6 +97,7 @@ class NumberFormat:
         return values if all(map(math.isfinite, values)) else None
 
     def _hint(self, plain: str) -> str:
+        """Advice for a cell that looks like a number of another format; else empty."""
         if self.decimal == "." and re.fullmatch(r"[+-]?[0-9]+,[0-9]+", plain):
             return " (a decimal comma? use --decimal , when fitting)"
         if re.fullmatch(r"[+-]?[0-9]{1,3}(?:[ ,._'\u00a0][0-9]{3})+(?:[.,][0-9]+)?", plain):
@@ -105,7 +106,7 @@ class NumberFormat:
 
 
 def quoted(text: str, limit: int = 40) -> str:
-    """A cell for a message: quoted, cut."""
+    """A cell for a message: in quotes, and cut where it is longer than `limit`."""
     return f"'{text if len(text) <= limit else text[: limit - 1] + '…'}'"
 
 
@@ -115,7 +116,7 @@ def is_number(plain: str) -> bool:
 
 
 def is_value(text: str) -> bool:
-    """Whether a cell is plainly data, a number or an ISO date, and so no column's name."""
+    """Whether a cell is a number or an ISO date, and so cannot be the name of a column."""
     return bool(_NUMBER(text.strip(" ")) or _ISO(text.strip(" ")))
 
 
@@ -125,13 +126,13 @@ def is_integer(plain: str) -> bool:
 
 
 def decimals(plain: str) -> int:
-    """Digits after the decimal sign, as written."""
+    """Digits after the decimal sign of a cell in plain notation."""
     mantissa = re.split("[eE]", plain)[0]
     return len(mantissa.partition(".")[2])
 
 
 def parse_boolean(text: str) -> float:
-    """1.0, 0.0 or NaN.
+    """1.0 for true, 0.0 for false, NaN for a missing cell.
 
     Raises:
         DataError: `not_a_number` where the cell is neither true, false nor missing.
@@ -170,8 +171,3 @@ def _iso(text: str) -> datetime:
     if not _ISO(text):
         raise ValueError("not ISO 8601")
     return datetime.fromisoformat(text)
-
-
-def write_number(value: float, digits: int | None) -> str:
-    """A number as text with the column's decimals; `None` means as many as the value needs."""
-    return repr(float(value)) if digits is None else f"{value:.{digits}f}"

@@ -20,7 +20,7 @@ from anomvae.folder.ledger import Ledger
 from anomvae.folder.output_folder import MANIFEST, path_text
 from anomvae.model.detector import Detector
 from anomvae.model.drift import Bins
-from anomvae.model.drift_text import Teller
+from anomvae.model.drift_text import DriftText
 from anomvae.records.folder import Manifest
 from anomvae.records.results import (
     ColumnDrift,
@@ -194,13 +194,13 @@ class Overview:
         about = self.detector.about if self.detector else None
         if self.detector is None or about is None or about.reference is None:
             return []
-        teller = Teller(self.detector, about.reference)
+        texts = DriftText(self.detector, about.reference)
         found = []
         for j, bins in enumerate(about.reference.bins):
             hidden = bins.column in self.detector.schema.redacted
             if bins.part == "value" and not hidden and (named is None or bins.column in named):
                 report = next(column for column in about.columns if column.name == bins.column)
-                found.append(_histogram(bins, teller.names(j), report.low, report.high))
+                found.append(_histogram(bins, texts.bin_names(j), report.low, report.high))
         return found
 
 

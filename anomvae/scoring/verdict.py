@@ -7,8 +7,8 @@ import numpy as np
 
 from anomvae.model.calibration import file_p_value, verdict
 from anomvae.model.detector import Detector
-from anomvae.model.drift import Change, Weighed, weigh
-from anomvae.model.drift_text import Teller
+from anomvae.model.drift import Change, WindowResult, compare_windows
+from anomvae.model.drift_text import DriftText
 from anomvae.records.results import ColumnDrift, Drift, Evidence, FileResult, evidence
 from anomvae.scoring.summary import FileSummary
 
@@ -33,13 +33,13 @@ def assess_file(summary: FileSummary, detector: Detector, previous: Sequence[Evi
     word, drift = verdict(p_file), None
     if reference is not None and summary.bins:
         newest = [*previous, Evidence(summary.scored, summary.flagged, summary.bins)]
-        window, alone = weigh(reference, known, summary.alpha, newest)
-        text = Teller(detector, reference)
+        window, alone = compare_windows(reference, known, summary.alpha, newest)
+        text = DriftText(detector, reference)
         columns = tuple(_column(text, j, change, summary) for j, change in enumerate(alone.changes))
         drift = Drift(
             p=window.p,
             files=window.files,
-            alone=alone.odd,
+            alone=alone.outlier,
             told=_sentences(text, columns, window, summary.alpha) if window.drifted else (),
             columns=columns,
             score=ColumnDrift(column="", z=0.0, p=1.0, counts=summary.bins[-1]),
@@ -56,7 +56,7 @@ def evidence_of(result: FileResult) -> tuple[Evidence, ...]:
     return () if drift is None or drift.alone else (evidence(result.scored, result.flagged, drift),)
 
 
-def _column(text: Teller, j: int, change: Change, summary: FileSummary) -> ColumnDrift:
+def _column(text: DriftText, j: int, change: Change, summary: FileSummary) -> ColumnDrift:
     """The record of feature j of a file; where it differs from training also in words, and with what a chart needs."""
     bins, counts = text.reference.bins[j], summary.bins[j]
     unseen = summary.unseen.get(bins.column, "") if bins.part == "value" else ""
@@ -66,24 +66,24 @@ def _column(text: Teller, j: int, change: Change, summary: FileSummary) -> Colum
         part="" if bins.part == "value" else bins.part,
         z=round(change.z, 3),
         p=change.p,
-        told=text.words(j, change, np.array(counts), unseen) if noticed else "",
+        told=text.describe(j, change, np.array(counts), unseen) if noticed else "",
         new=unseen,
         counts=counts,
-        bins=text.names(j) if noticed else (),
+        bins=text.bin_names(j) if noticed else (),
         usual=bins.counts if noticed else (),
     )
 
 
-def _sentences(text: Teller, columns: Sequence[ColumnDrift], window: Weighed, alpha: float) -> tuple[str, ...]:
+def _sentences(text: DriftText, columns: Sequence[ColumnDrift], window: WindowResult, alpha: float) -> tuple[str, ...]:
     """What has changed in the files of a window, in words, the surest first."""
     found = []
-    if window.files > 1 and window.flags <= window.flags_limit:
+    if window.files > 1 and window.flags_p <= window.flags_limit:
         share = 100 * window.flagged / window.rows
-        found.append((window.flags, f"{share:.2g} % of the rows flagged, usual {100 * alpha:g} %"))
+        found.append((window.flags_p, f"{share:.2g} % of the rows flagged, usual {100 * alpha:g} %"))
     for j, (change, column) in enumerate(zip(window.changes, columns, strict=True)):
         if change.p <= window.column_limit:
             name = column.column + (f" ({column.part})" if column.part else "")
-            found.append((change.p, f"{name} {text.words(j, change, window.counts[j], column.new)}"))
+            found.append((change.p, f"{name} {text.describe(j, change, window.counts[j], column.new)}"))
     return tuple(
         f"{sentence} (p {f'{p:.0e}' if p >= 1e-15 else 'below 1e-15'})" for p, sentence in sorted(found)[:SENTENCES]
     )

@@ -1,8 +1,8 @@
-"""One `.anomvae` file: safetensors with a JSON document in its metadata; never pickle.
+"""Saves a detector to one `.anomvae` file and loads it again: safetensors with a JSON document in the metadata.
 
-Everything is checked before anything is allocated: sizes against the file, every tensor's name, type and
-shape against what the document's architecture needs, and that all numbers are finite. Nothing in the file is
-ever run, and no training row is inside: the calibration scores and the names of categories are.
+Everything is checked before anything is allocated: sizes against the file, every tensor's name, type and shape against
+what the document's architecture needs. Then all numbers have to be finite. Nothing in the file is ever run (it is no
+pickle), and it holds no training row, though the calibration scores and the names of categories.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from anomvae.errors import DataError, ModelError
 from anomvae.model.anomaly_score import VIEW_COSTS, AnomalyScore, Tails, joined_tails
 from anomvae.model.calibration import Calibration
 from anomvae.model.detector import About, Detector
-from anomvae.model.drift import fits
+from anomvae.model.drift import matches
 from anomvae.model.encoder import Encoding
 from anomvae.model.likelihood import Ensemble
 from anomvae.model.mixture import Density, term_count
@@ -34,7 +34,13 @@ NONE = msgspec.Raw(b"null")
 
 
 class Document(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The JSON part of a model file; `generator` is read only where rows are to be made (generator_file.py)."""
+    """The JSON part of a model file, which also says what shapes its tensors have.
+
+    `hidden`: units of the networks' hidden layers. `latent`: of the latent. `members`: of the ensemble. `components`:
+    of each member's mixture. `knots`: of all tails together. `rows`: calibration rows. The fields from `alpha` to
+    `tail_shape` are those of `Calibration`. `generator` is parsed only where rows are to be drawn
+    (synthesis/generator_file.py).
+    """
 
     format: int
     about: About
@@ -56,16 +62,21 @@ class Document(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 def save(detector: Detector, path: Path) -> Detector:
-    """Write a detector to a file, whole or not at all; returns it with its model_id, the sha256 of the file.
+    """Write a detector to a file, whole or not at all.
+
+    Returns:
+        The detector with its model_id, the sha256 of the file.
 
     Raises:
+        DataError: the names of the categories are too long for a model file.
         EnvironmentFault: the file cannot be written.
+        ModelError: the detector has no `about`.
     """
-    from safetensors.numpy import save as to_bytes
+    from safetensors.numpy import save as serialised
 
     tensors = _tensors(detector)
     document = msgspec.json.encode(_document(detector, tensors)).decode()
-    data = to_bytes(tensors, metadata={KEY: document})
+    data = serialised(tensors, metadata={KEY: document})
     if int.from_bytes(data[:8], "little") > MAX_HEADER:
         raise DataError("schema_too_large", "the categories' names do not fit a model file; drop columns")
     with durable_io.replacing(path) as file:
@@ -85,14 +96,14 @@ def load(path: str | Path, *, generator: bool = True) -> Detector:
     """
     data = read(Path(path))
     try:
-        return opened(data, generator=generator)
+        return from_bytes(data, generator=generator)
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from error
 
 
-def opened(data: bytes, *, generator: bool = True) -> Detector:
-    """As `load`, of a file's bytes."""
-    from safetensors.numpy import load as from_bytes
+def from_bytes(data: bytes, *, generator: bool = True) -> Detector:
+    """Read a detector from the bytes of a model file, as `load` does; the errors name no file."""
+    from safetensors.numpy import load as read_tensors
 
     header = header_of(data)
     document = parse(header)
@@ -100,16 +111,20 @@ def opened(data: bytes, *, generator: bool = True) -> Detector:
         document = msgspec.structs.replace(document, generator=NONE)
         header = {name: entry for name, entry in header.items() if not name.startswith(GENERATOR)}
     _check_layout(header, _layout(document))
-    tensors = {name: tensor for name, tensor in from_bytes(data).items() if name in header}
+    tensors = {name: tensor for name, tensor in read_tensors(data).items() if name in header}
     if not all(np.isfinite(tensor).all() for tensor in tensors.values()):
         raise ModelError("holds numbers that are not finite; make the model again with 'anomvae fit'.")
-    if document.about.reference and not fits(document.about.reference, document.encoding):
+    if document.about.reference and not matches(document.about.reference, document.encoding):
         raise ModelError("is corrupt: what it compares files with is not of its columns.")
     return _assemble(document, tensors, hashlib.sha256(data).hexdigest())
 
 
 def parse(header: dict[str, Any]) -> Document:
-    """What the file says of itself."""
+    """The JSON document in a safetensors header.
+
+    Raises:
+        ModelError: there is none, or it has another format.
+    """
     try:
         text = header["__metadata__"][KEY]
         version = msgspec.json.decode(text, type=dict[str, Any]).get("format")
@@ -125,6 +140,7 @@ def parse(header: dict[str, Any]) -> Document:
 
 
 def _check_layout(header: dict[str, Any], layout: Layout) -> None:
+    """Refuse a file whose tensors have other names, types or shapes than its document needs."""
     found = {key: (entry["dtype"], tuple(entry["shape"])) for key, entry in header.items() if key != "__metadata__"}
     if found != layout:
         wrong = sorted(set(found.items()) ^ set(layout.items()))[0][0]
@@ -141,7 +157,8 @@ def _tail_count(document: Document) -> int:
     return 2 * len(document.encoding.columns) + len(VIEW_COSTS) + 1
 
 
-def _levels_of(detector: Detector) -> NDArray[np.float64]:
+def _thresholds_of(detector: Detector) -> NDArray[np.float64]:
+    """The four scores and weights at which the rule of the score changes what it does."""
     rule = detector.anomaly_score
     return np.array([rule.usual_unseen, rule.unseen_score, rule.doubtful_from, rule.hide_from])
 
@@ -160,7 +177,7 @@ TENSORS: dict[str, TensorOf[Document, Detector]] = {
     "terms.followed": TensorOf(
         "F64", lambda d: (len(d.encoding.columns),), lambda m: m.anomaly_score.predictable.astype(np.float64)
     ),
-    "terms.levels": TensorOf("F64", lambda d: (4,), _levels_of),
+    "terms.levels": TensorOf("F64", lambda d: (4,), _thresholds_of),
     "tails.bounds": TensorOf("I64", lambda d: (_tail_count(d) + 1,), lambda m: _tails_of(m).bounds),
     "tails.knots": TensorOf("F64", lambda d: (d.knots,), lambda m: _tails_of(m).knots),
     "tails.nats": TensorOf("F64", lambda d: (d.knots,), lambda m: _tails_of(m).nats),
@@ -197,9 +214,15 @@ def _tensors(detector: Detector) -> Tensors:
 
 
 def _document(detector: Detector, tensors: Tensors) -> Document:
+    """The JSON document of a detector, whose tensors are at hand."""
     calibration, vae = detector.calibration, detector.ensemble.vae
     if detector.about is None:
         raise ModelError("a detector without lineage cannot be saved; fit it from files.")
+    generator = NONE
+    if detector.generator is not None:
+        from anomvae.synthesis import generator_file
+
+        generator = msgspec.Raw(msgspec.json.encode(generator_file.describe(detector.generator)))
     return Document(
         format=FORMAT,
         about=detector.about,
@@ -217,20 +240,12 @@ def _document(detector: Detector, tensors: Tensors) -> Document:
         tail_share=calibration.tail_share,
         tail_scale=calibration.tail_scale,
         tail_shape=calibration.tail_shape,
-        generator=_described(detector),
+        generator=generator,
     )
 
 
-def _described(detector: Detector) -> msgspec.Raw:
-    if detector.generator is None:
-        return NONE
-    from anomvae.synthesis import generator_file
-
-    return msgspec.Raw(msgspec.json.encode(generator_file.describe(detector.generator)))
-
-
 def _assemble(document: Document, tensors: Tensors, model_id: str) -> Detector:
-    """The detector that a document and its tensors are."""
+    """The detector that a document and its checked tensors describe."""
     vae = VAE({name[4:]: array for name, array in tensors.items() if name.startswith("net.")}, document.hidden)
     density = Density(tensors["density.weight"], tensors["density.bias"])
     generator = None
@@ -255,7 +270,7 @@ def _assemble(document: Document, tensors: Tensors, model_id: str) -> Detector:
 
 
 def _anomaly_score(document: Document, tensors: Tensors) -> AnomalyScore:
-    """The rule of the score, with its tails taken apart."""
+    """The rule of the score, with the tails of the file divided among its fields."""
     bounds, knots = tensors["tails.bounds"], tensors["tails.knots"]
     if bounds[0] != 0 or bounds[-1] != len(knots) or np.any(np.diff(bounds) < 1):
         raise ModelError("is corrupt: the tails' bounds do not fit.")
@@ -279,16 +294,16 @@ def _anomaly_score(document: Document, tensors: Tensors) -> AnomalyScore:
 
 
 def writable_by_others(path: Path) -> bool:
-    """Whether another user may replace the model: then its verdicts are theirs."""
-    modes = [place.stat().st_mode for place in (path, path.absolute().parent)]
+    """Whether another user may replace the model, and with it every verdict: its file, or an unsticky folder of it."""
+    modes = [each.stat().st_mode for each in (path, path.absolute().parent)]
     return any(mode & 0o022 and not mode & 0o1000 for mode in modes)
 
 
-def unchanged(detector: Detector, path: Path) -> bytes:
-    """The bytes of the file that a detector was loaded from.
+def read_unchanged(detector: Detector, path: Path) -> bytes:
+    """Read the file that a detector was loaded from once more, and make sure that it is still the same one.
 
     Raises:
-        ModelError: another model has taken its place.
+        ModelError: the file cannot be read, or is another one by now.
     """
     data = read(path)
     if hashlib.sha256(data).hexdigest() != detector.model_id:
@@ -296,21 +311,21 @@ def unchanged(detector: Detector, path: Path) -> bytes:
     return data
 
 
-def restate(detector: Detector, path: Path) -> Detector:
-    """Rewrite what a model file says of itself, and its alpha; its tensors stay, byte for byte.
+def rewrite_description(detector: Detector, path: Path) -> Detector:
+    """Replace the `about` and the alpha in a model file; its tensors stay, byte for byte.
 
     Args:
-        detector: what was loaded from this file, with another `about` and calibration.alpha.
-        path: the file; where it is a link, what it points to.
+        detector: the one that was loaded from this file, with another `about` and calibration.alpha.
+        path: the file; where it is a link, the file that it points to is replaced.
 
     Returns:
         The detector with the model_id of the new file.
 
     Raises:
         ModelError: the file is not the one that was loaded.
-        EnvironmentFault: it cannot be written; it is what it was.
+        EnvironmentFault: it cannot be written; then it stays as it was.
     """
-    data = unchanged(detector, path)
+    data = read_unchanged(detector, path)
     header = header_of(data)
     about, alpha = detector.about, detector.calibration.alpha
     document = msgspec.structs.replace(parse(header), about=about, alpha=alpha)

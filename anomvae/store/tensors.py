@@ -1,6 +1,7 @@
-"""The bytes of a safetensors file from anywhere: read whole, its header checked before anything is allocated.
+"""Reads a safetensors file of unknown origin: the header is checked against the file's size before it is trusted.
 
-Knows nothing of models, only of sizes.
+Format: the length of the header (8 bytes, little endian), the header as JSON, the tensors end to end. What the tensors
+have to be, model_file.py knows.
 """
 
 import json
@@ -39,7 +40,11 @@ class TensorOf(NamedTuple, Generic[DocumentT, OwnerT]):
 
 
 def read(path: Path) -> bytes:
-    """The bytes of a file that may be a model; a ModelError names the file."""
+    """Read a file that may be a model.
+
+    Raises:
+        ModelError: it is missing, cannot be read, or is too large; the message names the file.
+    """
     try:
         size = path.stat().st_size
         if size > MAX_FILE:
@@ -52,7 +57,11 @@ def read(path: Path) -> bytes:
 
 
 def header_of(data: bytes) -> dict[str, Any]:
-    """The safetensors header, checked against the file's size."""
+    """Parse the header of a safetensors file, and check that its tensors cover exactly the bytes behind it.
+
+    Raises:
+        ModelError: it is no safetensors file with metadata, or is cut off; the message begins with a verb.
+    """
     if data[8:9] != b"{" and (data[:2] in (b"PK", b"\x1f\x8b") or data[:1] == b"\x80"):
         raise ModelError("is a pickle or an archive, not an anomvae model; refused without opening it.")
     length = int.from_bytes(data[:8], "little")
@@ -73,7 +82,7 @@ def _no_constant(text: str) -> float:
 
 
 def _check_bytes(header: dict[str, Any], available: int) -> None:
-    """Declared tensors must cover the file's bytes, end to end."""
+    """Refuse declared tensors that do not cover the `available` bytes end to end."""
     try:
         spans = sorted(
             (

@@ -26,7 +26,7 @@ from anomvae.formats import open_writer, output_suffix
 from anomvae.model.arrays import Bools
 from anomvae.model.conditions import Condition
 from anomvae.model.detector import Detector
-from anomvae.model.fault_injection import KINDS, Faults
+from anomvae.model.fault_injection import KINDS, FaultInjector
 from anomvae.model.schema import Schema
 from anomvae.synthesis.complete_rows import PartialRows, read_partial_rows, row_constraints
 from anomvae.synthesis.generator import BLOCK, Columns, Generator
@@ -121,7 +121,7 @@ def generate(
     dialect = detector.about.dialect if detector.about else Dialect()
     style = TableStyle(schema, generator.styles, dialect.delimiter)
     conditions = tuple(map(parse, settings.where))
-    faults = Faults(schema, [item.column for item in generator.dependencies])
+    faults = FaultInjector(schema, [item.column for item in generator.dependencies])
     kinds = _fault_kinds(faults, settings)
     partial = _partial_rows(detector, generator, n, settings)
     classes = _rows_to_add(schema, generator, style, n, settings)
@@ -265,7 +265,7 @@ def _completed_rows(source: RowSource, partial: PartialRows) -> Iterator[Columns
 
 
 def _with_faults(
-    batches: Iterable[Columns], faults: Faults, kinds: Sequence[str], settings: GenerateSettings, counts: Counts
+    batches: Iterable[Columns], faults: FaultInjector, kinds: Sequence[str], settings: GenerateSettings, counts: Counts
 ) -> Iterator[tuple[Columns, dict[str, list[str]]]]:
     """Batches of rows with faults in a share of them, and the columns of text that label the faults.
 
@@ -284,7 +284,7 @@ def _with_faults(
         rows = len(next(iter(columns.values())))
         if settings.anomalies > 0:
             rng = np.random.default_rng([settings.seed, FAULT_STREAM, made, counts.drawn])
-            changed, kind, where = faults.spoil(columns, settings.anomalies, kinds, rng)
+            changed, kind, where = faults.inject(columns, settings.anomalies, kinds, rng)
             made += int(np.count_nonzero(kind != ""))
             yield changed, dict(zip(TRUTH_COLUMNS, (kind.tolist(), where.tolist()), strict=True))
         else:
@@ -342,7 +342,7 @@ def _rows_to_add(
     return {style.text(columns[name], np.array([float(level)]))[0]: rows for level, rows in lacking.items()}
 
 
-def _fault_kinds(faults: Faults, settings: GenerateSettings) -> tuple[str, ...]:
+def _fault_kinds(faults: FaultInjector, settings: GenerateSettings) -> tuple[str, ...]:
     """The kinds of fault to make: those of `--kinds`, else all that this table can have."""
     possible = faults.possible()
     for kind in settings.kinds:

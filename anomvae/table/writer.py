@@ -7,7 +7,7 @@ import msgspec
 
 from anomvae.formats import ColumnType, OutputColumn
 from anomvae.model.schema import Column, Schema, Values
-from anomvae.model.value_formatting import Style, plain, write
+from anomvae.model.value_formatting import Style, format_values, python_values
 from anomvae.records.results import Reason
 from anomvae.table.csv_fast import UnquotedRows
 
@@ -134,7 +134,7 @@ class TableStyle(msgspec.Struct, frozen=True):
 
     def text(self, column: Column, values: Values) -> list[str]:
         """One column as text."""
-        return write(column, self.styles[column.name], values, self.schema.numbers)
+        return format_values(column, self.styles[column.name], values, self.schema.numbers)
 
 
 class SyntheticRows(msgspec.Struct, frozen=True):
@@ -170,10 +170,10 @@ class SyntheticRows(msgspec.Struct, frozen=True):
         values = self.typed[column.name]
         if column.kind == "datetime":
             return [text or None for text in self.style.text(column, values)]
-        return plain(column, values)
+        return python_values(column, values)
 
     def _arrow(self, column: Column) -> list[Any]:
-        values = plain(column, self.typed[column.name])
+        values = python_values(column, self.typed[column.name])
         if column.kind == "datetime":
             return [None if seconds is None else round(seconds * 1e6) for seconds in values]
         return values

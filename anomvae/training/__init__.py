@@ -1,9 +1,9 @@
-"""Training: arrays in, arrays out; the only room that knows torch, which a scoring machine may lack."""
+"""Fits detectors and generators. The only package that needs torch, which a machine that only scores may lack."""
 
 from anomvae.errors import EnvironmentFault
 
 try:
-    import torch  # noqa: F401 (asked for here, so that every way in says the same)
+    import torch  # noqa: F401 (imported here, so that every entry point reports the same error)
 except ImportError as error:
     raise EnvironmentFault(
         f"training needs torch, which cannot be imported ({error}); install it with: pip install torch."

@@ -1,4 +1,4 @@
-"""Typed columns to a fitted detector: encode, deal folds, train, score out of fold, calibrate."""
+"""Fits a detector to typed columns: encode, assign folds, train the members, score out of fold, calibrate."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -14,17 +14,17 @@ from anomvae.model.cross_fitting import (
     Dependence,
     OutOfFold,
     Suspects,
+    are_normal,
+    assign_folds,
     block_ids,
     calibrate,
-    deal,
     dependence,
-    extended,
     most_anomalous,
     score_out_of_fold,
     score_without_hiding,
     standing_out,
     training_pools,
-    usual,
+    with_more_scores,
 )
 from anomvae.model.detector import Detector
 from anomvae.model.drift import Reference, fit_reference
@@ -39,12 +39,18 @@ from anomvae.records.results import Power
 if TYPE_CHECKING:
     from anomvae.training.trainer import Recipe
 
-
 LEAST_ROWS = 20
 
 
-class Learned(msgspec.Struct, frozen=True):
-    """A detector and what is worth telling of how it was made."""
+class FittedDetector(msgspec.Struct, frozen=True):
+    """A detector, and what a report of its fit needs.
+
+    `out_of_fold`: deviances of the training rows. `dependence`: of neighbouring rows. `blocks`: how many blocks of
+    neighbours there are. `hidden`, `latent`: units of the networks' hidden layers and of the latent. `latents_used`:
+    latent dimensions that carry information. `steps`: training steps done, of `steps_planned`. `device`: of these.
+    `self_test`: how well injected faults are found. `reference`: the distribution that files are compared with.
+    `suspects`: rows that were left out of training; None without `contamination`.
+    """
 
     detector: Detector
     out_of_fold: OutOfFold
@@ -61,7 +67,7 @@ class Learned(msgspec.Struct, frozen=True):
     suspects: Suspects | None = None
 
 
-def learn(
+def fit_detector(
     schema: Schema,
     columns: Mapping[str, Values],
     settings: FitSettings,
@@ -70,36 +76,38 @@ def learn(
     progress: Callable[[int, int], None] = lambda done, total: None,
     folds: Literal["blocks", "random"] = "blocks",
     least_rows: int = LEAST_ROWS,
-) -> Learned:
-    """Train and calibrate on normal rows; with `settings.contamination`, on those that two rounds hold for normal.
+) -> FittedDetector:
+    """Train and calibrate a detector on rows most of which are normal.
+
+    With `settings.contamination` that is done twice: the second time without the rows that stood out in the first.
 
     Args:
         schema: what the columns are.
         columns: typed values by name, each of shape (n,).
-        settings: the recipe.
+        settings: the settings of the fit.
         files: (n,): which file each row came from.
-        progress: called with steps done and planned.
-        folds: blocks of neighbouring rows; `random` is for comparison only.
-        least_rows: fewer are refused.
+        progress: called with steps done and steps planned.
+        folds: made of blocks of neighbouring rows; `random` rows are for comparison only.
+        least_rows: fewer rows are refused.
 
     Raises:
         DataError: too few rows, nothing that varies, or training that diverged.
     """
     n = len(next(iter(columns.values()))) if columns else 0
-    everyone = np.zeros(n, dtype=bool)
-    once = partial(_learn, schema, columns, files, folds=folds, least_rows=least_rows)
+    nothing = np.zeros(n, dtype=bool)
+    fit_once = partial(_fit_once, schema, columns, files, folds=folds, least_rows=least_rows)
     if not settings.contamination:
-        return once(settings, everyone, progress=progress)
-    if settings.max_time is not None:  # it is told for both rounds together
+        return fit_once(settings, nothing, progress=progress)
+    if settings.max_time is not None:  # the limit holds for both rounds together
         half = seconds(settings.max_time, "--max-time") / 2
         settings = msgspec.structs.replace(settings, max_time=f"{half}s")
     quick = msgspec.structs.replace(settings, selftest=False)
-    first = once(quick, everyone, progress=lambda done, total: progress(done, 2 * total))
+    first = fit_once(quick, nothing, progress=lambda done, total: progress(done, 2 * total))
     left_out = most_anomalous(standing_out(first.out_of_fold), settings.contamination)
-    return once(settings, left_out, progress=lambda done, total: progress(total + done, 2 * total))
+    return fit_once(settings, left_out, progress=lambda done, total: progress(total + done, 2 * total))
 
 
-def _learn(
+def _fit_once(
     schema: Schema,
     every: Mapping[str, Values],
     files: Ints | None,
@@ -109,24 +117,23 @@ def _learn(
     progress: Callable[[int, int], None],
     folds: Literal["blocks", "random"],
     least_rows: int,
-) -> Learned:
-    """One round: train and calibrate on all rows but those left out; what is usual of these calibrates as well."""
+) -> FittedDetector:
+    """One round of `fit_detector`: without the rows `left_out` (n,), except for those that turn out normal."""
     from anomvae.training.trainer import choose_device, train
 
-    columns, origin = _without(every, left_out), files
-    files = None if files is None else files[~left_out]
+    columns = _without(every, left_out)
     n = _checked(columns, least_rows)
     encoding = fit_encoding(schema, columns, discrete=not settings.plain)
     rows = encode(encoding, columns)
     found = dependence(rows.x)
-    blocks, dealt = _dealt(n, found, files, folds, settings.seed)
+    blocks, fold = _blocks_and_folds(n, found, None if files is None else files[~left_out], folds, settings.seed)
     recipe = _recipe(settings, encoding, n, choose_device(settings.device))
-    pools = training_pools(dealt, 1 if folds == "random" else found.length)
+    pools = training_pools(fold, 1 if folds == "random" else found.length)
     trained = train(encoding, rows, pools, recipe, progress)
     density = fit_density(encoding, rows, pools, np.random.default_rng(settings.seed))
     ensemble = Ensemble(encoding, VAE(trained.arrays, recipe.hidden), density, trained.seen)
-    out_of_fold = score_out_of_fold(ensemble, rows, dealt)
-    fitted = calibrate(ensemble, rows, dealt, out_of_fold, blocks=blocks, alpha=settings.alpha)
+    out_of_fold = score_out_of_fold(ensemble, rows, fold)
+    fitted = calibrate(ensemble, rows, fold, out_of_fold, blocks=blocks, alpha=settings.alpha)
     detector = Detector(
         schema=schema,
         ensemble=fitted.ensemble,
@@ -134,12 +141,17 @@ def _learn(
         calibration=fitted.calibration,
         intervals=fitted.intervals,
     )
+    scores = np.full(len(left_out), np.nan)  # of every row that is calibrated on
+    scores[~left_out] = fitted.scores
     suspects = None
     if left_out.any():
         suspects = _suspects(detector, out_of_fold, every, left_out)
-        detector = detector.with_calibration(extended(detector.calibration, suspects.scores[~suspects.out]))
-    calibrated = _calibrated(fitted.scores, left_out, suspects)
-    return Learned(
+        detector = detector.with_calibration(with_more_scores(detector.calibration, suspects.scores[~suspects.out]))
+        scores[suspects.rows] = np.where(suspects.out, np.nan, suspects.scores)
+    power: tuple[Power, ...] = ()
+    if settings.selftest:
+        power = self_test(detector, columns, fold, np.random.default_rng(settings.seed))
+    return FittedDetector(
         detector=detector,
         out_of_fold=out_of_fold,
         dependence=found,
@@ -150,52 +162,18 @@ def _learn(
         steps=trained.steps,
         steps_planned=recipe.steps,
         device=recipe.device,
-        self_test=self_test(detector, columns, dealt, np.random.default_rng(settings.seed))
-        if settings.selftest
-        else (),
-        reference=_reference(detector, every, calibrated, partial(_blocks, origin, found)),
+        self_test=power,
+        reference=_reference(detector, every, scores, files, found),
         suspects=suspects,
     )
 
 
-def _dealt(
-    n: int, found: Dependence, files: Ints | None, folds: Literal["blocks", "random"], seed: int
-) -> tuple[Ints, Ints]:
-    """The block and the fold of every row, each (n,)."""
-    if folds == "random":
-        alone = np.arange(n)
-        return alone, np.random.default_rng(seed).permutation(deal(alone, np.random.default_rng(seed)))
-    blocks = block_ids(n, found.length, files)
-    return blocks, deal(blocks, np.random.default_rng(seed))
-
-
-def _calibrated(scores: Floats, left_out: Bools, suspects: Suspects | None) -> Floats:
-    """The score of every row (n,) that was calibrated on, also of those left out of training; else NaN."""
-    found = np.full(len(left_out), np.nan)
-    found[~left_out] = scores
-    if suspects is not None:
-        found[suspects.rows] = np.where(suspects.out, np.nan, suspects.scores)
-    return found
-
-
-def _blocks(files: Ints | None, found: Dependence, normal: Bools) -> Ints:
-    return block_ids(int(normal.sum()), found.length, None if files is None else files[normal])
-
-
-def _reference(
-    detector: Detector,
-    every: Mapping[str, Values],
-    scores: Floats,
-    blocks: Callable[[Bools], Ints],
-) -> Reference:
-    """The distribution of the rows that have a score."""
-    normal = ~np.isnan(scores)
-    columns = {name: values[normal] for name, values in every.items()}
-    rows = detector.encode(columns)
-    return fit_reference(detector.encoding, columns, rows, scores[normal], blocks(normal))
-
-
 def _without(columns: Mapping[str, Values], left_out: Bools) -> Mapping[str, Values]:
+    """The columns without some rows.
+
+    Raises:
+        DataError: only these rows have values in a column.
+    """
     if not left_out.any():
         return columns
     kept = {name: values[~left_out] for name, values in columns.items()}
@@ -208,17 +186,12 @@ def _without(columns: Mapping[str, Values], left_out: Bools) -> Mapping[str, Val
     return kept
 
 
-def _suspects(detector: Detector, out_of_fold: OutOfFold, columns: Mapping[str, Values], left_out: Bools) -> Suspects:
-    """What a detector says of the rows that it was not trained on: which of them are usual after all."""
-    rows = detector.encode({name: values[left_out] for name, values in columns.items()})
-    rule = detector.anomaly_score
-    without_hiding = rule.member_scores(detector.ensemble, rows).score
-    normal = usual(score_without_hiding(rule, out_of_fold), without_hiding)
-    return Suspects(np.flatnonzero(left_out), ~normal, detector.score_encoded(rows).score)
-
-
 def _checked(columns: Mapping[str, Values], least: int) -> int:
-    """How many rows there are to learn from."""
+    """The number of rows.
+
+    Raises:
+        DataError: there are too few, or nothing in them varies.
+    """
     n = len(next(iter(columns.values()))) if columns else 0
     if not columns:
         raise DataError("nothing_to_learn", "no column is left to learn from; see --drop, --id and [schema]")
@@ -231,13 +204,25 @@ def _checked(columns: Mapping[str, Values], least: int) -> int:
     return n
 
 
+def _blocks_and_folds(
+    n: int, found: Dependence, files: Ints | None, folds: Literal["blocks", "random"], seed: int
+) -> tuple[Ints, Ints]:
+    """The block and the fold of every row, each (n,); with random folds each row is its own block."""
+    rng = np.random.default_rng(seed)
+    if folds == "random":
+        blocks = np.arange(n)
+        return blocks, np.random.default_rng(seed).permutation(assign_folds(blocks, rng))
+    blocks = block_ids(n, found.length, files)
+    return blocks, assign_folds(blocks, rng)
+
+
 def _recipe(settings: FitSettings, encoding: Encoding, n: int, device: str) -> "Recipe":
+    """What to train on n rows, with a layout that suits a table of this size where the settings leave it open."""
     from anomvae.training.trainer import Recipe
 
-    d = len(encoding.columns)
     small = n <= 200
     default = (32,) if small else (64, 64)
-    latent = min(d, 8 if small else 128) if settings.latent == "auto" else settings.latent
+    latent = min(len(encoding.columns), 8 if small else 128) if settings.latent == "auto" else settings.latent
     return Recipe(
         hidden=default if settings.hidden is None else settings.hidden,
         latent=latent,
@@ -251,15 +236,34 @@ def _recipe(settings: FitSettings, encoding: Encoding, n: int, device: str) -> "
     )
 
 
+def _suspects(detector: Detector, out_of_fold: OutOfFold, columns: Mapping[str, Values], left_out: Bools) -> Suspects:
+    """Score the rows that were left out of training, and find those that are normal after all."""
+    rows = detector.encode({name: values[left_out] for name, values in columns.items()})
+    rule = detector.anomaly_score
+    without_hiding = rule.member_scores(detector.ensemble, rows).score
+    normal = are_normal(without_hiding, score_without_hiding(rule, out_of_fold))
+    return Suspects(np.flatnonzero(left_out), ~normal, detector.score_encoded(rows).score)
+
+
+def _reference(
+    detector: Detector, columns: Mapping[str, Values], scores: Floats, files: Ints | None, found: Dependence
+) -> Reference:
+    """The distribution of the rows that are calibrated on; `scores` (n,) is NaN for the others."""
+    normal = ~np.isnan(scores)
+    chosen = {name: values[normal] for name, values in columns.items()}
+    blocks = block_ids(int(normal.sum()), found.length, None if files is None else files[normal])
+    return fit_reference(detector.encoding, chosen, detector.encode(chosen), scores[normal], blocks)
+
+
 def planned_steps(n: int) -> int:
-    """Steps for n rows: 400 for 300, 1,200 from 900 on."""
+    """Training steps for n rows: 400 for 300 rows, 1,200 from 900 on."""
     return int(np.clip(400 * n / 300, 200, 1200))
 
 
 def latents_used(vae: VAE, rows: Encoded) -> int:
-    """Latent dimensions whose mean moves with the row (variance above 0.01: Burda et al. 2016).
+    """Latent dimensions whose mean varies over rows by more than 0.01, the median over members.
 
-    The median over members.
+    This is the count of active units of Burda et al., Importance weighted autoencoders, 2016.
     """
     mu, _ = vae.posterior(rows.inputs[:4096].T)
     return int(np.median((mu.var(axis=2) > 0.01).sum(axis=1)))

@@ -1,7 +1,8 @@
-"""Tables in memory as the model takes them: typed columns, and the cells that reasons show.
+"""Turns tables in memory into rows for the model: typed columns, and cells as text for explanations.
 
-A table with named columns is read as the text that a CSV file of it would have, so that files and tables make the
-same model; an array is numbers, its columns are known by position. Nothing here knows scikit-learn.
+A table with named columns is read as the text that a CSV file of it would have, so that files and tables make the same
+model (docs/decisions.md, "A table in memory is read as the text of its CSV file"). An array holds numbers, and its
+columns are known by position.
 """
 
 import hashlib
@@ -23,13 +24,16 @@ NUMBERS = NumberFormat()
 
 
 class Rows(msgspec.Struct, frozen=True):
-    """Rows as the model takes them: typed columns by name, and what their cells look like as text."""
+    """n rows for the model.
+
+    `columns`: typed values (n,) by name. `cells`: text (n,) of those columns that were read from text.
+    """
 
     columns: dict[str, Values]
     cells: dict[str, Sequence[str]]
 
     def texts(self, names: Iterable[str], most: int | None = None) -> dict[str, list[str]]:
-        """The first cells of the named columns as text; numbers of an array are written here, when asked for."""
+        """The cells of the named columns as text, the first `most` of them. Numbers are formatted only here."""
         return {
             name: list(self.cells[name][:most]) if name in self.cells else _written(self.columns[name][:most])
             for name in names
@@ -37,7 +41,7 @@ class Rows(msgspec.Struct, frozen=True):
 
 
 def inferred(table: Cells) -> Schema:
-    """What the columns are: categories where the table says so, else what their cells look like."""
+    """The schema of a table: categories where the table declares them, else what the cells suggest."""
     stated = {
         name: Column(name=name, kind="categorical", modelled=True, reason="a category of the table")
         for name in table.categories
@@ -48,7 +52,7 @@ def inferred(table: Cells) -> Schema:
 
 
 def from_cells(schema: Schema, table: Cells) -> Rows:
-    """Cells of a table as typed columns, column by column in the schema's order.
+    """Type the cells of a table, whose columns are in the order of the schema.
 
     Raises:
         DataError: a cell cannot be read as what its column is.
@@ -63,29 +67,30 @@ def from_cells(schema: Schema, table: Cells) -> Rows:
 
 
 def from_array(X: NDArray[np.float64], schema: Schema) -> Rows:
-    """Columns of an array by position.
+    """Take the columns of an array (n, columns) by position.
 
     Raises:
         DataError: `array_of_a_table`, the schema has columns that are not numbers.
     """
     text = [column for column in schema.modelled if column.kind not in ("numeric", "integer")]
     if text:
-        told = f"column '{text[0].name}' is {text[0].kind}: give a table as in fit, an array has only numbers"
-        raise DataError("array_of_a_table", told)
+        message = f"column '{text[0].name}' is {text[0].kind}: give a table as in fit, an array has only numbers"
+        raise DataError("array_of_a_table", message)
     return Rows({column.name: X[:, j] for j, column in enumerate(schema.columns)}, {})
 
 
 def numbered(count: int) -> list[str]:
-    """scikit-learn's names of columns that have none."""
+    """The names that scikit-learn gives to columns without names: x0, x1 and so on."""
     return [f"x{j}" for j in range(count)]
 
 
 def _written(values: Values) -> list[str]:
+    """Numbers (n,) as text, "" where missing."""
     return ["" if np.isnan(value) else f"{value:.12g}" for value in values.tolist()]
 
 
 def lineage(columns: Mapping[str, Values], seed: int) -> Lineage:
-    """Where a model of a table in memory comes from: the hash of its values."""
+    """The lineage of a model of a table in memory: a hash of its values and the versions of libraries."""
     digest = hashlib.sha256()
     for name, values in columns.items():
         digest.update(name.encode())

@@ -1,4 +1,4 @@
-"""What a saved model says of itself: how it was made, of what columns, with which promise."""
+"""Describes a fitted model: how it was made, of what columns, and the false-alarm rate that it promises."""
 
 import importlib.metadata
 from collections.abc import Mapping
@@ -12,33 +12,37 @@ from anomvae.model.detector import About, Detector
 from anomvae.model.schema import Values, gaps
 from anomvae.records.results import Calibration as CalibrationReport
 from anomvae.records.results import ColumnReport, Lineage, ThresholdChange, Training
-from anomvae.training.fit_detector import Learned
+from anomvae.training.fit_detector import FittedDetector
 
 
 def describe(
-    learned: Learned, settings: FitSettings, schema: SchemaSettings, columns: Mapping[str, Values], lineage: Lineage
+    fitted: FittedDetector,
+    settings: FitSettings,
+    schema: SchemaSettings,
+    columns: Mapping[str, Values],
+    lineage: Lineage,
 ) -> About:
-    """What a saved model says of itself.
+    """The description that is saved with a model.
 
     Args:
-        learned: the detector and how it was made.
-        settings: the recipe.
-        schema: what was said of columns.
-        columns: the typed training columns.
-        lineage: where they come from.
+        fitted: the detector and how it was made.
+        settings: the settings of the fit.
+        schema: what the user stated about columns.
+        columns: the typed training columns by name, each of shape (n,).
+        lineage: where these come from.
     """
-    threshold = promise(learned.detector.calibration, learned.dependence, learned.blocks)
+    threshold = promise(fitted.detector.calibration, fitted.dependence, fitted.blocks)
     return About(
         created_by=f"anomvae {anomvae.__version__}",
         settings=settings,
         schema=schema,
-        columns=_reports(learned, columns),
-        training=_training(learned, settings),
+        columns=_reports(fitted, columns),
+        training=_training(fitted, settings),
         threshold=threshold,
         lineage=lineage,
         history=(ThresholdChange(alpha=threshold.alpha, threshold=threshold.threshold, by="fit"),),
-        self_test=learned.self_test,
-        reference=learned.reference,
+        self_test=fitted.self_test,
+        reference=fitted.reference,
     )
 
 
@@ -47,34 +51,35 @@ def versions() -> dict[str, str]:
     return {name: importlib.metadata.version(name) for name in ("torch", "numpy", "scipy")}
 
 
-def _training(learned: Learned, settings: FitSettings) -> Training:
-    encoding, vae = learned.detector.encoding, learned.detector.ensemble.vae
-    deviances = learned.out_of_fold.deviances
+def _training(fitted: FittedDetector, settings: FitSettings) -> Training:
+    """The layout of the networks, and what training reached on rows out of fold."""
+    encoding, vae = fitted.detector.encoding, fitted.detector.ensemble.vae
+    deviances = fitted.out_of_fold.deviances
     recon, kl = float(deviances.columns[0].sum(axis=1).mean()), float(deviances.kl[0].mean())
-    there = [str(units) for units in (encoding.width, *learned.hidden)]
-    latent = f"[{learned.latent},{learned.latent}]"
+    encoder = [str(units) for units in (encoding.width, *fitted.hidden)]
+    latent = f"[{fitted.latent},{fitted.latent}]"
     return Training(
-        layout="-".join([*there, latent, str(learned.latent), *reversed(there)]),
-        hidden=learned.hidden,
-        latent=learned.latent,
+        layout="-".join([*encoder, latent, str(fitted.latent), *reversed(encoder)]),
+        hidden=fitted.hidden,
+        latent=fitted.latent,
         beta=settings.beta,
-        steps=learned.steps,
-        steps_planned=learned.steps_planned,
+        steps=fitted.steps,
+        steps_planned=fitted.steps_planned,
         members=vae.members,
-        device=learned.device,
+        device=fitted.device,
         seed=settings.seed,
         recon=recon,
         kl=kl,
         elbo=-(recon + kl),
-        latents_used=learned.latents_used,
+        latents_used=fitted.latents_used,
         by_hand=settings.by_hand,
     )
 
 
-def _reports(learned: Learned, columns: Mapping[str, Values]) -> tuple[ColumnReport, ...]:
-    features = {feature.column: feature for feature in reversed(learned.detector.encoding.features)}
+def _reports(fitted: FittedDetector, columns: Mapping[str, Values]) -> tuple[ColumnReport, ...]:
+    features = {feature.column: feature for feature in reversed(fitted.detector.encoding.features)}
     reports = []
-    for column in learned.detector.schema.columns:
+    for column in fitted.detector.schema.columns:
         feature = features.get(column.name)
         if feature is None:
             reports.append(ColumnReport(name=column.name, kind=column.kind, modelled=False, reason=column.reason))
@@ -96,12 +101,12 @@ def _reports(learned: Learned, columns: Mapping[str, Values]) -> tuple[ColumnRep
 
 
 def promise(found: Calibration, rows: Dependence, blocks: int) -> CalibrationReport:
-    """What a calibration promises, as a record.
+    """The false-alarm rate that a calibration promises, with its confidence interval, as a record.
 
     Args:
         found: the calibration.
-        rows: how its rows depend on their neighbours.
-        blocks: how many blocks of these there are.
+        rows: how the calibration rows depend on their neighbours.
+        blocks: how many blocks of neighbouring rows there are.
     """
     low, high = found.rate_interval(found.alpha)
     return CalibrationReport(
@@ -122,10 +127,10 @@ def promise(found: Calibration, rows: Dependence, blocks: int) -> CalibrationRep
 
 
 def about_of(model: str, detector: Detector) -> About:
-    """What a model says of itself.
+    """The description of a model, which `model` names in the message.
 
     Raises:
-        ModelError: it says nothing.
+        ModelError: the detector has none, since it was not fitted from files.
     """
     if detector.about is None:
         raise ModelError(f"{model}: carries no lineage.")

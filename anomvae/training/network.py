@@ -1,4 +1,7 @@
-"""The members as one torch network: every weight has a leading member axis, every layer is one baddbmm."""
+"""The networks of all members as one torch module: every weight has a leading member axis, every layer is one baddbmm.
+
+model/vae.py runs the trained weights with numpy; both have to compute the same.
+"""
 
 import math
 
@@ -11,9 +14,14 @@ from anomvae.model.vae import SIGMA_FLOOR, UNIT, layer_shapes
 
 
 class Network(nn.Module):
-    """`members` VAEs of one layout, trained side by side.
+    """The VAEs of all members, trained side by side on inputs (members, batch, width + features).
 
-    Inputs are (members, batch, width + features): the value path and one mask bit a feature.
+    Args:
+        encoding: which says what the network reads and reconstructs.
+        hidden: units of the encoder's hidden layers; the decoder has the same in reverse.
+        latent: dimensions of the latent.
+        members: how many there are.
+        rng: draws the initial weights.
     """
 
     def __init__(
@@ -29,10 +37,7 @@ class Network(nn.Module):
             bias = torch.empty(members, 1, outputs).uniform_(-bound, bound, generator=rng)
             self.weights[f"{_key(name)}_weight"] = nn.Parameter(weight)
             self.weights[f"{_key(name)}_bias"] = nn.Parameter(bias)
-        self._lay_out(encoding)
-
-    def _lay_out(self, encoding: Encoding) -> None:
-        """Where on the value path numbers, categories and gap bits stand."""
+        # Units of numbers, categories and "is missing" among the encoded values.
         at = encoding.offsets
         self.width = encoding.width
         features = list(enumerate(encoding.features))
@@ -42,22 +47,31 @@ class Network(nn.Module):
         self.gap_unit = torch.tensor([at[j] + f.units for j, f in features if f.gaps], dtype=torch.long)
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """mu, logvar (members, batch, latent)."""
-        state = self._through("encoder", x)
+        """Mu and logvar of q(z given x), each (members, batch, latent)."""
+        state = self._hidden_layers("encoder", x)
         return self._linear("mu", state), self._linear("logvar", state).clamp(-20.0, 20.0)
 
     def decode(self, z: Tensor) -> Tensor:
-        """Value path and raw spreads (members, batch, outputs)."""
-        return self._linear("output", self._through("decoder", z))
+        """Means of numbers and logits of categories, then raw spreads of numbers (members, batch, outputs)."""
+        return self._linear("output", self._hidden_layers("decoder", z))
 
     def loss(self, x: Tensor, target: Tensor, gap: Tensor, beta: float, noise: Tensor) -> Tensor:
-        """Negative ELBO with weight beta on KL, mean over rows, summed over members."""
+        """The negative ELBO with a weight on the KL, as a mean over rows, summed over members.
+
+        Args:
+            x: inputs, masked and noised (members, batch, width + features).
+            target: the encoded values as they are (members, batch, width).
+            gap: 1 where a feature is missing (members, batch, features).
+            beta: weight of the KL.
+            noise: standard normal (members, batch, latent).
+        """
         mu, logvar = self.posterior(x)
         out = self.decode(mu + noise * (0.5 * logvar).exp())
         kl = 0.5 * (mu.square() + logvar.exp() - logvar - 1).sum(-1)
         return (self._negative_log_likelihood(out, target, gap) + beta * kl).mean(1).sum()
 
     def _negative_log_likelihood(self, out: Tensor, target: Tensor, gap: Tensor) -> Tensor:
+        """Of each row under the decoder's outputs, up to a constant (members, batch)."""
         total = out.new_zeros(out.shape[:2])
         if len(self.number_unit):
             sigma = SIGMA_FLOOR + functional.softplus(out[..., self.width :] + UNIT)
@@ -73,7 +87,7 @@ class Network(nn.Module):
             total = total + costs.sum(-1)
         return total
 
-    def _through(self, path: str, state: Tensor) -> Tensor:
+    def _hidden_layers(self, path: str, state: Tensor) -> Tensor:
         for i in range(len(self.hidden)):
             state = functional.silu(self._linear(f"{path}.{i}", state))
         return state
@@ -84,7 +98,7 @@ class Network(nn.Module):
 
 
 def pick(values: Tensor, index: Tensor) -> Tensor:
-    """values[..., index], where index rises; nothing is copied where it picks all."""
+    """values[..., index] for a rising index without repetitions; nothing is copied where it picks all."""
     return values if len(index) == values.shape[-1] else values.index_select(-1, index)
 
 

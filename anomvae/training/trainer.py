@@ -1,7 +1,6 @@
-"""AdamW on one flat vector that all weights are views of.
+"""Trains the networks of all members: batches of masked and noised rows, AdamW, a cosine for the step size.
 
-torch's own optimisers import its compiler when they are made, a second of CPU in a fit of five; a test holds this one
-to their steps. Knows nothing of what it optimises.
+The recipe is that of docs/decisions.md, "Training recipe".
 """
 
 import math
@@ -18,11 +17,16 @@ from anomvae.errors import DataError, UsageError
 from anomvae.model.encoder import Encoded, Encoding
 from anomvae.training.network import Network, pick
 
-BETAS, EPSILON, DECAY = (0.9, 0.999), 1e-8, 1e-4
+BETAS, EPSILON, DECAY = (0.9, 0.999), 1e-8, 1e-4  # of AdamW
+NOISE = 0.05  # standard deviation of the noise on numbers, in their encoded units
+WARM_UP = 0.3  # share of the steps over which beta rises
 
 
 class AdamW:
-    """Adam with decoupled weight decay (Loshchilov & Hutter, arXiv 1711.05101).
+    """Adam with decoupled weight decay (Loshchilov & Hutter, Decoupled weight decay regularization, 2019).
+
+    torch's own optimisers import its compiler when they are made, a second of CPU in a fit of five; a test compares the
+    steps of this one with theirs.
 
     Args:
         module: its parameters become views of one vector, and so do their gradients.
@@ -34,12 +38,12 @@ class AdamW:
         self.gradient, self._mean, self._square = (torch.zeros_like(self.flat) for _ in range(3))
         self._steps, at = 0, 0
         for parameter in parameters:
-            part = slice(at, at + parameter.numel())
-            parameter.data, parameter.grad = (whole[part].view(parameter.shape) for whole in (self.flat, self.gradient))
-            at = part.stop
+            own = slice(at, at + parameter.numel())
+            parameter.data, parameter.grad = (flat[own].view(parameter.shape) for flat in (self.flat, self.gradient))
+            at = own.stop
 
     def step(self, loss: Tensor, rate: float) -> None:
-        """One step of size `rate` down the gradient of `loss`."""
+        """Take one step of size `rate` down the gradient of `loss`."""
         self.gradient.zero_()
         loss.backward()  # type: ignore[no-untyped-call]
         self._steps += 1
@@ -51,12 +55,13 @@ class AdamW:
             self.flat.mul_(1 - rate * DECAY).addcdiv_(self._mean, scale, value=-rate / first)
 
 
-NOISE = 0.05
-WARM_UP = 0.3  # share of the steps over which beta rises
-
-
 class Recipe(msgspec.Struct, frozen=True):
-    """What to train: layout, loss weight, optimiser, and limits. `seconds` ends training early."""
+    """How to train.
+
+    `hidden`: units of the encoder's hidden layers. `latent`: dimensions of the latent. `beta`: weight of the KL at the
+    end. `steps`: of training. `batch`: rows of each member in a step. `lr`: size of the first step. `device`: cpu, cuda
+    or mps. `seconds`: after so many training ends early; None for no limit.
+    """
 
     hidden: tuple[int, ...]
     latent: int
@@ -70,7 +75,11 @@ class Recipe(msgspec.Struct, frozen=True):
 
 
 class Trained(msgspec.Struct, frozen=True):
-    """Arrays for `model.vae.VAE`, which levels each member saw, and the steps that were done."""
+    """What training found.
+
+    `arrays`: weights and biases for `model.vae.VAE`. `seen` (members, width): the levels and gaps in each member's
+    training rows. `steps`: how many were done.
+    """
 
     arrays: dict[str, NDArray[np.float32]]
     seen: NDArray[np.bool_]
@@ -78,7 +87,7 @@ class Trained(msgspec.Struct, frozen=True):
 
 
 def choose_device(name: str) -> str:
-    """`auto` becomes cuda or mps where there is one, else cpu.
+    """The device of a name; `auto` is cuda or mps where there is one, else cpu.
 
     Raises:
         UsageError: there is no such device.
@@ -101,10 +110,10 @@ def train(
     """Train the members, each on its own pool of rows.
 
     Args:
-        encoding: the layout of the value path.
+        encoding: which says what the networks read and reconstruct.
         rows: encoded training rows, n of them.
         pools: (members, n): the rows that each member trains on.
-        recipe: what to train.
+        recipe: how to train.
         progress: called with steps done and steps planned.
 
     Raises:
@@ -121,6 +130,7 @@ def train(
 
 
 def _run(network: Network, batches: "_Batches", recipe: Recipe, progress: Callable[[int, int], None]) -> int:
+    """Train until the steps are done or the time is over; returns the steps done."""
     optimiser = AdamW(network)
     started = time.monotonic()
     for step in range(recipe.steps):
@@ -128,21 +138,20 @@ def _run(network: Network, batches: "_Batches", recipe: Recipe, progress: Callab
         loss = network.loss(*batches.draw(), beta=beta, noise=batches.latent_noise())
         optimiser.step(loss, rate=recipe.lr * (1 + math.cos(math.pi * step / recipe.steps)) / 2)
         if step % 50 == 0 or step == recipe.steps - 1:
-            _check(loss.item(), step)
+            if not math.isfinite(loss.item()):
+                raise DataError(
+                    "training_diverged",
+                    f"training diverged at step {step}: the loss is {loss.item()}. "
+                    "Lower --lr, or look for absurd values.",
+                )
             progress(step + 1, recipe.steps)
             if recipe.seconds and time.monotonic() - started > recipe.seconds:
                 return step + 1
     return recipe.steps
 
 
-def _check(loss: float, step: int) -> None:
-    if not math.isfinite(loss):
-        message = f"training diverged at step {step}: the loss is {loss}. Lower --lr, or look for absurd values."
-        raise DataError("training_diverged", message)
-
-
 class _Batches:
-    """Random rows for every member, masked and noised; nothing here depends on the network."""
+    """Draws random rows for every member, masked and noised."""
 
     def __init__(
         self, encoding: Encoding, rows: Encoded, pools: NDArray[np.bool_], recipe: Recipe, rng: torch.Generator
@@ -160,16 +169,18 @@ class _Batches:
         self.noise_scale = NOISE * numeric[self.unit_feature] * first
 
     def draw(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Network input, clean target, and gaps of one step, on the device."""
-        index = torch.cat([self._pick(pool) for pool in self.pools])
+        """Inputs, targets and gaps of one step, as `Network.loss` takes them, on the device."""
+        size, rng = (self.recipe.batch,), self.rng
+        index = torch.cat([pool[torch.randint(len(pool), size, generator=rng)] for pool in self.pools])
         target, hidden = self._rows(self.x, index), self._rows(self.hidden, index)
         noise = torch.randn(target.shape, generator=self.rng) * self.noise_scale
         mask = torch.maximum(self._mask(hidden.shape), hidden)
         visible = (target + noise) * (1 - pick(mask, self.unit_feature))
-        parts = torch.cat([visible, mask], -1), target, self._rows(self.gap, index)
-        return tuple(part.to(self.recipe.device) for part in parts)  # type: ignore[return-value]
+        tensors = torch.cat([visible, mask], -1), target, self._rows(self.gap, index)
+        return tuple(tensor.to(self.recipe.device) for tensor in tensors)  # type: ignore[return-value]
 
     def _rows(self, values: Tensor, index: Tensor) -> Tensor:
+        """The rows of an index (members * batch,), as (members, batch, units)."""
         return values.index_select(0, index).view(len(self.pools), self.recipe.batch, -1)
 
     def latent_noise(self) -> Tensor:
@@ -177,11 +188,8 @@ class _Batches:
         shape = (len(self.pools), self.recipe.batch, self.recipe.latent)
         return torch.randn(shape, generator=self.rng).to(self.recipe.device)
 
-    def _pick(self, pool: Tensor) -> Tensor:
-        return pool[torch.randint(len(pool), (self.recipe.batch,), generator=self.rng)]
-
     def _mask(self, shape: torch.Size) -> Tensor:
-        """1 = hidden: 30 % of the rows none, 35 % one column, 35 % a random share up to a half."""
+        """1 where a feature is hidden: in 30 % of the rows none, in 35 % one, in 35 % a random share up to a half."""
         members, batch, features = shape
         kind = torch.rand((members, batch, 1), generator=self.rng)
         share = 0.5 * torch.rand((members, batch, 1), generator=self.rng)
@@ -192,7 +200,7 @@ class _Batches:
 
 
 def _arrays(network: Network, seen: NDArray[np.bool_]) -> dict[str, NDArray[np.float32]]:
-    """Weights as numpy; inputs that a member never saw on are cut, so that they carry no noise."""
+    """Weights as numpy arrays; those of levels that a member never saw become 0, since they are still random."""
     arrays = {
         f"{name}.{part}": network.weights[f"{name.replace('.', '_')}_{part}"].detach().cpu().numpy().copy()
         for name in network.shapes
