@@ -20,6 +20,7 @@ from anomvae.model.schema import Column, Schema, Values, declared, infer
 from anomvae.model.value_formatting import LOOKED_AT, fit_styles
 from anomvae.model.value_parsing import NumberFormat
 from anomvae.records.results import FitResult, Lineage, ReviewRow
+from anomvae.records.sentences import ColumnReason, ReasonCode
 from anomvae.store import model_file
 from anomvae.synthesis import fit_generator
 from anomvae.table.training_rows import Gathered, TextRows, conditions, gather, spoken, training_files
@@ -170,9 +171,10 @@ def _rows(paths: list[str], settings: FitSettings, progress: Callable[[str, int]
 
 def _schema(table: Gathered, settings: FitSettings, chosen: SchemaSettings) -> Schema:
     numbers = NumberFormat(settings.decimal, settings.thousands)
-    left_out = dict.fromkeys(chosen.drop, "dropped (--drop)") | dict.fromkeys(chosen.id, "identifier (--id)")
+    left_out: dict[str, ReasonCode] = dict.fromkeys(chosen.drop, "dropped")
+    left_out |= dict.fromkeys(chosen.id, "id")
     if settings.label is not None:
-        left_out[settings.label] = "the label"
+        left_out[settings.label] = "label"
     for name in [*left_out, *chosen.columns, *chosen.redact]:
         if name not in table.names:
             raise UsageError(
@@ -182,7 +184,7 @@ def _schema(table: Gathered, settings: FitSettings, chosen: SchemaSettings) -> S
     for j, name in enumerate(table.names):
         texts = table.rows.column(j)
         if name in left_out or not name:
-            reason = left_out.get(name, "has no name")
+            reason = ColumnReason(code=left_out.get(name, "no_name"))
             columns.append(Column(name=name, kind="ignore", modelled=False, reason=reason))
         elif name in chosen.columns:
             stated = chosen.columns[name]

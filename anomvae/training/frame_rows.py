@@ -15,6 +15,7 @@ from anomvae.errors import DataError
 from anomvae.model.schema import Column, Schema, Values, infer
 from anomvae.model.value_parsing import NumberFormat
 from anomvae.records.results import Lineage
+from anomvae.records.sentences import ColumnReason
 from anomvae.table.frames import Cells
 from anomvae.table.typed_reader import parse_columns
 from anomvae.training.model_card import versions
@@ -39,7 +40,7 @@ class Rows(msgspec.Struct, frozen=True):
 def inferred(table: Cells) -> Schema:
     """What the columns are: categories where the table says so, else what their cells look like."""
     stated = {
-        name: Column(name=name, kind="categorical", modelled=True, reason="a category of the table")
+        name: Column(name=name, kind="categorical", modelled=True, reason=ColumnReason(code="table_category"))
         for name in table.categories
     }
     return Schema(

@@ -12,6 +12,7 @@ from anomvae.model.detector import About, Detector
 from anomvae.model.schema import Values, gaps
 from anomvae.records.results import Calibration as CalibrationReport
 from anomvae.records.results import ColumnReport, Lineage, ThresholdChange, Training
+from anomvae.records.sentences import column_reason
 from anomvae.training.fit_detector import Learned
 
 
@@ -77,7 +78,9 @@ def _reports(learned: Learned, columns: Mapping[str, Values]) -> tuple[ColumnRep
     for column in learned.detector.schema.columns:
         feature = features.get(column.name)
         if feature is None:
-            reports.append(ColumnReport(name=column.name, kind=column.kind, modelled=False, reason=column.reason))
+            reports.append(
+                ColumnReport(name=column.name, kind=column.kind, modelled=False, reason=column_reason(column.reason))
+            )
             continue
         bounds = feature.numeric and not column.redacted
         reports.append(
@@ -85,7 +88,7 @@ def _reports(learned: Learned, columns: Mapping[str, Values]) -> tuple[ColumnRep
                 name=column.name,
                 kind=column.kind,
                 modelled=True,
-                reason=column.reason,
+                reason=column_reason(column.reason),
                 levels=None if feature.numeric else len(feature.levels) + len(feature.rare),
                 missing_share=round(float(gaps(columns[column.name]).mean()), 4),
                 low=feature.low if bounds else None,
