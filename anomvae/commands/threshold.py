@@ -143,7 +143,7 @@ def recalibrate(files: Sequence[str], model: str, progress: Progress = lambda fi
     )
     unchanged(detector, Path(model))
     detector = model_file.save(detector.with_calibration(known, about), Path(model).resolve())
-    warnings = (*approved.warnings, *_trained_on(paths, about.lineage.files))
+    warnings = (*approved.warnings, *_trained_on(paths, about.origin.files))
     return threshold_result(model, detector, about, changed=True, warnings=warnings)
 
 

@@ -14,7 +14,7 @@ from anomvae.errors import DataError
 from anomvae.model.conditions import Condition
 from anomvae.model.detector import Detector
 from anomvae.model.schema import Schema, Values, infer
-from anomvae.table.training_rows import Gathered, conditions, gather, training_files
+from anomvae.table.training_rows import Gathered, gather, training_files
 from anomvae.table.typed_reader import dialect_of, parse_columns
 
 BOOLEAN = {1.0: "true", 0.0: "false"}
@@ -43,9 +43,8 @@ def read_tables(
         DataError: a file is refused, or has no rows.
         UsageError: a column of the selection is not in a file.
     """
-    about = detector.about if detector else None
     dialect = dialect_of(detector) if detector else Dialect()
-    wanted = conditions(about.settings) if about else ()
+    wanted = detector.about.origin.conditions if detector and detector.about else ()
     gathered = [_gathered(real, dialect, wanted), _gathered(synthetic, dialect, ())]
     gathered += [_gathered(held_out, dialect, wanted)] if held_out else []
     schema = detector.schema if detector else _inferred(gathered[0], dialect)

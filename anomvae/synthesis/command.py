@@ -24,11 +24,12 @@ from anomvae.model.conditions import Condition
 from anomvae.model.detector import Detector
 from anomvae.model.fault_injection import KINDS, Faults
 from anomvae.model.schema import Values
+from anomvae.records.sentences import selection
 from anomvae.synthesis.complete_rows import PartialRows, read_partial_rows, row_constraints
 from anomvae.synthesis.generator import BLOCK, Generator
 from anomvae.synthesis.privacy_filter import PrivacyFilter
 from anomvae.synthesis.records import Added, GenerateResult, Picture
-from anomvae.table.training_rows import parse, spoken
+from anomvae.table.training_rows import parse
 from anomvae.table.writer import SyntheticRows, TableStyle
 
 Columns = dict[str, Values]
@@ -137,7 +138,7 @@ class _Job:
             yield from self._completed(self.partial)
         elif self.settings.balance is not None:
             for stream, (level, rows) in enumerate(self.classes.items()):
-                yield from self._stream((*self.conditions, (self.settings.balance, "==", level)), rows, stream)
+                yield from self._stream((*self.conditions, Condition(self.settings.balance, "==", level)), rows, stream)
         else:
             yield from self._stream(self.conditions, self.number, 0)
 
@@ -165,7 +166,7 @@ class _Job:
             model=model,
             model_id=self.detector.model_id,
             rows=rows,
-            conditions=spoken(self.conditions),
+            conditions=selection(self.conditions),
             seed=self.settings.seed,
             temperature=self.settings.temperature,
             gate=self.settings.gate,
@@ -191,7 +192,7 @@ class _Job:
             good = self._gated(columns, rows - made)
             made, block = made + len(good), block + 1
             if block >= PATIENCE and made < 0.01 * block * BLOCK and made < rows:
-                told = f" where {spoken(conditions)}" if conditions else ""
+                told = f" where {selection(conditions)}" if conditions else ""
                 raise UsageError(
                     f"nearly every row{told} is unlike training or a copy of a training row; see --no-gate."
                 )

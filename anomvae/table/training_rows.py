@@ -79,14 +79,14 @@ class TextRows:
 
 
 def conditions(settings: FitSettings) -> tuple[Condition, ...]:
-    """Every condition as (column, operator, value).
+    """The conditions that training rows must meet: those of `where`, and the one of the label.
 
     Raises:
         UsageError: a condition has no operator, or a label has no normal value.
     """
     if (settings.label is None) != (settings.normal is None):
         raise UsageError("--label COL and --normal VALUE go together.")
-    label = () if settings.label is None else ((settings.label, "==", str(settings.normal)),)
+    label = () if settings.label is None else (Condition(settings.label, "==", str(settings.normal)),)
     return (*map(parse, settings.where), *label)
 
 
@@ -97,7 +97,8 @@ def parse(text: str) -> Condition:
             if text.startswith(sign, at):
                 column, value = text[:at].strip(), text[at + len(sign) :].strip()
                 if column:
-                    return column, sign, value.strip("'\"") if value[:1] in ("'", '"') else value
+                    value = value.strip("'\"") if value[:1] in ("'", '"') else value
+                    return Condition(column, sign, value)
     raise UsageError(f"--where '{text}' is not 'COLUMN OP VALUE' (OP is one of {' '.join(OPERATORS)}).")
 
 
@@ -125,11 +126,6 @@ def _compare(cell: str, test: Callable[[Any, Any], bool], value: str, numbers: N
     if is_number(left) and is_number(right):
         return test(float(left), float(right))
     return test(cell.strip(), value)
-
-
-def spoken(wanted: Sequence[Condition]) -> str:
-    """The conditions as a sentence, for people alone: a column or a value may have an `and` in it."""
-    return " and ".join(" ".join(condition) for condition in wanted)
 
 
 BLOCK = 64  # rows sampled together, so that neighbours stay neighbours

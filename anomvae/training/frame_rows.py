@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anomvae.errors import DataError
+from anomvae.model.detector import Origin
 from anomvae.model.schema import Column, Schema, Values, infer
 from anomvae.model.value_parsing import NumberFormat
-from anomvae.records.results import Lineage
 from anomvae.records.sentences import ColumnReason
 from anomvae.table.frames import Cells
 from anomvae.table.typed_reader import parse_columns
@@ -85,19 +85,18 @@ def _written(values: Values) -> list[str]:
     return ["" if np.isnan(value) else f"{value:.12g}" for value in values.tolist()]
 
 
-def lineage(columns: Mapping[str, Values], seed: int) -> Lineage:
+def origin(columns: Mapping[str, Values], seed: int) -> Origin:
     """Where a model of a table in memory comes from: the hash of its values."""
     digest = hashlib.sha256()
     for name, values in columns.items():
         digest.update(name.encode())
         digest.update("\0".join(values).encode() if values.dtype == object else np.ascontiguousarray(values).tobytes())
     rows = len(next(iter(columns.values())))
-    return Lineage(
+    return Origin(
         files=("a table in memory",),
         data_sha256=digest.hexdigest(),
         rows_read=rows,
         rows_used=rows,
-        selection="",
         seed=seed,
         versions=versions(),
     )
