@@ -15,6 +15,7 @@ from anomvae.model.detector import About, Detector
 from anomvae.model.drift import fit_reference
 from anomvae.model.schema import Values
 from anomvae.records.results import Alternative, ThresholdChange, ThresholdResult
+from anomvae.records.sentences import table_warning
 from anomvae.scoring.file import shown
 from anomvae.store import model_file
 from anomvae.store.model_file import restate, unchanged
@@ -179,4 +180,4 @@ def _batches(path: str, detector: Detector, warnings: list[str], progress: Progr
     table.check_rejects()
     if table.rejected:
         warnings.append(f"{shown(path)}: {table.rejected:,} unreadable rows are left out")
-    warnings += [f"{shown(path)}: {warning}" for warning in table.warnings]
+    warnings += [f"{shown(path)}: {table_warning(warning)}" for warning in table.warnings]

@@ -80,3 +80,61 @@ def not_in_training(columns: Sequence[str]) -> str:
 def _cut(text: str, limit: int = 40) -> str:
     """A cell, at most so many characters of it."""
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+WarningCode = Literal[
+    "ctrl_z",
+    "no_final_newline",
+    "stray_bom",
+    "trailing_delimiter",
+    "header_only",
+    "extra_columns",
+    "unnamed_column",
+    "unseen_category",
+    "column_all_missing",
+    "missing_value",
+    "precision_loss",
+]
+
+
+class TableWarning(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What was noticed about a table and tolerated.
+
+    `column` is the column that it concerns, `columns` are several; `count` is how many cells. A value that training
+    never had is the `value`; `near` is a value that training had and that differs only in case, spaces or Unicode form.
+    """
+
+    code: WarningCode
+    column: str = ""
+    columns: tuple[str, ...] = ()
+    value: str = ""
+    near: str = ""
+    count: int = 0
+
+
+WARNINGS: dict[WarningCode, str] = {
+    "ctrl_z": "a final Ctrl-Z was ignored",
+    "no_final_newline": "the last line has no line end; the file may be cut off",
+    "stray_bom": "a byte-order mark stands inside the file and was kept as text",
+    "trailing_delimiter": "every row ends in an empty field, which was ignored",
+    "header_only": "no rows under the header",
+    "extra_columns": "{columns}",
+    "unnamed_column": "a column without a name was ignored",
+    "unseen_category": "column '{column}' has '{value}' {count} times{near}",
+    "column_all_missing": "column '{column}' has no value in this file",
+    "missing_value": "column '{column}' is empty {count} times, in training never",
+    "precision_loss": "column '{column}' has {count} numbers above 2^53, scored as the nearest float",
+}
+
+
+def table_warning(warning: TableWarning) -> str:
+    """A warning as a sentence behind its code."""
+    near = f" (as '{warning.near}' but for case, spaces or Unicode form)" if warning.near else ""
+    text = WARNINGS[warning.code].format(
+        column=warning.column,
+        columns=not_in_training(warning.columns),
+        value=warning.value,
+        near=near,
+        count=warning.count,
+    )
+    return f"{warning.code}: {text}"

@@ -16,6 +16,7 @@ from anomvae.formats import output_suffix, suffixes
 from anomvae.model.calibration import file_p_value, verdict
 from anomvae.model.detector import Detector
 from anomvae.records.results import REMEMBERED, ColumnBlame, ErrorResult, Evidence, FileResult, RowResult, ScoreResult
+from anomvae.records.sentences import table_warning
 from anomvae.scoring.batch import Helpers, Judging, Piece, Stretch, alpha_of, writer_of
 from anomvae.scoring.summary import Tally
 from anomvae.scoring.verdict import compared, in_sequence, left
@@ -329,7 +330,7 @@ class Scoring:
             worst=tally.worst(critical),
             blame=tuple(ColumnBlame(column=name, rows=rows) for name, rows in tally.blame.most_common(8)),
             rejects=tuple(table.rejects),
-            warnings=(*table.warnings, *tally.warnings(self.detector)),
+            warnings=tuple(map(table_warning, (*table.warnings, *tally.warnings(self.detector)))),
         )
         return compared(result, self.detector, tally.counts, tally.newest())
 

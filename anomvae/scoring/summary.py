@@ -15,6 +15,7 @@ from anomvae.model.detector import Detector
 from anomvae.model.encoder import Encoded
 from anomvae.model.schema import MASK, Values
 from anomvae.records.results import Reason, RowResult
+from anomvae.records.sentences import TableWarning
 from anomvae.table.header import folded
 
 Columns = Mapping[str, Values]
@@ -175,23 +176,20 @@ class Tally:
             found.setdefault(column, value[:SHOWN])
         return found
 
-    def warnings(self, detector: Detector) -> list[str]:
+    def warnings(self, detector: Detector) -> list[TableWarning]:
         """Values never seen, with a hint where only the spelling is new, and columns without a value."""
         levels = {f.column: [*f.levels, *f.rare] for f in detector.encoding.features if not f.numeric}
         warnings = []
         for (column, value), count in self.unseen.most_common(5):
-            near = next((level for level in levels[column] if folded(level) == folded(value)), None)
-            hint = f" (as '{near}' but for case, spaces or Unicode form)" if near else ""
-            warnings.append(f"unseen_category: column '{column}' has '{value}' {count} times{hint}")
+            near = next((level for level in levels[column] if folded(level) == folded(value)), "")
+            warnings.append(TableWarning(code="unseen_category", column=column, value=value, near=near, count=count))
         for column, count in self.missing.items():
             if self.scored and count == self.scored:
-                warnings.append(f"column_all_missing: column '{column}' has no value in this file")
-            elif self.surprising[column]:
-                told = f"is empty {self.surprising[column]} times, in training never"
-                warnings.append(f"missing_value: column '{column}' {told}")
-            if self.imprecise[column]:
-                told = f"has {self.imprecise[column]} numbers above 2^53, scored as the nearest float"
-                warnings.append(f"precision_loss: column '{column}' {told}")
+                warnings.append(TableWarning(code="column_all_missing", column=column))
+            elif gaps := self.surprising[column]:
+                warnings.append(TableWarning(code="missing_value", column=column, count=gaps))
+            if large := self.imprecise[column]:
+                warnings.append(TableWarning(code="precision_loss", column=column, count=large))
         return warnings
 
 

@@ -15,6 +15,7 @@ from anomvae.config_errors import near
 from anomvae.errors import DataError, UsageError
 from anomvae.model.conditions import OPERATORS, Condition
 from anomvae.model.value_parsing import NumberFormat, is_number
+from anomvae.records.sentences import table_warning
 from anomvae.table import header
 from anomvae.table.reader import TableReader
 
@@ -275,7 +276,7 @@ def gather(
         out.rows_read += table.rows
         out.rejected += table.rejected
         out.sha256.append(table.sha256)
-        out.warnings += [f"{file}: {warning}" for warning in table.warnings]
+        out.warnings += [f"{file}: {table_warning(warning)}" for warning in table.warnings]
         out.warnings += [f"{file}:{bad.line}: {bad.message} ({bad.code})" for bad in table.rejects[:5]]
     sample.cut()
     out.rows, (_, out.file, out.line) = sample.rows, sample.placed().T
