@@ -35,7 +35,7 @@ from anomvae.store import model_file
 from anomvae.synthesis import fit_generator
 from anomvae.table import frames
 from anomvae.training.fit_detector import fit_detector
-from anomvae.training.frame_rows import Rows, from_array, from_cells, inferred, lineage, numbered
+from anomvae.training.frame_rows import Rows, from_array, from_cells, inferred, numbered, origin
 from anomvae.training.model_card import describe
 
 LEAST_ROWS = 10  # scikit-learn's checks fit so few; the command line asks for twice as many
@@ -139,8 +139,8 @@ class AnomVAE(OutlierMixin, BaseEstimator):  # type: ignore[misc]
                 detector = detector.with_generator(
                     fit_generator(schema, columns, settings, styles=styles, device=learned.device)
                 )
-            origin = lineage(columns, settings.seed)
-            detector = detector.with_about(describe(learned, settings, SchemaSettings(), columns, origin))
+            source = origin(columns, settings.seed)
+            detector = detector.with_about(describe(learned, settings, SchemaSettings(), columns, source))
         return self._fitted(detector)
 
     def _fitted(self, detector: Detector) -> Self:

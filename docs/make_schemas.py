@@ -11,9 +11,17 @@ from anomvae.synthesis.records import GENERATE_RECORDS
 
 
 def records() -> tuple[type[results.Record], ...]:
-    """Every record that has a schema."""
-    rooms = (results, folder, folder, results, results)
-    return (*(record for room in rooms for record in room.RECORDS), *GENERATE_RECORDS, *QUALITY_RECORDS)
+    """Every record that has a schema, in the order in which docs/formats.md lists them."""
+    return (
+        *results.RECORDS,
+        *folder.RECORDS,
+        *folder.MESSAGE_RECORDS,
+        *GENERATE_RECORDS,
+        *QUALITY_RECORDS,
+        *results.EVALUATION_RECORDS,
+        *results.EXPLAIN_RECORDS,
+        *results.PAGE_RECORDS,
+    )
 
 
 def schemas() -> str:

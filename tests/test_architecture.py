@@ -265,7 +265,6 @@ READS_TEXT = {"startswith", "endswith", "partition", "rpartition", "split", "rem
 TEXTS = {"reason", "warning", "message", "selection", "told", "sentence"}  # names of what is made for people
 PROSE = {  # where a sentence is read all the same, and why
     ("table/csv_decode.py", "message"): "the csv module tells its errors apart by text alone",
-    ("report/terminal.py", "reason"): "the record has no field for a constant column, and its JSON is a contract",
 }
 
 

@@ -186,7 +186,7 @@ def test_parameters_survive_cloning_and_numpys_numbers_are_numbers() -> None:
     assert copy.get_params() == given.get_params()
     rows = np.random.default_rng(0).normal(size=(40, 3))
     assert copy.fit(rows).detector_.about.training.layout == "3-8-[2,2]-2-8-3"
-    assert copy.detector_.about.lineage.seed == 5
+    assert copy.detector_.about.origin.seed == 5
 
 
 def test_it_takes_its_place_in_pipelines_and_grid_searches(table: pd.DataFrame) -> None:

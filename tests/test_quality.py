@@ -22,6 +22,7 @@ import anomvae
 from anomvae.cli.output import Printer
 from anomvae.cli.quality_options import Comparison, check, compare, compared
 from anomvae.errors import DataError, UsageError
+from anomvae.model.conditions import Condition
 from anomvae.quality import similarity
 from anomvae.quality.records import ColumnShape, QualityResult
 from anomvae.quality.report import figures, heat_class, quality_page, quality_report
@@ -155,9 +156,9 @@ def test_a_models_schema_and_selection_hold_for_the_real_rows(orders_model: Path
     assert {column.column for column in result.columns} == set(detector.columns)
     assert result.overall > 0.8 and result.c2st is not None
     assert detector.about is not None
-    where = ("channel != fax and post", "country == DE")
-    chosen_rows = msgspec.structs.replace(detector.about.settings, where=where)
-    detector = detector.with_about(msgspec.structs.replace(detector.about, settings=chosen_rows))
+    where = (Condition("channel", "!=", "fax and post"), Condition("country", "==", "DE"))
+    chosen_rows = msgspec.structs.replace(detector.about.origin, conditions=where)
+    detector = detector.with_about(msgspec.structs.replace(detector.about, origin=chosen_rows))
     german = pd.concat([pd.read_csv(day) for day in days[:2]])["country"].eq("DE").sum()
     chosen = anomvae.quality(days[:2], days[2], detector=detector)
     assert chosen.rows_real == german and chosen.rows_synthetic == result.rows_synthetic

@@ -17,6 +17,7 @@ from anomvae.model import metrics
 from anomvae.model.detector import Detector
 from anomvae.model.value_parsing import NumberFormat, is_number, quoted
 from anomvae.records.results import Estimate, EvaluateResult, KindResult
+from anomvae.records.sentences import table_warning
 from anomvae.scoring.file import shown
 from anomvae.table.reader import TableReader
 from anomvae.table.training_rows import training_files
@@ -191,7 +192,7 @@ def _judge_file(path: str, detector: Detector, out: Judged, alpha: float, progre
     table.check_rejects()
     out.rows += table.rows
     out.rejected += table.rejected
-    out.warnings += [f"{path}: {warning}" for warning in table.warnings]
+    out.warnings += [f"{path}: {table_warning(warning)}" for warning in table.warnings]
     return parts
 
 

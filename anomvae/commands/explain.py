@@ -11,6 +11,7 @@ from anomvae.errors import AnomvaeError, DataError, UsageError
 from anomvae.model.detector import Detector
 from anomvae.model.explain import explain_row
 from anomvae.records.results import ExplainedRow, ExplainResult, RejectedRow
+from anomvae.records.sentences import table_warning
 from anomvae.scoring.file import shown
 from anomvae.table.reader import TableReader
 from anomvae.table.typed_reader import TypedReader, dialect_of, parse_columns, rejected_row
@@ -69,7 +70,7 @@ def _explained(file: str, lines: list[int], detector: Detector) -> tuple[list[Ex
     reader = TypedReader(file, detector.schema, dialect_of(detector))
     records = _records(reader.table, file, lines)
     rows = [_row(file, line, [records[line][at] for at in reader.positions], detector) for line in lines]
-    return rows, [f"{shown(file)}: {warning}" for warning in reader.header_warnings]
+    return rows, [f"{shown(file)}: {table_warning(warning)}" for warning in reader.header_warnings]
 
 
 def _row(file: str, line: int, texts: list[str], detector: Detector) -> ExplainedRow:

@@ -14,18 +14,20 @@ from anomvae.commands.compare import Champion, compare, hold_out
 from anomvae.config import FitSettings, SchemaSettings
 from anomvae.config_errors import near
 from anomvae.errors import DataError, UsageError
-from anomvae.model.detector import About
+from anomvae.model.conditions import Condition
+from anomvae.model.detector import About, Origin
 from anomvae.model.explain import reasons
 from anomvae.model.schema import Column, Schema, Values, declared, infer
 from anomvae.model.value_formatting import LOOKED_AT, fit_styles
 from anomvae.model.value_parsing import NumberFormat
-from anomvae.records.results import FitResult, Lineage, ReviewRow
+from anomvae.records.results import FitResult, ReviewRow
+from anomvae.records.sentences import ColumnReason, ReasonCode, selection
 from anomvae.store import model_file
 from anomvae.synthesis import fit_generator
-from anomvae.table.training_rows import Gathered, TextRows, conditions, gather, spoken, training_files
+from anomvae.table.training_rows import Gathered, TextRows, conditions, gather, training_files
 from anomvae.table.typed_reader import parse_columns
 from anomvae.training.fit_detector import FittedDetector, fit_detector
-from anomvae.training.model_card import describe, versions
+from anomvae.training.model_card import column_reports, describe, versions
 
 LISTED = 20
 
@@ -103,7 +105,8 @@ def fit(
     settings, chosen = settings or FitSettings(), schema or SchemaSettings()
     started = time.monotonic()
     paths = training_files(files)
-    table = _rows(paths, settings, lambda _, rows: progress("reading", rows, 0))
+    wanted = conditions(settings)
+    table = _rows(paths, settings, wanted, lambda _, rows: progress("reading", rows, 0))
     held = hold_out(table) if champion else []
     fitted_schema = _schema(table, settings, chosen)
     columns, kept = _typed(fitted_schema, table)
@@ -125,7 +128,7 @@ def fit(
     if settings.threshold != "auto":
         detector = detector.with_threshold(detector.calibration.alpha_at(float(settings.threshold)))
     learned = msgspec.structs.replace(learned, detector=detector)
-    about = describe(learned, settings, chosen, columns, _lineage(table, settings, paths, len(file)))
+    about = describe(learned, settings, chosen, columns, _origin(table, settings.seed, wanted, paths, len(file)))
     detector = model_file.save(detector.with_about(about), Path(model))
     rival = Champion(str(model), detector)
     comparison = compare(champion, rival, table.names, held) if champion else None
@@ -143,10 +146,10 @@ def _result(
         model_id=model.detector.model_id,
         files=tuple(paths),
         rows_read=table.rows_read,
-        rows_used=about.lineage.rows_used,
+        rows_used=about.origin.rows_used,
         rows_rejected=table.rejected,
-        selection=about.lineage.selection,
-        columns=about.columns,
+        selection=selection(about.origin.conditions),
+        columns=column_reports(model.detector.schema, about),
         training=about.training,
         calibration=about.threshold,
         dependencies=generator.rules() if generator else (),
@@ -159,20 +162,22 @@ def _result(
     )
 
 
-def _rows(paths: list[str], settings: FitSettings, progress: Callable[[str, int], None]) -> Gathered:
-    wanted = conditions(settings)
+def _rows(
+    paths: list[str], settings: FitSettings, wanted: Sequence[Condition], progress: Callable[[str, int], None]
+) -> Gathered:
     table = gather(paths, settings, wanted, progress)
     if not len(table.rows):
-        told = f"no row meets {spoken(wanted)}" if table.rows_read else "no rows to learn from"
+        told = f"no row meets {selection(wanted)}" if table.rows_read else "no rows to learn from"
         raise DataError("too_few_rows", told).within(paths[0])
     return table
 
 
 def _schema(table: Gathered, settings: FitSettings, chosen: SchemaSettings) -> Schema:
     numbers = NumberFormat(settings.decimal, settings.thousands)
-    left_out = dict.fromkeys(chosen.drop, "dropped (--drop)") | dict.fromkeys(chosen.id, "identifier (--id)")
+    left_out: dict[str, ReasonCode] = dict.fromkeys(chosen.drop, "dropped")
+    left_out |= dict.fromkeys(chosen.id, "id")
     if settings.label is not None:
-        left_out[settings.label] = "the label"
+        left_out[settings.label] = "label"
     for name in [*left_out, *chosen.columns, *chosen.redact]:
         if name not in table.names:
             raise UsageError(
@@ -182,7 +187,7 @@ def _schema(table: Gathered, settings: FitSettings, chosen: SchemaSettings) -> S
     for j, name in enumerate(table.names):
         texts = table.rows.column(j)
         if name in left_out or not name:
-            reason = left_out.get(name, "has no name")
+            reason = ColumnReason(code=left_out.get(name, "no_name"))
             columns.append(Column(name=name, kind="ignore", modelled=False, reason=reason))
         elif name in chosen.columns:
             stated = chosen.columns[name]
@@ -210,14 +215,14 @@ def _texts(schema: Schema, table: Gathered, kept: list[int]) -> dict[str, list[s
     return {column.name: [row[j] for row in rows] for j, column in enumerate(schema.columns) if column.modelled}
 
 
-def _lineage(table: Gathered, settings: FitSettings, paths: list[str], used: int) -> Lineage:
-    return Lineage(
+def _origin(table: Gathered, seed: int, wanted: tuple[Condition, ...], paths: list[str], used: int) -> Origin:
+    return Origin(
         files=tuple(Path(path).name for path in paths),
         data_sha256=hashlib.sha256("".join(table.sha256).encode()).hexdigest(),
         rows_read=table.rows_read,
         rows_used=used,
-        selection=spoken(conditions(settings)),
-        seed=settings.seed,
+        conditions=wanted,
+        seed=seed,
         versions=versions(),
     )
 

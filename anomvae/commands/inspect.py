@@ -6,6 +6,7 @@ from anomvae.errors import ModelError
 from anomvae.model.detector import Detector
 from anomvae.records.results import InspectResult
 from anomvae.store import model_file
+from anomvae.training.model_card import column_reports, lineage
 
 
 def card_of(detector: Detector, model: str | Path) -> InspectResult:
@@ -27,8 +28,8 @@ def card_of(detector: Detector, model: str | Path) -> InspectResult:
         bytes=Path(model).stat().st_size,
         format=model_file.FORMAT,
         created_by=about.created_by,
-        lineage=about.lineage,
-        columns=about.columns,
+        lineage=lineage(about.origin),
+        columns=column_reports(detector.schema, about),
         training=about.training,
         calibration=about.threshold,
         self_test=about.self_test,

@@ -15,6 +15,7 @@ from anomvae.model.detector import About, Detector
 from anomvae.model.drift import fit_reference
 from anomvae.model.schema import Values
 from anomvae.records.results import Alternative, ThresholdChange, ThresholdResult
+from anomvae.records.sentences import table_warning
 from anomvae.scoring.file import shown
 from anomvae.store import model_file
 from anomvae.store.model_file import read_unchanged, rewrite_description
@@ -143,7 +144,7 @@ def recalibrate(files: Sequence[str], model: str, progress: Progress = lambda fi
     )
     read_unchanged(detector, Path(model))
     detector = model_file.save(detector.with_calibration(known, about), Path(model).resolve())
-    warnings = (*approved.warnings, *_trained_on(paths, about.lineage.files))
+    warnings = (*approved.warnings, *_trained_on(paths, about.origin.files))
     return threshold_result(model, detector, about, changed=True, warnings=warnings)
 
 
@@ -179,4 +180,4 @@ def _batches(path: str, detector: Detector, warnings: list[str], progress: Progr
     table.check_rejects()
     if table.rejected:
         warnings.append(f"{shown(path)}: {table.rejected:,} unreadable rows are left out")
-    warnings += [f"{shown(path)}: {warning}" for warning in table.warnings]
+    warnings += [f"{shown(path)}: {table_warning(warning)}" for warning in table.warnings]

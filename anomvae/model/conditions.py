@@ -5,7 +5,7 @@
 
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -17,7 +17,14 @@ from anomvae.model.arrays import Floats
 from anomvae.model.schema import Column, Schema, parse_cell
 from anomvae.model.value_parsing import MISSING, is_number, quoted
 
-Condition = tuple[str, str, str]
+
+class Condition(NamedTuple):
+    """One condition on the rows of a table: a column, one of `OPERATORS`, and the value to compare with, as text."""
+
+    column: str
+    operator: str
+    value: str
+
 
 OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "==": operator.eq,

@@ -11,28 +11,58 @@ from anomvae.errors import UsageError
 from anomvae.model.anomaly_score import AnomalyScore, Scores
 from anomvae.model.arrays import Floats
 from anomvae.model.calibration import Calibration, Decision
+from anomvae.model.conditions import Condition
 from anomvae.model.drift import Reference
 from anomvae.model.encoder import Encoded, Encoding, encode
 from anomvae.model.likelihood import Ensemble
 from anomvae.model.schema import Schema, Values
 from anomvae.records.results import Calibration as CalibrationReport
-from anomvae.records.results import ColumnReport, Lineage, Power, ThresholdChange, Training
+from anomvae.records.results import Power, ThresholdChange, Training
+
+
+class ColumnFigures(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the training rows of one modelled column were like.
+
+    `levels` is the number of different values of a column that is coded by value, else None. `missing_share` is the
+    share of rows without a value. `low` and `high` bound the values of a number; None where no output may show them.
+    """
+
+    name: str
+    levels: int | None
+    missing_share: float
+    low: float | None
+    high: float | None
+
+
+class Origin(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where a model comes from: the training files and the hash of their bytes, and which rows were chosen.
+
+    `conditions` are those that every training row meets; `versions` are of the libraries that the figures depend on.
+    """
+
+    files: tuple[str, ...]
+    data_sha256: str
+    rows_read: int
+    rows_used: int
+    conditions: tuple[Condition, ...] = ()
+    seed: int
+    versions: dict[str, str]
 
 
 class About(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a saved model says of itself, beside the numbers.
 
-    `settings` and `schema` are what the fit was asked for, so that a later fit can ask for the same. `reference`: what
-    rows are compared with for drift.
+    `settings` and `schema` are what the fit was asked for, so that a later fit can ask for the same. `columns` are the
+    modelled ones. `reference`: what rows are compared with for drift.
     """
 
     created_by: str
     settings: FitSettings
     schema: SchemaSettings
-    columns: tuple[ColumnReport, ...]
+    columns: tuple[ColumnFigures, ...]
     training: Training
     threshold: CalibrationReport
-    lineage: Lineage
+    origin: Origin
     history: tuple[ThresholdChange, ...]
     self_test: tuple[Power, ...] = ()
     reference: Reference | None = None

@@ -1,13 +1,13 @@
 """What a column is, and why: inferred once from training text, fixed from then on.
 
-A column is numeric, integer, categorical, boolean or datetime, or it is left out with a reason that the
-user is told. Constants stay: a change of a constant is surprising.
+A column is numeric, integer, categorical, boolean or datetime, or it is left out for a reason that is kept as a code.
+A constant column stays in the model, because a change of a constant is surprising.
 """
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -17,11 +17,13 @@ from anomvae.config import Kind
 from anomvae.errors import DataError
 from anomvae.model import value_parsing
 from anomvae.model.value_parsing import NumberFormat
+from anomvae.records.sentences import ColumnReason
 
 Values = NDArray[np.float64] | NDArray[np.object_]
 
 STRAY_SHARE = 0.005  # so few cells that are no numbers are faults of the file, not a category
-NO_VALUES = "no values"
+NO_VALUES = ColumnReason(code="no_values")
+CONFIGURED = ColumnReason(code="configured")
 MASK = "***"  # in place of a cell that no output may show
 MAX_LEVELS = 1000  # a category with more values than this is an identifier or free text
 
@@ -56,15 +58,19 @@ class Column(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     name: str
     kind: Kind
     modelled: bool
-    reason: str = ""
-    constant: bool = False
+    reason: ColumnReason = ColumnReason()
     date_format: str = ""
     digits: int | None = None
     redacted: bool = False
 
+    @property
+    def constant(self) -> bool:
+        """Whether all training rows have the same value."""
+        return self.reason.code == "constant"
+
     def masked(self) -> "Column":
         """The same column, whose cells no output may show."""
-        reason = "constant: a change is surprising" if self.constant else self.reason
+        reason = msgspec.structs.replace(self.reason, value="") if self.constant else self.reason
         return msgspec.structs.replace(self, redacted=True, reason=reason)
 
 
@@ -159,12 +165,11 @@ def infer(name: str, texts: Sequence[str], numbers: NumberFormat) -> Column:
     if sum(counts[text] for text in strange) <= STRAY_SHARE * sum(counts[text] for text in present):
         return _number(name, texts, plain, numbers)
     if _is_boolean({text.lower() for text in present}):
-        return Column(name=name, kind="boolean", modelled=True, **_constancy(present))
+        return Column(name=name, kind="boolean", modelled=True, reason=_constancy(present))
     for style in value_parsing.DATE_FORMATS:
         if _is_date(present, style):
-            return Column(
-                name=name, kind="datetime", modelled=True, date_format=style, reason=f"dates, {_spelt(style)}"
-            )
+            reason = ColumnReason(code="dates", value=style)
+            return Column(name=name, kind="datetime", modelled=True, date_format=style, reason=reason)
     return _text(name, texts)
 
 
@@ -188,31 +193,31 @@ def declared(name: str, kind: Kind, style: str | None, texts: Sequence[str], num
         DataError: `bad_date` where no known date format fits.
     """
     if kind == "ignore":
-        return Column(name=name, kind="ignore", modelled=False, reason="ignored by the configuration")
+        return Column(name=name, kind="ignore", modelled=False, reason=ColumnReason(code="ignored"))
     if kind == "categorical":
-        return Column(name=name, kind=kind, modelled=True, reason="by configuration")
+        return Column(name=name, kind=kind, modelled=True, reason=CONFIGURED)
     if kind in ("numeric", "integer"):
         plain = [p for t in set(texts) if value_parsing.is_number(p := numbers.plain(t))]
-        return Column(name=name, kind=kind, modelled=True, digits=_digits(plain), reason="by configuration")
+        return Column(name=name, kind=kind, modelled=True, digits=_digits(plain), reason=CONFIGURED)
     if kind == "datetime":
         found = style or infer(name, texts, numbers).date_format
         if not found:
             raise DataError("bad_date", "no known date format fits; give one as format = ...", column=name)
-        return Column(name=name, kind=kind, modelled=True, date_format=found, reason="by configuration")
-    return Column(name=name, kind=kind, modelled=True, reason="by configuration")
+        return Column(name=name, kind=kind, modelled=True, date_format=found, reason=CONFIGURED)
+    return Column(name=name, kind=kind, modelled=True, reason=CONFIGURED)
 
 
 def _number(name: str, texts: Sequence[str], plain: list[str], numbers: NumberFormat) -> Column:
     whole = all(map(value_parsing.is_integer, plain))
     if whole and _counts_up(texts, numbers):
-        return Column(name=name, kind="ignore", modelled=False, reason="identifier: a running number")
+        return Column(name=name, kind="ignore", modelled=False, reason=ColumnReason(code="running_number"))
     digits = 0 if whole else _digits(plain)
     return Column(
         name=name,
         kind="integer" if whole else "numeric",
         modelled=True,
         digits=digits,
-        **_constancy(plain),
+        reason=_constancy(plain),
     )
 
 
@@ -236,21 +241,19 @@ def _text(name: str, texts: Sequence[str]) -> Column:
     distinct = len(set(present))
     if distinct > MAX_LEVELS or (distinct > 20 and distinct > 0.5 * len(present)):
         wordy = np.mean([" " in text for text in present[:1000]]) > 0.5
-        what = "free text" if wordy else "identifier"
+        code: Literal["free_text", "identifier"] = "free_text" if wordy else "identifier"
         return Column(
             name=name,
             kind="ignore",
             modelled=False,
-            reason=f"{what}: {distinct:,} different values in {len(present):,} rows",
+            reason=ColumnReason(code=code, distinct=distinct, rows=len(present)),
         )
-    return Column(name=name, kind="categorical", modelled=True, **_constancy(present))
+    return Column(name=name, kind="categorical", modelled=True, reason=_constancy(present))
 
 
-def _constancy(values: list[str]) -> dict[str, Any]:
-    """The fields of a column that say whether all its values are the same, and the reason to show."""
-    if len(set(values)) != 1:
-        return {}
-    return {"constant": True, "reason": f"constant {value_parsing.quoted(values[0])}: a change is surprising"}
+def _constancy(values: list[str]) -> ColumnReason:
+    """The reason of a column whose values are all the same; no reason for any other column."""
+    return ColumnReason(code="constant", value=values[0]) if len(set(values)) == 1 else ColumnReason()
 
 
 def _is_date(texts: list[str], style: str) -> bool:
@@ -260,7 +263,3 @@ def _is_date(texts: list[str], style: str) -> bool:
     except DataError:
         return False
     return True
-
-
-def _spelt(style: str) -> str:
-    return "ISO 8601" if style == value_parsing.ISO else style

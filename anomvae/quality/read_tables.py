@@ -14,7 +14,7 @@ from anomvae.errors import DataError
 from anomvae.model.conditions import Condition
 from anomvae.model.detector import Detector
 from anomvae.model.schema import Schema, Values, infer
-from anomvae.table.training_rows import Gathered, conditions, gather, training_files
+from anomvae.table.training_rows import Gathered, gather, training_files
 from anomvae.table.typed_reader import dialect_of, parse_columns
 
 BOOLEAN_TEXTS = {1.0: "true", 0.0: "false"}  # as a data frame has them
@@ -46,11 +46,10 @@ def read_tables(
         DataError: a file is refused, or has no rows.
         UsageError: a column of the selection is not in a file.
     """
-    about = detector.about if detector else None
     dialect = dialect_of(detector) if detector else Dialect()
-    selection = conditions(about.settings) if about else ()
-    tables = [_read(real, dialect, selection), _read(synthetic, dialect, ())]
-    tables += [_read(held_out, dialect, selection)] if held_out else []
+    conditions = detector.about.origin.conditions if detector and detector.about else ()
+    tables = [_read(real, dialect, conditions), _read(synthetic, dialect, ())]
+    tables += [_read(held_out, dialect, conditions)] if held_out else []
     schema = detector.schema if detector else _inferred(tables[0], dialect)
     return [_typed(schema, table) for table in tables]
 

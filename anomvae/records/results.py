@@ -412,7 +412,8 @@ class ReportResult(Record, frozen=True, kw_only=True, tag_field="schema", tag="a
     rows: int
 
 
-RECORDS = (FitResult, ScoreResult, FileResult, RowResult, InspectResult, ThresholdResult, ErrorResult, ReportResult)
+RECORDS = (FitResult, ScoreResult, FileResult, RowResult, InspectResult, ThresholdResult, ErrorResult)
+PAGE_RECORDS = (ReportResult,)
 
 
 class Estimate(Record, frozen=True, kw_only=True):

@@ -297,10 +297,16 @@ def _columns_in_short(columns: tuple[ColumnReport, ...]) -> RenderableType:
         if column.modelled:
             kinds[column.kind] = kinds.get(column.kind, 0) + 1
     told = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
-    constant = sum(column.modelled and column.reason.startswith("constant") for column in columns)
+    constant = sum(map(_is_constant, columns))
     lines = [Text(f"Columns: {told}" + (f" ({constant} constant: a change is surprising)" if constant else ""))]
     lines += [cell(f"left out: {c.name} ({c.reason})", 120, "dim") for c in columns if not c.modelled]
     return Group(*lines)
+
+
+def _is_constant(column: ColumnReport) -> bool:
+    """Whether a modelled column had one value in training; a date has levels of its parts, which say nothing of it."""
+    one = column.low is not None and column.low == column.high
+    return column.modelled and column.kind != "datetime" and (one or column.levels == 1)
 
 
 def _training(training: Training) -> list[RenderableType]:

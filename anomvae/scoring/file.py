@@ -20,6 +20,7 @@ from anomvae.errors import AnomvaeError, DataError, UsageError
 from anomvae.formats import output_suffix, suffixes
 from anomvae.model.detector import Detector
 from anomvae.records.results import REMEMBERED, ErrorResult, Evidence, FileResult, RowResult, ScoreResult
+from anomvae.records.sentences import table_warning
 from anomvae.scoring.batch import BatchScorer, Chunk, ChunkScorer, ScoredBatch, alpha_of, open_scored_writer
 from anomvae.scoring.summary import FileSummary, SummaryBuilder
 from anomvae.scoring.verdict import assess_file, evidence_of
@@ -301,7 +302,7 @@ class FileScorer:
             worst=found.worst(),
             blame=found.blame(),
             rejects=tuple(table.rejects),
-            warnings=(*table.warnings, *found.warnings(self._detector)),
+            warnings=tuple(map(table_warning, (*table.warnings, *found.warnings(self._detector)))),
             bins=tuple(tuple(counts.tolist()) for counts in found.bins),
             unseen=found.unseen(),
         )

@@ -15,6 +15,7 @@ from anomvae.model.detector import Detector
 from anomvae.model.encoder import Encoded
 from anomvae.model.schema import MASK, Values
 from anomvae.records.results import ColumnBlame, RejectedRow, RowResult
+from anomvae.records.sentences import TableWarning
 from anomvae.table.header import folded
 
 SHOWN = 60  # characters of a value never seen in training
@@ -221,21 +222,18 @@ class SummaryBuilder:
             found.setdefault(column, value[:SHOWN])
         return found
 
-    def warnings(self, detector: Detector) -> list[str]:
+    def warnings(self, detector: Detector) -> list[TableWarning]:
         """Values never seen, with a hint where only the spelling is new, and columns without a value."""
         levels = {f.column: [*f.levels, *f.rare] for f in detector.encoding.features if not f.numeric}
         warnings = []
         for (column, value), count in self._unseen.most_common(5):
-            near = next((level for level in levels[column] if folded(level) == folded(value)), None)
-            hint = f" (as '{near}' but for case, spaces or Unicode form)" if near else ""
-            warnings.append(f"unseen_category: column '{column}' has '{value}' {count} times{hint}")
+            near = next((level for level in levels[column] if folded(level) == folded(value)), "")
+            warnings.append(TableWarning(code="unseen_category", column=column, value=value, near=near, count=count))
         for column, count in self._missing.items():
             if self.scored and count == self.scored:
-                warnings.append(f"column_all_missing: column '{column}' has no value in this file")
-            elif self._surprising[column]:
-                times = self._surprising[column]
-                warnings.append(f"missing_value: column '{column}' is empty {times} times, in training never")
-            if self._imprecise[column]:
-                numbers = f"{self._imprecise[column]} numbers above 2^53"
-                warnings.append(f"precision_loss: column '{column}' has {numbers}, scored as the nearest float")
+                warnings.append(TableWarning(code="column_all_missing", column=column))
+            elif gaps := self._surprising[column]:
+                warnings.append(TableWarning(code="missing_value", column=column, count=gaps))
+            if large := self._imprecise[column]:
+                warnings.append(TableWarning(code="precision_loss", column=column, count=large))
         return warnings

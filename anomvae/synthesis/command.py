@@ -28,12 +28,13 @@ from anomvae.model.conditions import Condition
 from anomvae.model.detector import Detector
 from anomvae.model.fault_injection import KINDS, FaultInjector
 from anomvae.model.schema import Schema
+from anomvae.records.sentences import selection
 from anomvae.synthesis.complete_rows import PartialRows, read_partial_rows, row_constraints
 from anomvae.synthesis.generator import BLOCK, Columns, Generator
 from anomvae.synthesis.pictures import image_side, picture_of
 from anomvae.synthesis.privacy_filter import PrivacyFilter
 from anomvae.synthesis.records import Added, GenerateResult, Picture
-from anomvae.table.training_rows import parse, spoken
+from anomvae.table.training_rows import parse
 from anomvae.table.writer import SyntheticRows, TableStyle
 
 Progress = Callable[[str, int, int], None]
@@ -171,7 +172,7 @@ def generate(
         model=model,
         model_id=detector.model_id,
         rows=done,
-        conditions=spoken(conditions),
+        conditions=selection(conditions),
         seed=settings.seed,
         temperature=settings.temperature,
         gate=settings.gate,
@@ -215,7 +216,7 @@ def _rows_where(source: RowSource, conditions: Sequence[Condition], rows: int, s
         passed = _passing(source, columns, rows - made)
         made, block = made + len(passed), block + 1
         if block >= MAX_POOR_BLOCKS and made < 0.01 * block * BLOCK and made < rows:
-            where = f" where {spoken(conditions)}" if conditions else ""
+            where = f" where {selection(conditions)}" if conditions else ""
             raise UsageError(f"nearly every row{where} is unlike training or a copy of a training row; see --no-gate.")
         if len(passed):
             yield {name: values[passed] for name, values in columns.items()}
@@ -236,7 +237,7 @@ def _balanced_rows(
 ) -> Iterator[Columns]:
     """Batches of rows for each class of a column that lacks some, class by class."""
     for stream, (level, rows) in enumerate(classes.items()):
-        yield from _rows_where(source, (*conditions, (column, "==", level)), rows, stream)
+        yield from _rows_where(source, (*conditions, Condition(column, "==", level)), rows, stream)
 
 
 def _completed_rows(source: RowSource, partial: PartialRows) -> Iterator[Columns]:

@@ -308,7 +308,7 @@ class Generator:
         Raises:
             UsageError: no row can have the given values.
         """
-        constraints = self.constraints([(name, "==", str(value)) for name, value in given.items()])
+        constraints = self.constraints([Condition(name, "==", str(value)) for name, value in given.items()])
         self.check(constraints, training_rows)
         blocks = [self.block(np.random.default_rng([seed, 0, b]), constraints) for b in range(-(-n // BLOCK))]
         return {c.name: np.concatenate([block[c.name] for block in blocks])[:n] for c in self.schema.modelled}

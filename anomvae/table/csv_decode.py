@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 import msgspec
 
 from anomvae.errors import DataError, EnvironmentFault
+from anomvae.records.sentences import TableWarning
 
 CHUNK = 1 << 19  # bytes that are read at a time
 MAX_RECORD = 8 << 20  # characters of one line or record
@@ -75,7 +76,7 @@ class TextSource:
         self, name: str, encoding: str = "utf-8", file: BinaryIO | None = None, resume: ResumePoint | None = None
     ) -> None:
         self.name, self.encoding = name, encoding
-        self.warnings: list[str] = []
+        self.warnings: list[TableWarning] = []
         self.bom_encoding: str | None = None
         self.ends_with_newline = False
         self._file, self._resume = file, resume
@@ -168,9 +169,9 @@ class TextSource:
         self.ends_with_newline = held.endswith(b"\n")
         if held.endswith(b"\x1a") and not self._wide:
             held = held[:-1]
-            self.warnings.append("ctrl_z: a final Ctrl-Z was ignored")
+            self.warnings.append(TableWarning(code="ctrl_z"))
         if held and not held.rstrip(b"\0").endswith((b"\n", b"\r")):
-            self.warnings.append("no_final_newline: the last line has no line end; the file may be cut off")
+            self.warnings.append(TableWarning(code="no_final_newline"))
         yield held
 
     def _sniff(self, first: bytes) -> None:
@@ -214,7 +215,7 @@ class TextSource:
             raise self._undecodable(error, line, offset) from error
 
     def _warn_mark(self) -> None:
-        warning = "stray_bom: a byte-order mark stands inside the file and was kept as text"
+        warning = TableWarning(code="stray_bom")
         if warning not in self.warnings:
             self.warnings.append(warning)
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from anomvae.errors import DataError
 from anomvae.model.value_parsing import is_value
+from anomvae.records.sentences import TableWarning
 from anomvae.table.csv_decode import MAX_COLUMNS
 
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe"}
@@ -37,7 +38,7 @@ def check_training(names: Sequence[str], delimiter: str, line: int) -> None:
 
 def locate(
     names: Sequence[str], wanted: Sequence[str], known: Sequence[str], delimiter: str, line: int
-) -> tuple[list[int], list[str]]:
+) -> tuple[list[int], list[TableWarning]]:
     """Positions of the model's columns in a file's header, and warnings.
 
     Args:
@@ -60,20 +61,15 @@ def locate(
         if count > 1 and name in wanted:
             raise DataError("duplicate_columns", f"column '{name}' stands {count} times", line=line, column=name)
     extra = extra_columns(names, known)
-    warnings = [f"extra_columns: {not_in_training(extra)}"] if extra else []
+    warnings = [TableWarning(code="extra_columns", columns=tuple(extra))] if extra else []
     if "" in names:
-        warnings.append("unnamed_column: a column without a name was ignored")
+        warnings.append(TableWarning(code="unnamed_column"))
     return [names.index(name) for name in wanted], warnings
 
 
 def extra_columns(names: Sequence[str], known: Sequence[str]) -> list[str]:
     """Named columns of a header that the training table did not have."""
     return [name for name in names if name not in known and name]
-
-
-def not_in_training(extra: Sequence[str]) -> str:
-    """What people are told of extra columns."""
-    return f"not in training, ignored: {', '.join(extra[:5])}"
 
 
 def _check_delimiter(names: Sequence[str], delimiter: str, line: int) -> None:

@@ -16,6 +16,7 @@ from anomvae.config import Dialect
 from anomvae.errors import DataError
 from anomvae.model.schema import Values
 from anomvae.records.results import RejectedRow
+from anomvae.records.sentences import TableWarning
 from anomvae.table import header, parquet
 from anomvae.table.csv_decode import CsvRecords, PhysicalLines, ResumePoint, TextRecord, TextSource
 from anomvae.table.csv_fast import FastCsvParser, UnquotedRows
@@ -73,7 +74,7 @@ class TableReader:
         self.names: list[str] = self._parquet.names if self._parquet else self._read_header()
 
     @property
-    def warnings(self) -> list[str]:
+    def warnings(self) -> list[TableWarning]:
         """What was noticed and tolerated."""
         return self.source.warnings
 
@@ -230,7 +231,7 @@ class TableReader:
             return False
         width = widths.pop()
         if width == len(self.names) + 1 and all(record.fields[-1] == "" for record in peeked if not record.error):
-            self.warnings.append("trailing_delimiter: every row ends in an empty field, which was ignored")
+            self.warnings.append(TableWarning(code="trailing_delimiter"))
             return True
         message = f"every row has {width} fields, the header {len(self.names)}: columns cannot be told"
         raise DataError("width_mismatch_all", message, line=peeked[0].line + self.dialect.skip_lines)
@@ -240,7 +241,7 @@ class TableReader:
         if self._parquet:
             self.rows = self._parquet.count
         if not self.rows:
-            self.warnings.append("header_only: no rows under the header")
+            self.warnings.append(TableWarning(code="header_only"))
 
 
 def chunk_batches(chunk: bytes, line: int, width: int) -> Iterator[TextBatch]:

@@ -15,6 +15,7 @@ from anomvae.config_errors import near
 from anomvae.errors import DataError, UsageError
 from anomvae.model.conditions import OPERATORS, Condition
 from anomvae.model.value_parsing import NumberFormat, is_number
+from anomvae.records.sentences import table_warning
 from anomvae.table import header
 from anomvae.table.reader import TableReader
 
@@ -79,14 +80,14 @@ class TextRows:
 
 
 def conditions(settings: FitSettings) -> tuple[Condition, ...]:
-    """Every condition as (column, operator, value).
+    """The conditions that training rows must meet: those of `where`, and the one of the label.
 
     Raises:
         UsageError: a condition has no operator, or a label has no normal value.
     """
     if (settings.label is None) != (settings.normal is None):
         raise UsageError("--label COL and --normal VALUE go together.")
-    label = () if settings.label is None else ((settings.label, "==", str(settings.normal)),)
+    label = () if settings.label is None else (Condition(settings.label, "==", str(settings.normal)),)
     return (*map(parse, settings.where), *label)
 
 
@@ -97,7 +98,8 @@ def parse(text: str) -> Condition:
             if text.startswith(sign, at):
                 column, value = text[:at].strip(), text[at + len(sign) :].strip()
                 if column:
-                    return column, sign, value.strip("'\"") if value[:1] in ("'", '"') else value
+                    value = value.strip("'\"") if value[:1] in ("'", '"') else value
+                    return Condition(column, sign, value)
     raise UsageError(f"--where '{text}' is not 'COLUMN OP VALUE' (OP is one of {' '.join(OPERATORS)}).")
 
 
@@ -125,11 +127,6 @@ def _compare(cell: str, test: Callable[[Any, Any], bool], value: str, numbers: N
     if is_number(left) and is_number(right):
         return test(float(left), float(right))
     return test(cell.strip(), value)
-
-
-def spoken(wanted: Sequence[Condition]) -> str:
-    """The conditions as a sentence, for people alone: a column or a value may have an `and` in it."""
-    return " and ".join(" ".join(condition) for condition in wanted)
 
 
 BLOCK = 64  # rows sampled together, so that neighbours stay neighbours
@@ -279,7 +276,7 @@ def gather(
         out.rows_read += table.rows
         out.rejected += table.rejected
         out.sha256.append(table.sha256)
-        out.warnings += [f"{file}: {warning}" for warning in table.warnings]
+        out.warnings += [f"{file}: {table_warning(warning)}" for warning in table.warnings]
         out.warnings += [f"{file}:{bad.line}: {bad.message} ({bad.code})" for bad in table.rejects[:5]]
     sample.cut()
     out.rows, (_, out.file, out.line) = sample.rows, sample.placed().T

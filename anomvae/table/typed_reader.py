@@ -15,6 +15,7 @@ from anomvae.model.detector import Detector
 from anomvae.model.schema import Column, Schema, Values, parse
 from anomvae.model.value_parsing import NumberFormat
 from anomvae.records.results import RejectedRow
+from anomvae.records.sentences import not_in_training
 from anomvae.table import header
 from anomvae.table.csv_decode import ResumePoint
 from anomvae.table.csv_fast import FastCsvParser
@@ -92,7 +93,7 @@ class TypedReader:
         known = names if extra == "ignore" else [column.name for column in schema.columns]
         self.positions, self.header_warnings = header.locate(names, wanted, known, dialect.delimiter, line)
         if extra == "strict" and (unknown := header.extra_columns(names, known)):
-            raise DataError("extra_columns", header.not_in_training(unknown), line=line)
+            raise DataError("extra_columns", not_in_training(unknown), line=line)
         self.table.warnings.extend(self.header_warnings)
 
     def batches(self) -> Iterator[TypedBatch]:

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anomvae.errors import DataError
+from anomvae.model.detector import Origin
 from anomvae.model.schema import Column, Schema, Values, infer
 from anomvae.model.value_parsing import NumberFormat
-from anomvae.records.results import Lineage
+from anomvae.records.sentences import ColumnReason
 from anomvae.table.frames import Cells
 from anomvae.table.typed_reader import parse_columns
 from anomvae.training.model_card import versions
@@ -43,7 +44,7 @@ class Rows(msgspec.Struct, frozen=True):
 def inferred(table: Cells) -> Schema:
     """The schema of a table: categories where the table declares them, else what the cells suggest."""
     stated = {
-        name: Column(name=name, kind="categorical", modelled=True, reason="a category of the table")
+        name: Column(name=name, kind="categorical", modelled=True, reason=ColumnReason(code="table_category"))
         for name in table.categories
     }
     return Schema(
@@ -89,19 +90,18 @@ def _written(values: Values) -> list[str]:
     return ["" if np.isnan(value) else f"{value:.12g}" for value in values.tolist()]
 
 
-def lineage(columns: Mapping[str, Values], seed: int) -> Lineage:
-    """The lineage of a model of a table in memory: a hash of its values and the versions of libraries."""
+def origin(columns: Mapping[str, Values], seed: int) -> Origin:
+    """Where a model of a table in memory comes from: a hash of its values and the versions of libraries."""
     digest = hashlib.sha256()
     for name, values in columns.items():
         digest.update(name.encode())
         digest.update("\0".join(values).encode() if values.dtype == object else np.ascontiguousarray(values).tobytes())
     rows = len(next(iter(columns.values())))
-    return Lineage(
+    return Origin(
         files=("a table in memory",),
         data_sha256=digest.hexdigest(),
         rows_read=rows,
         rows_used=rows,
-        selection="",
         seed=seed,
         versions=versions(),
     )

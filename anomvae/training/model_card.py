@@ -8,10 +8,11 @@ from anomvae.config import FitSettings, SchemaSettings
 from anomvae.errors import ModelError
 from anomvae.model.calibration import Calibration
 from anomvae.model.cross_fitting import Dependence
-from anomvae.model.detector import About, Detector
-from anomvae.model.schema import Values, gaps
+from anomvae.model.detector import About, ColumnFigures, Detector, Origin
+from anomvae.model.schema import Schema, Values, gaps
 from anomvae.records.results import Calibration as CalibrationReport
 from anomvae.records.results import ColumnReport, Lineage, ThresholdChange, Training
+from anomvae.records.sentences import column_reason, selection
 from anomvae.training.fit_detector import FittedDetector
 
 
@@ -20,7 +21,7 @@ def describe(
     settings: FitSettings,
     schema: SchemaSettings,
     columns: Mapping[str, Values],
-    lineage: Lineage,
+    origin: Origin,
 ) -> About:
     """The description that is saved with a model.
 
@@ -29,17 +30,17 @@ def describe(
         settings: the settings of the fit.
         schema: what the user stated about columns.
         columns: the typed training columns by name, each of shape (n,).
-        lineage: where these come from.
+        origin: where these come from.
     """
     threshold = promise(fitted.detector.calibration, fitted.dependence, fitted.blocks)
     return About(
         created_by=f"anomvae {anomvae.__version__}",
         settings=settings,
         schema=schema,
-        columns=_reports(fitted, columns),
+        columns=_figures(fitted, columns),
         training=_training(fitted, settings),
         threshold=threshold,
-        lineage=lineage,
+        origin=origin,
         history=(ThresholdChange(alpha=threshold.alpha, threshold=threshold.threshold, by="fit"),),
         self_test=fitted.self_test,
         reference=fitted.reference,
@@ -76,28 +77,57 @@ def _training(fitted: FittedDetector, settings: FitSettings) -> Training:
     )
 
 
-def _reports(fitted: FittedDetector, columns: Mapping[str, Values]) -> tuple[ColumnReport, ...]:
+def _figures(fitted: FittedDetector, columns: Mapping[str, Values]) -> tuple[ColumnFigures, ...]:
+    """The figures of every modelled column; of a date, those of the first of its features."""
     features = {feature.column: feature for feature in reversed(fitted.detector.encoding.features)}
-    reports = []
+    figures = []
     for column in fitted.detector.schema.columns:
-        feature = features.get(column.name)
-        if feature is None:
-            reports.append(ColumnReport(name=column.name, kind=column.kind, modelled=False, reason=column.reason))
-            continue
-        bounds = feature.numeric and not column.redacted
+        if feature := features.get(column.name):
+            bounds = feature.numeric and not column.redacted
+            figures.append(
+                ColumnFigures(
+                    name=column.name,
+                    levels=None if feature.numeric else len(feature.levels) + len(feature.rare),
+                    missing_share=round(float(gaps(columns[column.name]).mean()), 4),
+                    low=feature.low if bounds else None,
+                    high=feature.high if bounds else None,
+                )
+            )
+    return tuple(figures)
+
+
+def column_reports(schema: Schema, about: About) -> tuple[ColumnReport, ...]:
+    """Every column of the training table as a record, with its reason in words."""
+    figures = {column.name: column for column in about.columns}
+    reports = []
+    for column in schema.columns:
+        found = figures.get(column.name)
         reports.append(
             ColumnReport(
                 name=column.name,
                 kind=column.kind,
-                modelled=True,
-                reason=column.reason,
-                levels=None if feature.numeric else len(feature.levels) + len(feature.rare),
-                missing_share=round(float(gaps(columns[column.name]).mean()), 4),
-                low=feature.low if bounds else None,
-                high=feature.high if bounds else None,
+                modelled=found is not None,
+                reason=column_reason(column.reason),
+                levels=found.levels if found else None,
+                missing_share=found.missing_share if found else 0.0,
+                low=found.low if found else None,
+                high=found.high if found else None,
             )
         )
     return tuple(reports)
+
+
+def lineage(origin: Origin) -> Lineage:
+    """Where a model comes from, as a record."""
+    return Lineage(
+        files=origin.files,
+        data_sha256=origin.data_sha256,
+        rows_read=origin.rows_read,
+        rows_used=origin.rows_used,
+        selection=selection(origin.conditions),
+        seed=origin.seed,
+        versions=origin.versions,
+    )
 
 
 def promise(found: Calibration, rows: Dependence, blocks: int) -> CalibrationReport:

@@ -1,0 +1,140 @@
+"""Every sentence about data that a public record holds: codes and figures go in, the text for people comes out.
+
+The program keeps and compares codes; a sentence is made here when a record is built, and no code reads it back.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+import msgspec
+
+ReasonCode = Literal[
+    "",  # nothing to say
+    "dropped",
+    "id",
+    "label",
+    "no_name",
+    "ignored",
+    "no_values",
+    "running_number",
+    "identifier",
+    "free_text",
+    "configured",
+    "table_category",
+    "dates",
+    "constant",
+]
+
+
+class ColumnReason(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Why a column is left out, or what is worth knowing about one that is modelled.
+
+    `value` is the format of `dates`, or the one value of a `constant` column ("" where no output may show it). An
+    `identifier` and a `free_text` column have `distinct` different values in `rows` rows.
+    """
+
+    code: ReasonCode = ""
+    value: str = ""
+    distinct: int = 0
+    rows: int = 0
+
+
+REASONS: dict[ReasonCode, str] = {
+    "": "",
+    "dropped": "dropped (--drop)",
+    "id": "identifier (--id)",
+    "label": "the label",
+    "no_name": "has no name",
+    "ignored": "ignored by the configuration",
+    "no_values": "no values",
+    "running_number": "identifier: a running number",
+    "identifier": "identifier: {distinct:,} different values in {rows:,} rows",
+    "free_text": "free text: {distinct:,} different values in {rows:,} rows",
+    "configured": "by configuration",
+    "table_category": "a category of the table",
+    "dates": "dates, {value}",
+    "constant": "constant{value}: a change is surprising",
+}
+
+
+def column_reason(reason: ColumnReason) -> str:
+    """The reason of a column as a sentence, empty where there is nothing to say."""
+    value = reason.value
+    if reason.code == "constant" and value:
+        value = f" '{_cut(value)}'"
+    elif reason.code == "dates" and value == "iso":
+        value = "ISO 8601"
+    return REASONS[reason.code].format(value=value, distinct=reason.distinct, rows=reason.rows)
+
+
+def selection(conditions: Iterable[tuple[str, str, str]]) -> str:
+    """Conditions (column, operator, value) as one text; it cannot be read back, for a value may contain an `and`."""
+    return " and ".join(" ".join(condition) for condition in conditions)
+
+
+def not_in_training(columns: Sequence[str]) -> str:
+    """Which columns of a file the training table did not have."""
+    return f"not in training, ignored: {', '.join(columns[:5])}"
+
+
+def _cut(text: str, limit: int = 40) -> str:
+    """A cell, at most so many characters of it."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+WarningCode = Literal[
+    "ctrl_z",
+    "no_final_newline",
+    "stray_bom",
+    "trailing_delimiter",
+    "header_only",
+    "extra_columns",
+    "unnamed_column",
+    "unseen_category",
+    "column_all_missing",
+    "missing_value",
+    "precision_loss",
+]
+
+
+class TableWarning(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What was noticed about a table and tolerated.
+
+    `column` is the column that it concerns, `columns` are several; `count` is how many cells. A value that training
+    never had is the `value`; `near` is a value that training had and that differs only in case, spaces or Unicode form.
+    """
+
+    code: WarningCode
+    column: str = ""
+    columns: tuple[str, ...] = ()
+    value: str = ""
+    near: str = ""
+    count: int = 0
+
+
+WARNINGS: dict[WarningCode, str] = {
+    "ctrl_z": "a final Ctrl-Z was ignored",
+    "no_final_newline": "the last line has no line end; the file may be cut off",
+    "stray_bom": "a byte-order mark stands inside the file and was kept as text",
+    "trailing_delimiter": "every row ends in an empty field, which was ignored",
+    "header_only": "no rows under the header",
+    "extra_columns": "{columns}",
+    "unnamed_column": "a column without a name was ignored",
+    "unseen_category": "column '{column}' has '{value}' {count} times{near}",
+    "column_all_missing": "column '{column}' has no value in this file",
+    "missing_value": "column '{column}' is empty {count} times, in training never",
+    "precision_loss": "column '{column}' has {count} numbers above 2^53, scored as the nearest float",
+}
+
+
+def table_warning(warning: TableWarning) -> str:
+    """A warning as a sentence behind its code."""
+    near = f" (as '{warning.near}' but for case, spaces or Unicode form)" if warning.near else ""
+    text = WARNINGS[warning.code].format(
+        column=warning.column,
+        columns=not_in_training(warning.columns),
+        value=warning.value,
+        near=near,
+        count=warning.count,
+    )
+    return f"{warning.code}: {text}"
