@@ -101,7 +101,7 @@ def _refused(one: Quarantined) -> ErrorResult:
 
 def score_place(name: str, request: ScoreRequest, printer: Printer) -> int:
     """Score what is new in a place, or in a folder whose results go to a place; returns the exit code."""
-    from anomvae.cluster.object_store import Mirror
+    from anomvae.cluster import Mirror
 
     config = request.config
     output = request.output or config.out
