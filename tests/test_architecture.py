@@ -16,6 +16,8 @@ import pytest
 import anomvae
 
 PACKAGE = Path(anomvae.__file__).parent
+DOCS = PACKAGE.parent / "docs"
+PAGE = (DOCS / "architecture.md").read_text(encoding="utf-8")
 FLOORS = {  # a package, or a module beside them: what it may import, apart from itself; the lowest come first
     "errors": set(),
     "records": set(),
@@ -118,6 +120,11 @@ RETIRED_TODAY = {  # names that have such a word today; none may join them, and 
     "plain",
     "spoken",
     "told",
+}
+MOST_WORDS = 40  # of the glossary
+CITED_BY_NUMBER = {  # modules that cite a decision by its number today; none may join them
+    *("model/cross_fitting.py", "model/encoder.py", "model/vae.py", "records/results.py"),
+    "synthesis/generator_network.py",
 }
 FORBIDDEN = {"pickle", "joblib", "marshal", "shelve", "dill", "cloudpickle"}
 MODULES = sorted(PACKAGE.rglob("*.py"))
@@ -332,6 +339,45 @@ def test_public_names_are_these() -> None:
     public = ["AnomVAE", "AnomvaeError", "Detector", "__version__", "fit", "generate", "load", "quality", "score"]
     assert anomvae.__all__ == public
     assert all(getattr(anomvae, name) is not None for name in anomvae.__all__)
+
+
+def test_the_page_has_a_line_for_every_module() -> None:
+    named, folder = set(), ""
+    for line in PAGE.partition("## Modules")[2].partition("\n## ")[0].splitlines():
+        if line.startswith("### "):
+            folder = "".join(re.findall(r"`(\w+/)`", line))
+        named |= {folder + name for name in re.findall(r"^- `(\w+\.py)`: .", line)}
+    commands = {"cli/" + path.name for path in (PACKAGE / "cli").glob("*.py")}  # named together: a module a command
+    there = {str(path.relative_to(PACKAGE)) for path in MODULES if not path.stem.startswith("__")}
+    assert named - there == set()
+    assert there - named - commands == set()
+
+
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"`(\w+(?:\.\w+)+)`", PAGE.partition("## Modules")[0]))))
+def test_the_paths_name_what_there_is(name: str) -> None:
+    parts = name.split(".")
+    if parts[0] == "anomvae" or parts[-1] == "py":
+        return
+    depth = max(k for k in range(1, len(parts)) if PACKAGE.joinpath(*parts[:k]).with_suffix(".py").is_file() or k == 1)
+    found = importlib.import_module(".".join(["anomvae", *parts[:depth]]))
+    for attribute in parts[depth:]:
+        found = getattr(found, attribute)
+
+
+def test_the_glossary_is_short_and_has_no_retired_word() -> None:
+    words = re.findall(r"^\| ([\w -]+) \| ", PAGE.partition("## Glossary")[2], re.MULTILINE)[1:]
+    assert len(words) == len(set(words)) <= MOST_WORDS
+    assert not {word for term in words for word in term.split()} & RETIRED
+
+
+def test_decisions_are_cited_by_their_titles() -> None:
+    titles = re.findall(r"^\d+\. \*\*(.+?)\*\*", (DOCS / "decisions.md").read_text(encoding="utf-8"), re.MULTILINE)
+    for path in MODULES:
+        text = " ".join(path.read_text(encoding="utf-8").split())
+        for cited in re.findall(r"docs/decisions\.md, ([^).]*)", text):
+            quoted = cited.strip('" ')
+            known = any(title.startswith(quoted) for title in titles)
+            assert known or str(path.relative_to(PACKAGE)) in CITED_BY_NUMBER, f"{path}: no decision is called {cited}"
 
 
 READS_TEXT = {"startswith", "endswith", "partition", "rpartition", "split", "removeprefix", "find"}
