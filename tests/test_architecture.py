@@ -1,11 +1,14 @@
-"""The house rules as data: which room may import which, one door per library, start-up without torch."""
+"""The rules of the layout as data: which package may import which, one door per library, start-up without torch."""
 
 import ast
+import importlib
+import re
 import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from functools import cache
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -13,84 +16,115 @@ import pytest
 import anomvae
 
 PACKAGE = Path(anomvae.__file__).parent
-FLOORS = {  # room: rooms that it may import (its own folder apart)
+DOCS = PACKAGE.parent / "docs"
+PAGE = (DOCS / "architecture.md").read_text(encoding="utf-8")
+FLOORS = {  # a package, or a module beside them: what it may import, apart from itself; the lowest come first
     "errors": set(),
-    "invalid": set(),
-    "formats": {"errors", "results"},
-    "disk": {"errors"},
-    "settings": {"errors", "invalid", "formats"},
-    "drift": set(),
-    "challenge": set(),
-    "results": {"drift", "challenge"},
-    "deliveries": {"results"},
-    "messages": {"results"},
-    "comparison": {"results"},
-    "evaluation": {"results"},
-    "explained": {"results"},
-    "overview": {"drift", "results"},
-    "model": {"errors", "invalid", "settings", "drift", "results", "comparison", "explained"},
-    "training": {"errors", "settings", "results", "model"},
-    "data": {"errors", "settings", "results", "disk", "formats", "model"},
-    "storage": {"errors", "settings", "drift", "results", "deliveries", "disk", "formats", "model"},
-    "inbox": {"errors"},
-    "pipeline": {
-        *("drift", "challenge", "errors", "settings", "results", "deliveries", "comparison", "evaluation", "explained"),
-        *("overview", "disk", "formats", "invalid"),
-        *("model", "training", "data", "storage", "inbox", "anomvae"),
+    "records": set(),
+    "config_errors": set(),
+    "durable_io": {"errors"},
+    "formats": {"errors", "records"},
+    "config": {"errors", "config_errors", "formats"},
+    "model": {"errors", "records", "config_errors", "config"},
+    "table": {"errors", "records", "config_errors", "formats", "config", "model"},
+    "training": {"errors", "records", "config", "model", "table", "anomvae"},
+    "store": {"errors", "durable_io", "model", "synthesis"},
+    "scoring": {"errors", "records", "durable_io", "formats", "config", "model", "table"},
+    "workers": {"errors", "records", "durable_io", "formats", "config", "model", "table", "store", "scoring"},
+    "folder": {
+        *("errors", "records", "durable_io", "formats", "config", "model", "scoring", "workers", "anomvae"),
     },
-    "report": {
-        *("drift", "challenge", "results", "deliveries", "comparison", "evaluation", "explained", "overview"),
+    "report": {"errors", "records", "model", "folder"},
+    "notify": {"errors", "records", "durable_io", "config", "folder", "report", "anomvae"},
+    "cluster": {"errors", "durable_io", "model", "store", "scoring", "workers", "folder", "anomvae"},
+    "quality": {"errors", "records", "config_errors", "config", "model", "table", "report"},
+    "synthesis": {
+        *("errors", "records", "config_errors", "durable_io", "formats", "config", "model", "table", "store"),
+        *("report", "quality"),
     },
-    "outlets": {"errors", "settings", "results", "deliveries", "messages", "disk", "storage", "report", "anomvae"},
-    "assessment": {"errors", "invalid", "comparison", "model", "data", "pipeline"},
+    "commands": {
+        *("errors", "records", "config_errors", "config", "model", "table", "training", "store", "scoring"),
+        "synthesis",
+    },
+    "estimator": {"errors", "records", "config", "model", "table", "training", "store", "synthesis", "anomvae"},
+    "anomvae": {"errors", "model", "store", "scoring", "quality", "synthesis", "commands", "estimator"},
     "cli": {
-        *("errors", "invalid", "formats", "settings", "results", "deliveries", "comparison", "overview", "disk"),
-        *("pipeline", "storage", "inbox", "report", "outlets", "assessment", "anomvae"),
+        *("errors", "records", "config_errors", "durable_io", "formats", "config", "store", "scoring", "workers"),
+        *("folder", "report", "notify", "cluster", "quality", "synthesis", "commands", "anomvae"),
     },
-    "estimator": {"errors", "settings", "results", "model", "data", "pipeline", "storage", "anomvae"},
-    "__init__": {"errors", "model", "pipeline", "storage", "assessment", "estimator"},
     "__main__": {"cli"},
 }
+UPWARDS = {  # the edges that do not point down, and why they harm nothing
+    ("store", "synthesis"): "a model file loads the sub-package inside a function, when its generator is asked for",
+    **{
+        (package, "anomvae"): "for the version alone, which is set before anything is imported"
+        for package in ("training", "folder", "notify", "cluster", "estimator")
+    },
+}
+SUB_PACKAGES = ("synthesis", "quality", "cluster")  # others know what their __init__.py names, and no inner module
+LOAD_AT_ONCE = {"anomvae", "cli", "estimator", "commands/fit.py"}  # may import one when they are imported
 MEASURING = {"coverage", "$coverage"}  # in every process of make coverage
-DOORS = {  # library: rooms or files that may import it
-    "torch": {"training"},
-    "pandas": {"data"},
-    "pyarrow": {"data", "formats"},
+DOORS = {  # library: the packages or files that may import it
+    "torch": {"training", "synthesis/generator_network.py"},
+    "pandas": {"table"},
+    "pyarrow": {"table", "formats"},
     "safetensors": {"store/model_file.py"},
-    "rich": {"report", "cli"},
+    "rich": {"report", "cli", "synthesis/report.py", "quality/report.py"},
     "sqlite3": {"folder/database.py"},
     "watchdog": {"folder/events.py"},
-    "fcntl": {"disk", "folder/settle.py"},
+    "fcntl": {"durable_io", "folder/settle.py"},
     "fsspec": {"cluster/object_store.py"},
     "ray": {"cluster/ray.py"},
     "jinja2": {"report/html_page.py"},
-    "markupsafe": {"report/html_page.py", "report/svg.py"},
+    "markupsafe": {"report"},
     "prometheus_client": {"notify/prometheus_file.py"},
     "apprise": {"notify/apprise_outlet.py"},
     "http": {"notify/http_outlets.py"},
     "click": {"cli"},
-    "scipy": {"model"},
+    "scipy": {"model", "synthesis"},
     "numpy": {
-        "model",
-        "training",
-        "table/frames.py",
-        "table/csv_fast.py",
-        "pipeline",
-        "storage",
-        "assessment",
+        *("model", "table", "training", "store", "scoring", "cluster", "quality", "synthesis", "commands"),
         "estimator",
     },
-    "sklearn": {"assessment", "estimator"},
-    "threadpoolctl": {"assessment"},
+    "sklearn": {"quality/compare.py", "estimator"},
+    "threadpoolctl": {"quality/compare.py"},
+}
+NUMERICS = {  # files beside model/ that read no file and no clock, and print nothing
+    *("synthesis/encoder.py", "synthesis/dependencies.py", "synthesis/decoder.py", "synthesis/generator.py"),
+    *("synthesis/sample.py", "synthesis/privacy_filter.py", "quality/similarity.py"),
 }
 MOST_LINES = 600  # of a module
 MOST_PARAMETERS = 8  # of a function; the arguments of a command are its options
 TOO_MANY_PARAMETERS = {  # functions that have more today; none may join them, and those that are mended leave the set
-    "Beat.__init__",
     "Generator.__init__",
-    "Judge.__init__",
-    "Run.__init__",
-    "score_folder",
+}
+RETIRED = {  # words that once meant many things; the glossary in docs/architecture.md has one for each of these
+    *("anatomy", "beat", "desk", "errand", "firsts", "gather", "gathered", "judge", "judged", "judging", "lifted"),
+    *("plain", "pulse", "spoken", "teach", "teller", "telling", "told", "wanted"),
+}
+RETIRED_TODAY = {  # names that have such a word today; none may join them, and those that are renamed leave the set
+    "Gathered",
+    "HealthReporter.beat",
+    "Judged",
+    "Judging",
+    "Ledger.judged",
+    "NumberFormat.plain",
+    "FitSettings.plain",
+    "Pulse",
+    "Pulse.beat",
+    "Severities.told",
+    "Teller",
+    "ToldRow",
+    "gather",
+    "judged",
+    "plain",
+    "spoken",
+    "told",
+}
+MOST_WORDS = 40  # of the glossary
+CITED_BY_NUMBER = {  # modules that cite a decision by its number today; none may join them
+    *("model/cross_fitting.py", "model/encoder.py", "model/vae.py", "records/results.py"),
+    "synthesis/generator_network.py",
 }
 FORBIDDEN = {"pickle", "joblib", "marshal", "shelve", "dill", "cloudpickle"}
 MODULES = sorted(PACKAGE.rglob("*.py"))
@@ -114,22 +148,47 @@ def imports(path: Path) -> list[str]:
     return names
 
 
-def room(path: Path) -> str:
+def package_of(path: Path) -> str:
+    """The package below `anomvae` that a file is in; of a module beside the packages its own name."""
     parts = path.relative_to(PACKAGE).parts
-    return parts[0] if len(parts) > 1 else path.stem
+    return parts[0] if len(parts) > 1 else path.stem.replace("__init__", "anomvae")
 
 
-def test_the_table_names_every_room() -> None:
-    assert {room(path) for path in MODULES} == set(FLOORS)
+def test_the_table_names_every_package() -> None:
+    assert {package_of(path) for path in MODULES} == set(FLOORS)
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_imports_point_down(path: Path) -> None:
-    here = room(path)
+def test_imports_are_those_of_the_table(path: Path) -> None:
+    here = package_of(path)
     for name in imports(path):
         if name.split(".")[0] == "anomvae":
-            target = name.split(".")[1] if "." in name else "anomvae"
+            target = name.split(".")[1] if "." in name and name != "anomvae.__version__" else "anomvae"
             assert target == here or target in FLOORS[here], f"{here} must not import {name}"
+
+
+def test_the_table_has_no_cycle_and_points_down() -> None:
+    graph = {one: {other for other in below if (one, other) not in UPWARDS} for one, below in FLOORS.items()}
+    TopologicalSorter(graph).prepare()  # raises CycleError, which names the packages
+    order = list(FLOORS)
+    assert [(one, other) for one in graph for other in graph[one] if order.index(other) > order.index(one)] == []
+
+
+def at_import(path: Path) -> list[ast.ImportFrom]:
+    """Imports that are done when the file is imported: not those inside functions, nor those for the type checker."""
+    return [node for node in parsed(path).body if isinstance(node, ast.ImportFrom)]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_sub_package_is_entered_by_its_door(path: Path) -> None:
+    for package in set(SUB_PACKAGES) - {package_of(path)}:
+        assert not [name for name in imports(path) if name.startswith(f"anomvae.{package}.")]
+        names = importlib.import_module(f"anomvae.{package}").__all__
+        for node in ast.walk(parsed(path)):
+            if isinstance(node, ast.ImportFrom) and node.module == f"anomvae.{package}":
+                assert {alias.name for alias in node.names} <= set(names)
+        if [node for node in at_import(path) if node.module == f"anomvae.{package}"]:
+            assert {package_of(path), str(path.relative_to(PACKAGE))} & {*LOAD_AT_ONCE, *SUB_PACKAGES}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
@@ -138,12 +197,12 @@ def test_every_library_has_one_door(path: Path) -> None:
     for name in {full.split(".")[0] for full in imports(path)}:
         assert name not in FORBIDDEN, f"{file} imports {name}"
         if name in DOORS:
-            assert room(path) in DOORS[name] or file in DOORS[name], f"{file} must not import {name}"
+            assert package_of(path) in DOORS[name] or file in DOORS[name], f"{file} must not import {name}"
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_only_the_disk_room_makes_things_last(path: Path) -> None:
-    if path.stem != "disk":
+def test_only_durable_io_makes_things_last(path: Path) -> None:
+    if path.stem != "durable_io":
         calls = [node for node in ast.walk(parsed(path)) if isinstance(node, ast.Attribute)]
         used = {call.attr for call in calls if isinstance(call.value, ast.Name) and call.value.id == "os"}
         assert not used & {"fsync", "rename", "replace", "link", "unlink", "remove", "ftruncate"}
@@ -151,7 +210,7 @@ def test_only_the_disk_room_makes_things_last(path: Path) -> None:
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_numerics_neither_print_nor_read_the_clock(path: Path) -> None:
-    if room(path) == "model":
+    if package_of(path) == "model" or str(path.relative_to(PACKAGE)) in NUMERICS:
         assert not {"time", "logging", "os", "io", "pathlib"} & set(imports(path))
         names = {node.id for node in ast.walk(parsed(path)) if isinstance(node, ast.Name)}
         assert not names & {"print", "open"}
@@ -174,6 +233,27 @@ def functions(node: ast.AST, above: str = "") -> Iterator[tuple[str, ast.Functio
         if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
             yield above + child.name, child
         yield from functions(child, inside)
+
+
+def public_names() -> Iterator[str]:
+    """Names of all modules, classes, and public functions and methods, methods as `Class.method`."""
+    for path in MODULES:
+        yield path.stem
+        yield from (node.name for node in ast.walk(parsed(path)) if isinstance(node, ast.ClassDef))
+        for name, function in functions(parsed(path)):
+            if not function.name.startswith("_"):
+                yield name
+
+
+def words_of(name: str) -> set[str]:
+    """`told_rows` -> told, rows; `ToldRow` -> told, row."""
+    return {word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)}
+
+
+def test_no_name_has_a_retired_word() -> None:
+    found = {name for name in public_names() if words_of(name.split(".")[-1]) & RETIRED}
+    assert found - RETIRED_TODAY == set(), "docs/architecture.md has the word for it in its glossary"
+    assert RETIRED_TODAY - found == set(), "renamed: take these from RETIRED_TODAY"
 
 
 def is_command(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
@@ -259,6 +339,45 @@ def test_public_names_are_these() -> None:
     public = ["AnomVAE", "AnomvaeError", "Detector", "__version__", "fit", "generate", "load", "quality", "score"]
     assert anomvae.__all__ == public
     assert all(getattr(anomvae, name) is not None for name in anomvae.__all__)
+
+
+def test_the_page_has_a_line_for_every_module() -> None:
+    named, folder = set(), ""
+    for line in PAGE.partition("## Modules")[2].partition("\n## ")[0].splitlines():
+        if line.startswith("### "):
+            folder = "".join(re.findall(r"`(\w+/)`", line))
+        named |= {folder + name for name in re.findall(r"^- `(\w+\.py)`: .", line)}
+    commands = {"cli/" + path.name for path in (PACKAGE / "cli").glob("*.py")}  # named together: a module a command
+    there = {str(path.relative_to(PACKAGE)) for path in MODULES if not path.stem.startswith("__")}
+    assert named - there == set()
+    assert there - named - commands == set()
+
+
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"`(\w+(?:\.\w+)+)`", PAGE.partition("## Modules")[0]))))
+def test_the_paths_name_what_there_is(name: str) -> None:
+    parts = name.split(".")
+    if parts[0] == "anomvae" or parts[-1] == "py":
+        return
+    depth = max(k for k in range(1, len(parts)) if PACKAGE.joinpath(*parts[:k]).with_suffix(".py").is_file() or k == 1)
+    found = importlib.import_module(".".join(["anomvae", *parts[:depth]]))
+    for attribute in parts[depth:]:
+        found = getattr(found, attribute)
+
+
+def test_the_glossary_is_short_and_has_no_retired_word() -> None:
+    words = re.findall(r"^\| ([\w -]+) \| ", PAGE.partition("## Glossary")[2], re.MULTILINE)[1:]
+    assert len(words) == len(set(words)) <= MOST_WORDS
+    assert not {word for term in words for word in term.split()} & RETIRED
+
+
+def test_decisions_are_cited_by_their_titles() -> None:
+    titles = re.findall(r"^\d+\. \*\*(.+?)\*\*", (DOCS / "decisions.md").read_text(encoding="utf-8"), re.MULTILINE)
+    for path in MODULES:
+        text = " ".join(path.read_text(encoding="utf-8").split())
+        for cited in re.findall(r"docs/decisions\.md, ([^).]*)", text):
+            quoted = cited.strip('" ')
+            known = any(title.startswith(quoted) for title in titles)
+            assert known or str(path.relative_to(PACKAGE)) in CITED_BY_NUMBER, f"{path}: no decision is called {cited}"
 
 
 READS_TEXT = {"startswith", "endswith", "partition", "rpartition", "split", "removeprefix", "find"}

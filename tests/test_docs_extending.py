@@ -45,7 +45,6 @@ def test_every_file_in_the_text_is_there() -> None:
     files = set(re.findall(r"`((?:\w+/)*\w+\.py)`", PAGE))
     assert len(ROWS) > 20
     assert [file for file in files if not (ROOT / "anomvae" / file).is_file() and not (ROOT / file).is_file()] == []
-    assert {"TableWriter", "OutputRows", "FORMATS"} <= symbols("formats.py")
 
 
 def modules_with(words: set[str]) -> set[str]:
@@ -70,8 +69,21 @@ def test_the_page_names_every_module_that_asks_for_a_kind_of_column() -> None:
 
 def test_the_page_names_every_module_that_asks_for_an_output_format() -> None:
     known = modules_with({"jsonl", ".jsonl"})  # the one format that is only written: the others are read too
-    assert {"table/writer.py", "config.py"} <= known
-    assert known - named_after("- An output format", "\n- ") == set()
+    assert known == {"formats.py"}  # everything else takes the formats from the list there
+    assert known - named_after("## An output format", "\n## ") == set()
+    named = {name for file, cell in ROWS if file == "formats.py" for name in re.findall(r"`(\w+)`", cell)}
+    assert {"TableWriter", "OutputRows", "FORMATS"} <= named
+
+
+def test_the_page_says_where_each_walk_starts_and_ends() -> None:
+    walks = dict(re.findall(r"^## (.+)\n([^#]*)", PAGE, re.MULTILINE))
+    assert list(walks) == [
+        *("A column kind", "An output format", "An outlet", "A section of the report", "Smaller things"),
+    ]
+    for name, walk in list(walks.items())[:-1]:
+        assert "| file | symbol |" in walk, name
+        assert "tests/" in walk, name
+        assert re.search(r"Then\s+`", walk), name  # what has to be made or written anew
 
 
 def test_an_outlet_is_made_as_the_page_says(monkeypatch: pytest.MonkeyPatch) -> None:

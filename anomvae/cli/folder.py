@@ -385,7 +385,7 @@ def _remote_workers(plan: RunPlan) -> "Workers | None":
         return None
     if plan.mode != "score":
         raise UsageError("engine ray is for 'score FOLDER'; 'watch' scores on one machine.")
-    from anomvae.cluster.ray import RayPool
+    from anomvae.cluster import RayPool
 
     return RayPool(plan.settings.address, plan.folder, plan.place)
 

@@ -119,7 +119,7 @@ def score_place(name: str, request: ScoreRequest, printer: Printer) -> int:
     Returns:
         The exit code.
     """
-    from anomvae.cluster.object_store import Mirror
+    from anomvae.cluster import Mirror
 
     config = request.config
     output = request.output or config.out

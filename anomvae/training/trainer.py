@@ -9,12 +9,19 @@ from collections.abc import Callable
 
 import msgspec
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
-from anomvae.errors import DataError, UsageError
+from anomvae.errors import DataError, EnvironmentFault, UsageError
 from anomvae.model.encoder import Encoded, Encoding
+
+try:
+    import torch
+    from torch import Tensor, nn
+except ImportError as error:
+    raise EnvironmentFault(
+        f"training needs torch, which cannot be imported ({error}); install it with: pip install torch."
+    ) from error
+
 from anomvae.training.network import Network, pick
 
 BETAS, EPSILON, DECAY = (0.9, 0.999), 1e-8, 1e-4  # of AdamW
