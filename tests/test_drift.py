@@ -122,7 +122,7 @@ def test_clean_files_are_quiet_and_a_shift_is_told_with_its_column() -> None:
     assert not [found for found, _ in files if found.drifted]
     assert sum(world.anomalous(flagged) for _, flagged in files) <= 1
     found, _ = world.file(shift=0.5)
-    assert found.drifted and world.alone.odd and found.files == 1
+    assert found.drifted and world.alone.outlier and found.files == 1
     first = min(found.changes, key=lambda change: change.p)
     assert found.changes.index(first) == 0 and first.shift == pytest.approx(0.5, abs=0.1)
 
@@ -133,7 +133,7 @@ def test_one_bad_file_is_told_once() -> None:
         world.file()
     assert world.file(shift=3.0)[0].drifted
     world.file(rate=40.0)
-    assert world.alone.odd
+    assert world.alone.outlier
     assert not [found for found, _ in (world.file() for _ in range(9)) if found.drifted]
 
 

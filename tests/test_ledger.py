@@ -214,12 +214,12 @@ def test_the_newest_of_a_state_come_newest_first(ledger: Ledger) -> None:
     assert [row["top"] for row in ledger.newest("committed", 9)] == [None, None, "amount"]
     (refused_one,) = ledger.newest("quarantined", 9)
     assert (refused_one["sequence"], refused_one["reason_code"], refused_one["message"]) == (7, "why", "a")
-    assert [row["sequence"] for row in ledger.judged()] == [2, 4, 7, 9]
+    assert [row["sequence"] for row in ledger.deliveries()] == [2, 4, 7, 9]
 
 
 def test_a_committed_delivery_keeps_what_its_manifest_says(ledger: Ledger) -> None:
     put(ledger, good(1, b"a", parent_id="p", result_name="n", result_sha256="s", model_id="k", alpha=0.02))
-    (row,) = ledger.judged()
+    (row,) = ledger.deliveries()
     told = ("parent_id", "result_name", "result_sha256", "model_id", "alpha", "verdict", "committed_utc")
     assert [row[name] for name in told] == ["p", "n", "s", "k", 0.02, "ok", "2026-11-25T03:14:40+00:00"]
 

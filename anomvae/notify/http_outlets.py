@@ -236,7 +236,7 @@ class Heartbeat:
         """Note the exit code that the last ping reports."""
         self._exit_code = exit_code
 
-    def beat(self) -> None:
+    def send_if_due(self) -> None:
         """Report that the run is alive: once a minute, and not while the last ping is still being sent."""
         if time.monotonic() - self._last >= EVERY and not (self._thread and self._thread.is_alive()):
             self._ping("")

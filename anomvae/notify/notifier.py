@@ -96,7 +96,7 @@ class Notifier:
     def publish(self, health: HealthResult) -> None:
         """Hand the health of the run on: to the monitor, in the case of a `watch`, and to the metrics file."""
         if health.mode == "watch":
-            self._outlets.heartbeat.beat()
+            self._outlets.heartbeat.send_if_due()
         if self._metrics is not None:
             self._metrics.write(health)
 

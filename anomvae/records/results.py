@@ -475,7 +475,9 @@ EVALUATION_RECORDS = (EvaluateResult,)
 
 
 class ScoreTerms(Record, frozen=True, kw_only=True):
-    """The views whose largest is the score, in nats, each less its cost (docs/decisions.md, 66).
+    """The views whose largest is the score, in nats, each less its cost.
+
+    Why: docs/decisions.md, "The score is the largest of views, not their sum".
 
     `whole`: all deviances; `worst`: the most surprising column; `latent`: the KL; `place`: how far from any training
     row; `hidden`: the most surprising column when it is hidden and told by the rest (0 for a plainly normal row). The
