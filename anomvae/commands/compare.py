@@ -13,7 +13,7 @@ from anomvae.model.detector import Detector
 from anomvae.model.metrics import wilson
 from anomvae.model.schema import Schema
 from anomvae.records.results import Challenge, Side
-from anomvae.table.training_rows import Gathered
+from anomvae.table.training_rows import TrainingTable
 from anomvae.table.typed_reader import TypedColumns, parse_columns
 from anomvae.training.model_card import about_of
 
@@ -47,7 +47,7 @@ def inherited(champion: Champion) -> tuple[FitSettings, SchemaSettings]:
     return settings, msgspec.structs.replace(about.schema, columns=columns)
 
 
-def hold_out(table: Gathered) -> list[list[str]]:
+def hold_out(table: TrainingTable) -> list[list[str]]:
     """Take the last tenth of the rows away from the table: whole files where there are many, else one block."""
     rows, files = len(table.rows), np.unique(table.file)
     if len(files) >= FILES:

@@ -22,7 +22,14 @@ from anomvae.model.value_parsing import NumberFormat
 from anomvae.records.results import FitResult, Lineage, ReviewRow
 from anomvae.store import model_file
 from anomvae.synthesis import fit_generator
-from anomvae.table.training_rows import Gathered, TextRows, conditions, gather, spoken, training_files
+from anomvae.table.training_rows import (
+    TextRows,
+    TrainingTable,
+    conditions_text,
+    read_training_table,
+    row_conditions,
+    training_files,
+)
 from anomvae.table.typed_reader import parse_columns
 from anomvae.training.fit_detector import Learned, learn
 from anomvae.training.model_card import describe, versions
@@ -33,7 +40,7 @@ Columns = dict[str, Values]
 
 
 def doubtful(
-    learned: Learned, table: Gathered, kept: Sequence[int], paths: Sequence[str], columns: Columns
+    learned: Learned, table: TrainingTable, kept: Sequence[int], paths: Sequence[str], columns: Columns
 ) -> tuple[Columns, tuple[ReviewRow, ...]]:
     """The columns without the rows to review, and the worst of these.
 
@@ -135,7 +142,7 @@ def fit(
 
 
 def _result(
-    model: Champion, paths: list[str], table: Gathered, learned: Learned, about: About, *, contamination: float
+    model: Champion, paths: list[str], table: TrainingTable, learned: Learned, about: About, *, contamination: float
 ) -> FitResult:
     suspects, generator = learned.suspects, model.detector.generator
     return FitResult(
@@ -159,16 +166,16 @@ def _result(
     )
 
 
-def _rows(paths: list[str], settings: FitSettings, progress: Callable[[str, int], None]) -> Gathered:
-    wanted = conditions(settings)
-    table = gather(paths, settings, wanted, progress)
+def _rows(paths: list[str], settings: FitSettings, progress: Callable[[str, int], None]) -> TrainingTable:
+    wanted = row_conditions(settings)
+    table = read_training_table(paths, settings, wanted, progress)
     if not len(table.rows):
-        told = f"no row meets {spoken(wanted)}" if table.rows_read else "no rows to learn from"
+        told = f"no row meets {conditions_text(wanted)}" if table.rows_read else "no rows to learn from"
         raise DataError("too_few_rows", told).within(paths[0])
     return table
 
 
-def _schema(table: Gathered, settings: FitSettings, chosen: SchemaSettings) -> Schema:
+def _schema(table: TrainingTable, settings: FitSettings, chosen: SchemaSettings) -> Schema:
     numbers = NumberFormat(settings.decimal, settings.thousands)
     left_out = dict.fromkeys(chosen.drop, "dropped (--drop)") | dict.fromkeys(chosen.id, "identifier (--id)")
     if settings.label is not None:
@@ -193,7 +200,7 @@ def _schema(table: Gathered, settings: FitSettings, chosen: SchemaSettings) -> S
     return Schema(columns=tuple(hidden), decimal=settings.decimal, thousands=settings.thousands)
 
 
-def _typed(schema: Schema, table: Gathered) -> tuple[dict[str, Values], list[int]]:
+def _typed(schema: Schema, table: TrainingTable) -> tuple[dict[str, Values], list[int]]:
     """Typed columns of the rows whose every cell could be read, and those rows' positions."""
     typed = parse_columns(schema.modelled, table.column, schema.numbers)
     for name, errors in typed.errors.items():
@@ -204,19 +211,19 @@ def _typed(schema: Schema, table: Gathered) -> tuple[dict[str, Values], list[int
     return {name: values[kept] for name, values in typed.columns.items()} if bad else typed.columns, kept
 
 
-def _texts(schema: Schema, table: Gathered, kept: list[int]) -> dict[str, list[str]]:
+def _texts(schema: Schema, table: TrainingTable, kept: list[int]) -> dict[str, list[str]]:
     """The cells that show how each modelled column is written: those of the first rows."""
     rows = table.rows.take(kept[:LOOKED_AT])
     return {column.name: [row[j] for row in rows] for j, column in enumerate(schema.columns) if column.modelled}
 
 
-def _lineage(table: Gathered, settings: FitSettings, paths: list[str], used: int) -> Lineage:
+def _lineage(table: TrainingTable, settings: FitSettings, paths: list[str], used: int) -> Lineage:
     return Lineage(
         files=tuple(Path(path).name for path in paths),
         data_sha256=hashlib.sha256("".join(table.sha256).encode()).hexdigest(),
         rows_read=table.rows_read,
         rows_used=used,
-        selection=spoken(conditions(settings)),
+        selection=conditions_text(row_conditions(settings)),
         seed=settings.seed,
         versions=versions(),
     )

@@ -14,7 +14,7 @@ from anomvae.errors import DataError
 from anomvae.model.conditions import Condition
 from anomvae.model.detector import Detector
 from anomvae.model.schema import Schema, Values, infer
-from anomvae.table.training_rows import Gathered, conditions, gather, training_files
+from anomvae.table.training_rows import TrainingTable, read_training_table, row_conditions, training_files
 from anomvae.table.typed_reader import dialect_of, parse_columns
 
 BOOLEAN = {1.0: "true", 0.0: "false"}
@@ -45,28 +45,28 @@ def read_tables(
     """
     about = detector.about if detector else None
     dialect = dialect_of(detector) if detector else Dialect()
-    wanted = conditions(about.settings) if about else ()
+    wanted = row_conditions(about.settings) if about else ()
     gathered = [_gathered(real, dialect, wanted), _gathered(synthetic, dialect, ())]
     gathered += [_gathered(held_out, dialect, wanted)] if held_out else []
     schema = detector.schema if detector else _inferred(gathered[0], dialect)
     return [_typed(schema, table) for table in gathered]
 
 
-def _gathered(files: Sequence[str], dialect: Dialect, wanted: Sequence[Condition]) -> Gathered:
+def _gathered(files: Sequence[str], dialect: Dialect, wanted: Sequence[Condition]) -> TrainingTable:
     paths = training_files(files)
-    table = gather(paths, FitSettings(**msgspec.structs.asdict(dialect)), wanted)
+    table = read_training_table(paths, FitSettings(**msgspec.structs.asdict(dialect)), wanted)
     if not len(table.rows):
         raise DataError("too_few_rows", "no rows to compare").within(paths[0])
     return table
 
 
-def _inferred(table: Gathered, dialect: Dialect) -> Schema:
+def _inferred(table: TrainingTable, dialect: Dialect) -> Schema:
     schema = Schema(columns=(), decimal=dialect.decimal, thousands=dialect.thousands)
     columns = [infer(name, table.column(name), schema.numbers) for name in table.names if name]
     return msgspec.structs.replace(schema, columns=tuple(columns))
 
 
-def _typed(schema: Schema, table: Gathered) -> Typed:
+def _typed(schema: Schema, table: TrainingTable) -> Typed:
     """The modelled columns that the table has; cells that cannot be read count as missing, and are told."""
     present = [column for column in schema.modelled if column.name in table.names]
     typed = parse_columns(present, table.column, schema.numbers)

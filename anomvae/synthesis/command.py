@@ -28,7 +28,7 @@ from anomvae.synthesis.complete_rows import PartialRows, read_partial_rows, row_
 from anomvae.synthesis.generator import BLOCK, Generator
 from anomvae.synthesis.privacy_filter import PrivacyFilter
 from anomvae.synthesis.records import Added, GenerateResult, Picture
-from anomvae.table.training_rows import parse, spoken
+from anomvae.table.training_rows import conditions_text, parse_condition
 from anomvae.table.writer import SyntheticRows, TableStyle
 
 Columns = dict[str, Values]
@@ -117,7 +117,7 @@ class _Job:
         self.generator = detector.generator
         dialect = detector.about.dialect if detector.about else Dialect()
         self.form = TableStyle(detector.schema, self.generator.styles, dialect.delimiter)
-        self.conditions = tuple(map(parse, settings.where))
+        self.conditions = tuple(map(parse_condition, settings.where))
         self.gate = PrivacyFilter(detector) if settings.gate else None
         self.counts, self.spoilt = Counts(), Counter[str]()
         self.faults = Faults(detector.schema, [item.column for item in self.generator.dependencies])
@@ -165,7 +165,7 @@ class _Job:
             model=model,
             model_id=self.detector.model_id,
             rows=rows,
-            conditions=spoken(self.conditions),
+            conditions=conditions_text(self.conditions),
             seed=self.settings.seed,
             temperature=self.settings.temperature,
             gate=self.settings.gate,
@@ -191,7 +191,7 @@ class _Job:
             good = self._gated(columns, rows - made)
             made, block = made + len(good), block + 1
             if block >= PATIENCE and made < 0.01 * block * BLOCK and made < rows:
-                told = f" where {spoken(conditions)}" if conditions else ""
+                told = f" where {conditions_text(conditions)}" if conditions else ""
                 raise UsageError(
                     f"nearly every row{told} is unlike training or a copy of a training row; see --no-gate."
                 )
