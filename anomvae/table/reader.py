@@ -216,7 +216,7 @@ class TableReader:
         lines = block.removesuffix("\n").split("\n")
         first = self.lines + 1
         self.rows += len(lines)
-        self._records.lines_read += len(lines)
+        self._records.skip(len(lines))
         return TextBatch(UnquotedRows(lines, fast.delimiter), range(first, first + len(lines)), columns)
 
     def _every_row_ends_empty(self, peeked: Sequence[TextRecord]) -> bool:
