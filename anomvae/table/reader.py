@@ -273,6 +273,6 @@ def _batch(records: Sequence[TextRecord]) -> TextBatch:
 def _split(block: TextBatch, size: int) -> Iterator[TextBatch]:
     """A parsed block in batches of the usual size."""
     for at in range(0, len(block.rows), size):
-        part = slice(at, at + size)
-        columns = {name: values[part] for name, values in (block.columns or {}).items()}
-        yield TextBatch(block.rows[part], block.lines[part], columns)
+        rows = slice(at, at + size)
+        columns = {name: values[rows] for name, values in (block.columns or {}).items()}
+        yield TextBatch(block.rows[rows], block.lines[rows], columns)
