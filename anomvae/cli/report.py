@@ -45,10 +45,10 @@ def command(source: str | None, output: str | None, model: str | None, config: C
 
 
 def _told(result: Any) -> str:
-    from anomvae.report.sanitize import plain
+    from anomvae.report.sanitize import sanitize
 
     about = f"{result.files:,} files, {result.rows:,} rows" if result.files else "the model"
-    return f"wrote {plain(result.page, 120)}: {about}, {result.bytes / 1024:,.0f} KiB"
+    return f"wrote {sanitize(result.page, 120)}: {about}, {result.bytes / 1024:,.0f} KiB"
 
 
 def _overview(place: Path, model: str | None, printer: Printer) -> Any:

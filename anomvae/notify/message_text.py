@@ -7,7 +7,7 @@ import msgspec
 from anomvae.notify.cooldown import Step
 from anomvae.records.folder import Kind, Manifest, Message, Quarantined, ToldRow
 from anomvae.records.results import RowResult
-from anomvae.report.sanitize import plain
+from anomvae.report.sanitize import sanitize
 
 ROWS = 5  # worst rows that are told
 CELL = 200
@@ -48,7 +48,7 @@ def as_json(message: Message) -> str:
 
 def inert(text: str) -> str:
     """Untrusted text as one line that a chat shows as it is."""
-    return plain(text, CELL).translate(INERT).replace("://", ":∕∕")
+    return sanitize(text, CELL).translate(INERT).replace("://", ":∕∕")
 
 
 def _message(
@@ -60,8 +60,8 @@ def _message(
         kind=kind,
         title=f"anomvae: {inert(fact.file)}: {told}",
         text="\n".join([*lines, *more, f"folder {inert(folder)}, delivery {fact.delivery_id[:12]}"]),
-        folder=plain(folder, CELL),
-        file=plain(fact.file, CELL),
+        folder=sanitize(folder, CELL),
+        file=sanitize(fact.file, CELL),
         delivery_id=fact.delivery_id,
         model_id=fact.model_id,
         at=fact.committed_utc,
@@ -82,7 +82,7 @@ def _scored(fact: Manifest, message: Message) -> Message:
         rejected=result.rejected,
         flagged=result.flagged,
         critical=result.critical,
-        drift=tuple(plain(told, CELL) for told in drift_of(fact)),
+        drift=tuple(sanitize(told, CELL) for told in drift_of(fact)),
         worst=tuple(_row(row) for row in result.worst[:ROWS]),
     )
 
@@ -93,5 +93,5 @@ def drift_of(fact: Manifest) -> tuple[str, ...]:
 
 
 def _row(row: RowResult) -> ToldRow:
-    reasons = tuple(plain(reason.text, CELL) for reason in row.reasons)
+    reasons = tuple(sanitize(reason.text, CELL) for reason in row.reasons)
     return ToldRow(line=row.line, severity=row.severity, critical=row.critical, reasons=reasons)

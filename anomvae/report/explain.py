@@ -5,7 +5,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from anomvae.records.results import Change, ColumnPart, ExplainedRow, ExplainResult
-from anomvae.report.sanitize import plain
+from anomvae.report.sanitize import sanitize
 from anomvae.report.terminal import cell, figure, number_column, table
 
 STATE = {"usual": "usual", "high": "too high", "low": "too low"}
@@ -26,7 +26,7 @@ def explain_report(result: ExplainResult) -> RenderableType:
 def _row(row: ExplainedRow, result: ExplainResult) -> list[RenderableType]:
     verdict = ("FLAGGED", "bold red") if row.flagged else ("not flagged", "green")
     mark = "*" if row.estimated else ""
-    head = Text.assemble((f"{plain(row.file, 120)}:{row.line}", "bold"), "  ", verdict)
+    head = Text.assemble((f"{sanitize(row.file, 120)}:{row.line}", "bold"), "  ", verdict)
     figures = f"score {row.score:.2f} (threshold {result.threshold:.2f} at alpha {result.alpha:g}), "
     chance = f"p {_chance(row.p)}{mark}, severity {row.severity:.1f}"
     foot = [Text(ESTIMATE, style="dim")] if row.estimated else []
@@ -69,9 +69,9 @@ def _table(columns: tuple[ColumnPart, ...]) -> Table:
     for part in columns:
         style = "yellow" if part.surprise > SURPRISING or part.share >= 0.05 else ""
         rows.add_row(
-            plain(part.column, 60),
-            plain(_written(part.value), 60),
-            plain(_expected(part), 90),
+            sanitize(part.column, 60),
+            sanitize(_written(part.value), 60),
+            sanitize(_expected(part), 90),
             *(figure(value, 2) for value in (part.deviance, part.surprise)),
             f"{part.share:.0%}",
             style=style,
@@ -105,6 +105,6 @@ def _changes(row: ExplainedRow) -> list[RenderableType]:
 
 def _cells(change: Change) -> str:
     return " and ".join(
-        f"{plain(one.column, 40)} {plain(_written(one.value), 40)} -> {plain(_written(one.expected), 40)}"
+        f"{sanitize(one.column, 40)} {sanitize(_written(one.value), 40)} -> {sanitize(_written(one.expected), 40)}"
         for one in change.cells
     )

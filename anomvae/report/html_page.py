@@ -1,7 +1,7 @@
 """One offline HTML page: the frame and the style sheet that every page shares.
 
 No script, no font, no picture from elsewhere; light and dark, screen and paper. Every value that a template prints
-goes through `plain` and is escaped; only what is drawn here is markup. The only door to jinja2.
+goes through `sanitize` and is escaped; only what is drawn here is markup. The only door to jinja2.
 """
 
 from functools import cache
@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from anomvae.report.sanitize import plain
+from anomvae.report.sanitize import sanitize
 
 
 @cache
@@ -26,7 +26,7 @@ def _environment() -> Environment:
 
 
 def _harmless(value: Any) -> Any:
-    return value if isinstance(value, Markup) else plain(value, 400)
+    return value if isinstance(value, Markup) else sanitize(value, 400)
 
 
 def render(template: str, **values: Any) -> str:

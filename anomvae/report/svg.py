@@ -1,4 +1,4 @@
-"""What the pages draw, as inline SVG: numbers alone become markup, and every name goes through `plain`.
+"""What the pages draw, as inline SVG: numbers alone become markup, and every name goes through `sanitize`.
 
 Colour is never alone in saying something: bars have a title, marks a shape, and a table stands beside each picture.
 """
@@ -12,7 +12,7 @@ import msgspec
 from markupsafe import Markup
 
 from anomvae.records.results import Verdict
-from anomvae.report.sanitize import plain
+from anomvae.report.sanitize import sanitize
 
 WIDE, TALL = 960, 200  # of a wide drawing
 CARD, LOW = 300, 46  # of a column's small one,
@@ -98,7 +98,7 @@ def _rect(css: str, x: float, y: float, width: float, height: float) -> Markup:
 
 
 def _titled(told: str, inside: Markup) -> Markup:
-    return Markup("<g><title>{}</title>{}</g>").format(plain(told, 200), inside)
+    return Markup("<g><title>{}</title>{}</g>").format(sanitize(told, 200), inside)
 
 
 def severities(counts: Sequence[int], alpha: float) -> Markup:
@@ -190,7 +190,7 @@ def _names(histogram: Histogram, marker: Marker | None) -> Markup | None:
     for i, (name, count) in enumerate(zip(names, histogram.counts, strict=False)):
         tall = (BASE - 4) * count / top
         bar = _rect("real", i * width + 1, BASE - tall, width - 2, tall)
-        inside += _titled(f"{plain(name, 60)}: {count:,} training rows", bar)
+        inside += _titled(f"{sanitize(name, 60)}: {count:,} training rows", bar)
     if marker is not None:
         place = {name: (i + 0.5) * width for i, name in enumerate(names)}
         inside += _seen(place.get(marker.seen_name, (len(names) + 0.5) * width))
@@ -208,9 +208,9 @@ def _expected(at: float) -> Markup:
 
 
 def _framed(histogram: Histogram, marker: Marker, inside: Markup) -> Markup:
-    told = f"training rows of {plain(histogram.column, 40)}"
+    told = f"training rows of {sanitize(histogram.column, 40)}"
     if marker.seen_name or marker.expected_name:
-        told += f"; seen {plain(marker.seen_name, 40) or 'nothing'}, expected {plain(marker.expected_name, 40)}"
+        told += f"; seen {sanitize(marker.seen_name, 40) or 'nothing'}, expected {sanitize(marker.expected_name, 40)}"
     frame = Markup('<svg viewBox="0 0 {} {}" role="img" aria-label="{}">{}<path class="axis" d="M0 {}H{}"/></svg>')
     return frame.format(CARD, LOW, told, inside, BASE, CARD)
 
@@ -281,14 +281,14 @@ def heat_map(names: Sequence[str], cells: Sequence[tuple[int, int, int, str]], s
     """
     squares = [
         Markup('<rect class="h{}" x="{}" y="{}" width="{}" height="{}"><title>{}</title></rect>').format(
-            heat, column * size, row * size, size - 1, size - 1, plain(told, 160)
+            heat, column * size, row * size, size - 1, size - 1, sanitize(told, 160)
         )
         for row, column, heat, told in cells
     ]
     letters = min(max(size - 4, 6), 12)
     labels = [
         Markup('<text x="{}" y="{}" font-size="{}">{}</text>').format(
-            row * size + 4, (row + 0.5) * size + 0.35 * letters, letters, plain(name, 24)
+            row * size + 4, (row + 0.5) * size + 0.35 * letters, letters, sanitize(name, 24)
         )
         for row, name in enumerate(names)
     ]

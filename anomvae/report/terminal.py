@@ -22,7 +22,7 @@ from anomvae.records.results import (
     ThresholdResult,
     Training,
 )
-from anomvae.report.sanitize import plain
+from anomvae.report.sanitize import sanitize
 
 VERDICT = {
     "ok": "green",
@@ -42,7 +42,7 @@ def console(stderr: bool = False, width: int | None = None) -> Console:
 
 def cell(value: object, limit: int = 60, style: str = "") -> Text:
     """Untrusted text as one harmless line."""
-    return Text(plain(value, limit), style=style, no_wrap=True, overflow="ellipsis")
+    return Text(sanitize(value, limit), style=style, no_wrap=True, overflow="ellipsis")
 
 
 def table(*columns: Column, expand: bool = False) -> Table:
@@ -77,7 +77,7 @@ def fit_report(result: FitResult) -> RenderableType:
     head = Text.assemble(
         ("Trained on ", ""),
         (f"{result.rows_used:,} rows", "bold"),
-        plain(selection, 120),
+        sanitize(selection, 120),
         f" of {result.rows_read:,} read",
     )
     if result.rows_rejected:
@@ -85,7 +85,7 @@ def fit_report(result: FitResult) -> RenderableType:
     parts: list[RenderableType] = [head, _columns(result.columns), *_training(result.training)]
     if result.dependencies:
         parts.append(
-            Text(plain(f"Follows from other columns, kept by generate: {'; '.join(result.dependencies)}", 300))
+            Text(sanitize(f"Follows from other columns, kept by generate: {'; '.join(result.dependencies)}", 300))
         )
     parts += [*threshold_lines(result.calibration), *_self_test(result.self_test), *_review(result)]
     parts += challenge_lines(result.comparison) if result.comparison else []
@@ -149,7 +149,7 @@ def _self_test(powers: tuple[Power, ...]) -> list[RenderableType]:
     )
     for one in (power for power in powers if not power.column):
         columns = sorted((p for p in powers if p.kind == one.kind and p.column), key=lambda p: (p.found, p.column))
-        least = ", ".join(f"{plain(p.column, 20)} {100 * p.found:.0f} %" for p in columns[:2] if p.found < 0.95)
+        least = ", ".join(f"{sanitize(p.column, 20)} {100 * p.found:.0f} %" for p in columns[:2] if p.found < 0.95)
         style = "" if one.found >= 0.9 else "yellow"
         interval = f"{100 * one.low:.0f}-{100 * one.high:.0f}"
         found.add_row(FAULTS[one.kind], Text(f"{100 * one.found:.0f} %", style=style), interval, cell(least))
@@ -184,7 +184,7 @@ def file_report(result: FileResult) -> RenderableType:
         if result.flagged > len(result.worst):
             parts.append(Text(f"... and {result.flagged - len(result.worst):,} more flagged rows", style="dim"))
     if result.blame:
-        blamed = ", ".join(f"{plain(one.column, 30)} {one.rows}" for one in result.blame)
+        blamed = ", ".join(f"{sanitize(one.column, 30)} {one.rows}" for one in result.blame)
         parts.append(Text(f"columns to blame: {blamed}"))
     if result.rejected:
         parts.append(Text(f"{result.rejected:,} unreadable rows, not scored:", style="yellow"))
@@ -214,7 +214,7 @@ def differences(drift: Drift) -> list[str]:
 def error_report(error: ErrorResult) -> Text:
     """One refused file or failed command, in one line."""
     place = ":".join(str(part) for part in (error.file, error.line) if part is not None)
-    told = plain(f"{place}: {error.message} [{error.code}]", 400)
+    told = sanitize(f"{place}: {error.message} [{error.code}]", 400)
     return Text.assemble(("refused ", "bold red"), told, no_wrap=True, overflow="ignore")
 
 
@@ -381,8 +381,8 @@ def challenge_lines(found: Challenge) -> list[RenderableType]:
     """What `fit --compare` adds: two models side by side, and on how many rows they agree."""
     rows = table(
         text_column(f"on {found.rows:,} held-out rows"),
-        number_column(f"in use: {plain(found.champion.model, 30)}"),
-        number_column(f"new: {plain(found.challenger.model, 30)}"),
+        number_column(f"in use: {sanitize(found.champion.model, 30)}"),
+        number_column(f"new: {sanitize(found.challenger.model, 30)}"),
     )
     for label, cells in _compared(found.champion, found.challenger):
         rows.add_row(label, *cells)
