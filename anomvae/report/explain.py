@@ -55,9 +55,11 @@ def _terms(row: ExplainedRow) -> str:
         "place": terms.place,
         "hidden columns": terms.hidden,
     }
-    told = ", ".join(f"{name} {max(nats, 0.0):.2f}" for name, nats in sorted(views.items(), key=lambda item: -item[1]))
+    largest = ", ".join(
+        f"{name} {max(nats, 0.0):.2f}" for name, nats in sorted(views.items(), key=lambda item: -item[1])
+    )
     never = f"; {terms.unseen:.2f} more for what training never showed" if terms.unseen > 0.005 else ""
-    return f"the largest counts: {told}{never}"
+    return f"the largest counts: {largest}{never}"
 
 
 def _table(columns: tuple[ColumnPart, ...]) -> Table:
@@ -93,14 +95,14 @@ def _expected(part: ColumnPart) -> str:
 
 
 def _changes(row: ExplainedRow) -> list[RenderableType]:
-    told: list[RenderableType] = []
+    lines: list[RenderableType] = []
     for change in row.changes:
         end = "; no longer flagged" if change.suffices else "; still flagged"
         figures = f"score from {row.score:.2f} to {change.score:.2f} (p {_chance(change.p)})"
         start = "One change: " if len(change.cells) == 1 else "Two changes: "
         text = f"{start}{_cells(change)} would bring the {figures}{end}"
-        told.append(Text(text, style="bold" if change.suffices else ""))
-    return told
+        lines.append(Text(text, style="bold" if change.suffices else ""))
+    return lines
 
 
 def _cells(change: Change) -> str:

@@ -118,8 +118,8 @@ def _deliveries(lines: tuple[Line, ...]) -> Table:
     for line in lines:
         style = VERDICT[line.verdict]
         counts = [Text(f"{n:,}") for n in (line.rows, line.flagged, line.critical)]
-        told = cell(line.told, 120, "" if line.verdict == "ok" else style)
-        rows.add_row(Text(line.at[11:19]), Text(line.verdict, style=style), cell(line.file, 80), *counts, told)
+        text = cell(line.told, 120, "" if line.verdict == "ok" else style)
+        rows.add_row(Text(line.at[11:19]), Text(line.verdict, style=style), cell(line.file, 80), *counts, text)
     return rows
 
 
@@ -144,16 +144,16 @@ def stopped_report(result: StoppedResult) -> str:
 
 
 def folder_report(result: ScoreResult) -> RenderableType:
-    """The end of `score FOLDER`; its deliveries were told line by line."""
+    """The end of `score FOLDER`; its deliveries were printed line by line."""
     count = len(result.files) + result.omitted
     if not count and not result.refused:
         parts = [Text(f"nothing new in {sanitize(result.folder, 80)}")]
     else:
-        told = f"{count:,} new files, {result.rows:,} rows, {result.flagged:,} flagged, {result.critical:,} critical"
+        total = f"{count:,} new files, {result.rows:,} rows, {result.flagged:,} flagged, {result.critical:,} critical"
         refused = f", {len(result.refused):,} quarantined" if result.refused else ""
         if result.critical_together not in (None, result.critical):
-            told += f" ({result.critical_together:,} together)"
-        parts = [Text(f"Total: {told}, {result.rejected:,} unreadable rows{refused}", style="bold")]
+            total += f" ({result.critical_together:,} together)"
+        parts = [Text(f"Total: {total}, {result.rejected:,} unreadable rows{refused}", style="bold")]
         parts.append(Text(f"results in {sanitize(result.out, 400)}", style="dim", no_wrap=True, overflow="ignore"))
     parts += [cell(f"left for the next run: {one.file} ({one.reason})", 160, "dim") for one in result.left[:5]]
     if len(result.left) > 5:

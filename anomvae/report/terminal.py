@@ -101,8 +101,8 @@ def _review(result: FitResult) -> list[RenderableType]:
     if not result.contamination:
         return []
     back = result.suspected - result.to_review
-    told = f"{result.suspected:,} suspected rows were not trained on; {back:,} proved usual and are calibrated on"
-    lines: list[RenderableType] = [Text(f"{told}; {result.to_review:,} to review:", style="yellow")]
+    text = f"{result.suspected:,} suspected rows were not trained on; {back:,} proved usual and are calibrated on"
+    lines: list[RenderableType] = [Text(f"{text}; {result.to_review:,} to review:", style="yellow")]
     lines += [cell(f"  {row.file}:{row.line}  score {row.score:.1f}  {row.reason}", 200) for row in result.review]
     if result.to_review > len(result.review):
         lines.append(Text(f"  ... and {result.to_review - len(result.review):,} more", style="dim"))
@@ -163,11 +163,11 @@ def score_report(result: ScoreResult) -> RenderableType:
         parts += [file_report(one)] if len(result.files) == 1 else [file_report(one), Text()]
     parts += [error_report(one) for one in result.refused]
     if len(result.files) + len(result.refused) > 1:
-        told = (
+        text = (
             f"{len(result.files)} files, {result.rows:,} rows, {result.flagged:,} flagged, {result.critical:,} critical"
         )
         refused = f", {len(result.refused)} refused" if result.refused else ""
-        parts.append(Text(f"Total: {told}, {result.rejected:,} unreadable{refused}", style="bold"))
+        parts.append(Text(f"Total: {text}, {result.rejected:,} unreadable{refused}", style="bold"))
     return Group(*parts)
 
 
@@ -200,8 +200,8 @@ def drift_lines(drift: Drift | None) -> list[RenderableType]:
     if drift is None:
         return []
     over = f" over the newest {drift.files} files" if drift.files > 1 else ""
-    told: list[RenderableType] = [cell(f"drift: {text}{over}", 200, VERDICT["drifted"]) for text in drift.told]
-    return told or [cell(f"differs: {text}", 200, "dim") for text in differences(drift)[:3]]
+    lines: list[RenderableType] = [cell(f"drift: {text}{over}", 200, VERDICT["drifted"]) for text in drift.told]
+    return lines or [cell(f"differs: {text}", 200, "dim") for text in differences(drift)[:3]]
 
 
 def differences(drift: Drift) -> list[str]:
@@ -214,8 +214,8 @@ def differences(drift: Drift) -> list[str]:
 def error_report(error: ErrorResult) -> Text:
     """One refused file or failed command, in one line."""
     place = ":".join(str(part) for part in (error.file, error.line) if part is not None)
-    told = sanitize(f"{place}: {error.message} [{error.code}]", 400)
-    return Text.assemble(("refused ", "bold red"), told, no_wrap=True, overflow="ignore")
+    text = sanitize(f"{place}: {error.message} [{error.code}]", 400)
+    return Text.assemble(("refused ", "bold red"), text, no_wrap=True, overflow="ignore")
 
 
 def _counts(result: FileResult) -> str:
@@ -227,8 +227,8 @@ def _expectation(result: FileResult) -> str:
     if not result.scored:
         return "no rows to score"
     share = 100 * result.flagged / result.scored
-    told = f"{share:.1f} % flagged; a normal file has about {result.expected_flags:.1f} at alpha {result.alpha:g}"
-    return f"{told}; the chance of this many is {_probability(result.p_file)}"
+    text = f"{share:.1f} % flagged; a normal file has about {result.expected_flags:.1f} at alpha {result.alpha:g}"
+    return f"{text}; the chance of this many is {_probability(result.p_file)}"
 
 
 def _probability(p: float) -> str:
@@ -296,9 +296,9 @@ def _columns_in_short(columns: tuple[ColumnReport, ...]) -> RenderableType:
     for column in columns:
         if column.modelled:
             kinds[column.kind] = kinds.get(column.kind, 0) + 1
-    told = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+    text = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
     constant = sum(column.modelled and column.reason.startswith("constant") for column in columns)
-    lines = [Text(f"Columns: {told}" + (f" ({constant} constant: a change is surprising)" if constant else ""))]
+    lines = [Text(f"Columns: {text}" + (f" ({constant} constant: a change is surprising)" if constant else ""))]
     lines += [cell(f"left out: {c.name} ({c.reason})", 120, "dim") for c in columns if not c.modelled]
     return Group(*lines)
 
@@ -333,8 +333,8 @@ def threshold_lines(calibration: Calibration, history: tuple[ThresholdChange, ..
         Text(basis, style="dim"),
     ]
     if calibration.estimated:
-        told = f"alpha below {calibration.supported_alpha:.3g} cannot be counted with so few rows: a tail estimate"
-        lines.append(Text(told, style="yellow"))
+        text = f"alpha below {calibration.supported_alpha:.3g} cannot be counted with so few rows: a tail estimate"
+        lines.append(Text(text, style="yellow"))
     return lines
 
 
@@ -387,10 +387,10 @@ def challenge_lines(found: Challenge) -> list[RenderableType]:
     for label, cells in _compared(found.champion, found.challenger):
         rows.add_row(label, *cells)
     agreed = f"flagged by both {found.both:,}, only by the one in use {found.champion_only:,}"
-    told: list[RenderableType] = [rows, Text(f"{agreed}, only by the new one {found.challenger_only:,}")]
+    lines: list[RenderableType] = [rows, Text(f"{agreed}, only by the new one {found.challenger_only:,}")]
     if found.unreadable:
-        told.append(Text(f"{found.unreadable:,} held-out rows are unreadable for one of them", style="yellow"))
-    return told
+        lines.append(Text(f"{found.unreadable:,} held-out rows are unreadable for one of them", style="yellow"))
+    return lines
 
 
 def _compared(*sides: Side) -> list[tuple[str, list[str]]]:
