@@ -78,7 +78,7 @@ class Printer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def note(message: str) -> None:
-    """A line on stderr, whatever was asked for."""
+    """A line on stderr, with --quiet too."""
     sys.stderr.write(f"{sanitize(message, 600)}\n")
 
 
@@ -95,8 +95,8 @@ def fail(code: str, message: str, exit_code: int, error: BaseException | None, *
     sys.stderr.write(f"anomvae: {sanitize(message, 600)}\n")
     if as_json:
         place = {name: getattr(error, name, None) for name in ("file", "line", "column")}
-        told = getattr(error, "message", message)
-        record = ErrorResult(code=code, message=told, exit_code=exit_code, **place)
+        text = getattr(error, "message", message)
+        record = ErrorResult(code=code, message=text, exit_code=exit_code, **place)
         sys.stdout.write(msgspec.json.encode(record).decode() + "\n")
 
 
