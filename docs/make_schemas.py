@@ -12,8 +12,15 @@ from anomvae.synthesis.records import GENERATE_RECORDS
 
 def records() -> tuple[type[results.Record], ...]:
     """Every record that has a schema."""
-    rooms = (results, folder, folder, results, results)
-    return (*(record for room in rooms for record in room.RECORDS), *GENERATE_RECORDS, *QUALITY_RECORDS)
+    return (
+        *results.RECORDS,
+        *results.EVALUATION_RECORDS,
+        *results.EXPLAIN_RECORDS,
+        *folder.RECORDS,
+        *folder.MESSAGE_RECORDS,
+        *GENERATE_RECORDS,
+        *QUALITY_RECORDS,
+    )
 
 
 def schemas() -> str:
