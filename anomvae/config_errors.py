@@ -81,8 +81,8 @@ def allowed(info: Any) -> str:
     if isinstance(info, kinds.VarTupleType):
         return f"a list of which each is {allowed(info.item_type)}"
     one_character = getattr(info, "max_length", None) == 1
-    names = {"BoolType": "true or false", "StrType": "one character" if one_character else "text"}
-    return names.get(type(info).__name__, "a table")
+    texts = {"BoolType": "true or false", "StrType": "one character" if one_character else "text"}
+    return texts.get(type(info).__name__, "a table")
 
 
 def _bounds(info: Any) -> str:

@@ -24,7 +24,6 @@ from anomvae.model.drift_text import Teller
 from anomvae.records.folder import Manifest
 from anomvae.records.results import (
     ColumnDrift,
-    ErrorResult,
     FileResult,
     InspectResult,
     Reason,
@@ -229,7 +228,8 @@ def of_result(result: ScoreResult, detector: Detector | None, card: InspectResul
     for one in result.files:
         overview.add(one, "")
     for error in result.refused:
-        overview.refuse(error.file or "", "", _refused(error))
+        line = f"line {error.line}: " if error.line else ""
+        overview.refuse(error.file or "", "", f"{line}{error.message} [{error.code}]")
     return overview
 
 
@@ -305,10 +305,6 @@ def _manifest(out: Path, delivery_id: str) -> Manifest | None:
         return msgspec.json.decode((out / "results" / (delivery_id + MANIFEST)).read_bytes(), type=Manifest)
     except (OSError, msgspec.DecodeError):
         return None
-
-
-def _refused(error: ErrorResult) -> str:
-    return f"{f'line {error.line}: ' if error.line else ''}{error.message} [{error.code}]"
 
 
 def _review_item(result: FileResult, at: str) -> ReviewItem:

@@ -1,4 +1,7 @@
-"""Results as rich renderables. Every cell goes through `cell`; rich itself makes nothing harmless."""
+"""The reports of single commands on the terminal, as rich renderables, and the cells and tables that all reports share.
+
+Every value goes through `cell`, since rich does not make untrusted text harmless.
+"""
 
 from rich import box
 from rich.console import Console, Group, RenderableType
@@ -31,7 +34,7 @@ VERDICT = {
     "drifted": "bold magenta",
     "failed": "bold red",
 }
-BAR = 8
+BAR = 8  # characters of a full bar
 BLOCKS = " ▏▎▍▌▋▊▉█"
 
 
@@ -46,7 +49,7 @@ def cell(value: object, limit: int = 60, style: str = "") -> Text:
 
 
 def table(*columns: Column, expand: bool = False) -> Table:
-    """A table as every report has it: a line below its head, no frame; `expand`: as wide as the terminal."""
+    """A table in the style of all reports: a line below its head, no frame; with `expand` as wide as the terminal."""
     return Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, expand=expand)
 
 
@@ -56,7 +59,7 @@ def text_column(name: str, *, width: int | None = None, share: int | None = None
     Args:
         name: its head.
         width: the characters that it has at least.
-        share: of the room that the other columns leave, beside the shares of others.
+        share: of the width that the other columns leave, in proportion to the shares of others.
     """
     return Column(name, no_wrap=True, overflow="ellipsis", min_width=width, ratio=share)
 

@@ -121,17 +121,15 @@ def training_files(names: Sequence[str]) -> list[str]:
     """
     if not names:
         raise UsageError("no training file is named; give one, or set 'train' in the configuration.")
-    return [file for name in names for file in _expand(name)]
-
-
-def _expand(name: str) -> list[str]:
-    folder = Path(name)
-    if not folder.is_dir():
-        return [name]
-    found = sorted(str(path) for path in folder.iterdir() if path.name.endswith(SUFFIXES))
-    if not found:
-        raise UsageError(f"{name}: this folder holds no .csv, .csv.gz or .parquet file.")
-    return found
+    files: list[str] = []
+    for name in names:
+        tables = [name]
+        if Path(name).is_dir():
+            tables = sorted(str(path) for path in Path(name).iterdir() if path.name.endswith(SUFFIXES))
+            if not tables:
+                raise UsageError(f"{name}: this folder holds no .csv, .csv.gz or .parquet file.")
+        files += tables
+    return files
 
 
 def row_conditions(settings: FitSettings) -> tuple[Condition, ...]:
