@@ -14,12 +14,12 @@ def records() -> tuple[type[results.Record], ...]:
     """Every record that has a schema."""
     return (
         *results.RECORDS,
-        *results.EVALUATION_RECORDS,
-        *results.EXPLAIN_RECORDS,
         *folder.RECORDS,
         *folder.MESSAGE_RECORDS,
         *GENERATE_RECORDS,
         *QUALITY_RECORDS,
+        *results.EVALUATION_RECORDS,
+        *results.EXPLAIN_RECORDS,
     )
 
 
