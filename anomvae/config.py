@@ -1,4 +1,4 @@
-"""The settings: every key of the configuration with its type, its default and what people are told of it.
+"""The settings: every key of the configuration with its type, its default and its help.
 
 A key stands here once. The command line makes its options from these tables (`cli/options.py`), and the documentation
 makes its pages from them (`docs/make_commands.py`, `docs/make_configuration.py`). TOML is read here; an unknown key is
@@ -31,7 +31,7 @@ Kind = Literal["numeric", "integer", "categorical", "boolean", "datetime", "igno
 
 
 class Key(msgspec.Struct, frozen=True):
-    """What people are told of a key: in the help of the option that sets it, and in the documentation.
+    """The documentation of a key, for the help of the option that sets it and for the pages of the manual.
 
     Args:
         meaning: what the key is for, in a sentence.
@@ -389,7 +389,7 @@ def build(kind: type[T], values: dict[str, Any], spell: "Spell") -> T:
     except msgspec.ValidationError as error:
         from anomvae import config_errors  # only an error needs it
 
-        raise UsageError(f"{config_errors.told(error, kind, values, spell)}.") from error
+        raise UsageError(f"{config_errors.validation_message(error, kind, values, spell)}.") from error
 
 
 def changed(settings: S, values: dict[str, Any], spell: "Spell") -> S:
@@ -398,7 +398,7 @@ def changed(settings: S, values: dict[str, Any], spell: "Spell") -> S:
 
 
 def keys_of(kind: type[Settings]) -> dict[str, tuple[msgspec.structs.FieldInfo, Key]]:
-    """The keys of a table in order, each with its field and what people are told of it; no tables inside it."""
+    """The keys of a table in order, each with its field and its documentation; without the tables inside it."""
     found = {}
     for field in msgspec.structs.fields(kind):
         key = next((one for one in getattr(field.type, "__metadata__", ()) if isinstance(one, Key)), None)

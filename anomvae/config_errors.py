@@ -1,4 +1,4 @@
-"""What is wrong with a value, in words: where it stands, what is allowed there, and names that are near."""
+"""Messages about wrong settings: where a value stands, what is allowed there, and which known names are similar."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -6,14 +6,23 @@ from typing import Any
 
 import msgspec
 
-SHOWN = 8  # names that are listed
+MAX_LISTED = 8  # names in a message
 
 # How the user wrote a key and its value, from the key's path.
 Spell = Callable[[tuple[str, ...], Any], str]
 
 
 def near(name: str, known: Iterable[str], otherwise: str = "") -> str:
-    """The end of a sentence about a name that is none: the known one that is near; `otherwise`, or the first ones."""
+    """The end of a sentence about an unknown name.
+
+    Args:
+        name: the unknown name.
+        known: names that are allowed.
+        otherwise: what to say where no known name is similar; empty to list the first of them.
+
+    Returns:
+        `; did you mean 'X'?`, or a list, or a full stop alone.
+    """
     import difflib  # only an error needs it
 
     names = list(known)
@@ -23,12 +32,12 @@ def near(name: str, known: Iterable[str], otherwise: str = "") -> str:
         return f"; did you mean '{found}'?"
     if otherwise:
         return f"; {otherwise}."
-    more = ", ..." if len(names) > SHOWN else "."
-    return f"; there are {', '.join(names[:SHOWN])}{more}" if names else "."
+    more = ", ..." if len(names) > MAX_LISTED else "."
+    return f"; there are {', '.join(names[:MAX_LISTED])}{more}" if names else "."
 
 
-def told(error: msgspec.ValidationError, kind: Any, values: Mapping[str, Any], spell: Spell) -> str:
-    """An error of msgspec about `values`, in the user's words.
+def validation_message(error: msgspec.ValidationError, kind: Any, values: Mapping[str, Any], spell: Spell) -> str:
+    """An error of msgspec about `values`, in the terms of the user.
 
     Args:
         error: what msgspec says.
@@ -36,7 +45,7 @@ def told(error: msgspec.ValidationError, kind: Any, values: Mapping[str, Any], s
         values: by key, tables inside as mappings.
         spell: how the user wrote a key and its value.
     """
-    said, _, place = str(error).partition(" - at ")
+    rule, _, place = str(error).partition(" - at ")
     info: Any = msgspec.inspect.type_info(kind)
     value: Any = values
     keys: list[str] = []
@@ -45,7 +54,7 @@ def told(error: msgspec.ValidationError, kind: Any, values: Mapping[str, Any], s
         info, value = _inside(info, key), _at(value, key)
         keys += [] if key.isdigit() else [key]
     if isinstance(info, msgspec.inspect.StructType) and isinstance(value, Mapping):
-        return f"{spell(tuple(keys), None)}: {said}"  # keys that do not go together: the rule says it itself
+        return f"{spell(tuple(keys), None)}: {rule}"  # keys that do not go together: the rule is a sentence already
     each = "each must" if place.rstrip("`").endswith("]") else "must"
     return f"{spell(tuple(keys), value)}: {each} be {allowed(info)}"
 
@@ -57,11 +66,11 @@ def shown(value: Any) -> str:
 
 
 def allowed(info: Any) -> str:
-    """What a type takes."""
+    """The values that a type allows, in words."""
     kinds = msgspec.inspect
     if isinstance(info, kinds.Metadata):
-        said = (info.extra_json_schema or {}).get("description", "")
-        return allowed(info.type) + (f", {said}" if said else "")
+        description = (info.extra_json_schema or {}).get("description", "")
+        return allowed(info.type) + (f", {description}" if description else "")
     if isinstance(info, kinds.UnionType):
         return ", or ".join(allowed(one) for one in info.types if not isinstance(one, kinds.NoneType))
     if isinstance(info, kinds.LiteralType):
@@ -71,13 +80,9 @@ def allowed(info: Any) -> str:
         return ("a whole number" if isinstance(info, kinds.IntType) else "a number") + _bounds(info)
     if isinstance(info, kinds.VarTupleType):
         return f"a list of which each is {allowed(info.item_type)}"
-    return _plain(info)
-
-
-def _plain(info: Any) -> str:
-    if getattr(info, "max_length", None) == 1:
-        return "one character"
-    return {"BoolType": "true or false", "StrType": "text"}.get(type(info).__name__, "a table")
+    one_character = getattr(info, "max_length", None) == 1
+    texts = {"BoolType": "true or false", "StrType": "one character" if one_character else "text"}
+    return texts.get(type(info).__name__, "a table")
 
 
 def _bounds(info: Any) -> str:
@@ -87,7 +92,7 @@ def _bounds(info: Any) -> str:
 
 
 def _inside(info: Any, key: str) -> Any:
-    """The type of a key of a table, or of an item of a list; None where it cannot be told."""
+    """The type of a key of a table, or of an item of a list; None where there is none."""
     kinds = msgspec.inspect
     if isinstance(info, kinds.StructType):
         return next((field.type for field in info.fields if field.encode_name == key), None)
@@ -99,7 +104,7 @@ def _inside(info: Any, key: str) -> Any:
 
 
 def _culprit(info: Any, values: Mapping[str, Any]) -> str:
-    """The key of a table of tables whose value is at fault, which msgspec does not tell."""
+    """The key of a table of tables whose value is at fault, which msgspec does not name."""
     for key, value in values.items():
         try:
             msgspec.convert(value, info.value_type.cls, strict=False)

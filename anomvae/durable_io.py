@@ -1,6 +1,6 @@
-"""The one door to the disk for what must last: a file is whole or it is not there.
+"""Writing files that must last: a file is whole, or it is not there.
 
-Nothing else in the package may call fsync, rename, unlink, truncate or flock (tests/test_architecture.py).
+Only this module may call fsync, rename, unlink, truncate or flock (tests/test_architecture.py).
 Every call that changes the disk first passes `hook`, where the tests kill the process, fill the disk, or
 write down what a power cut would leave. A failed call becomes an EnvironmentFault: the machine's fault, never
 the data's; a failed fsync becomes an UnsyncedError, after which nothing may be trusted but a new start.
@@ -24,7 +24,7 @@ BUFFER = 1 << 16
 CHUNK = 1 << 20
 
 
-class _Door(io.FileIO):
+class _HookedFile(io.FileIO):
     """A file whose every write passes the hook."""
 
     def write(self, data: Any) -> int:
@@ -68,7 +68,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
 
 
 def publish(path: Path, data: bytes, mode: int = 0o600) -> None:
-    """Replace a file at once but without waiting for the disk: for news that the next write overtakes.
+    """Replace a file at once but without waiting for the disk: for a state that the next write overtakes.
 
     Args:
         path: the file.
@@ -76,7 +76,7 @@ def publish(path: Path, data: bytes, mode: int = 0o600) -> None:
         mode: who may read it, whatever the umask.
 
     Raises:
-        OSError: it could not be written; the old news stay.
+        OSError: it could not be written; the old file stays.
     """
     temporary = path.with_name(f".{path.name}.tmp")
     temporary.unlink(missing_ok=True)
@@ -98,8 +98,8 @@ def create(path: Path, mode: int = 0o600) -> io.BufferedRandom:
 
 
 def adopt(descriptor: int, path: Path) -> io.BufferedRandom:
-    """A file over a descriptor that is open for writing, through the door; closing it closes both."""
-    file = _Door(descriptor, "r+")
+    """A file over a descriptor that is open for writing, whose every write passes the hook; closing it closes both."""
+    file = _HookedFile(descriptor, "r+")
     file.name = str(path)
     return io.BufferedRandom(file, BUFFER)
 
@@ -141,7 +141,7 @@ def _sync(descriptor: int, path: Path | str) -> None:
 def rename(source: Path, target: Path) -> None:
     """Give a file another name, over whatever has it; it lasts after `sync_folder`."""
     hook("rename", target, source)
-    os.replace(source, target)  # noqa: PTH105 (this is the door)
+    os.replace(source, target)  # noqa: PTH105 (os.replace is called here alone)
 
 
 def remove(path: Path) -> None:
@@ -151,7 +151,7 @@ def remove(path: Path) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """A private folder that lasts, its parents as the user's own habits make them."""
+    """A private folder that lasts, its parents with the permissions of the user's umask."""
     if not path.is_dir():
         hook("mkdir", path)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -160,7 +160,7 @@ def make_folder(path: Path) -> None:
 
 
 def link_folder(path: Path, target: Path) -> None:
-    """Have `path` stand for a folder that is elsewhere.
+    """Make `path` a symbolic link to a folder.
 
     Raises:
         OSError: something else has the name.
@@ -171,16 +171,25 @@ def link_folder(path: Path, target: Path) -> None:
         sync_folder(path.parent)
 
 
-def write_at(path: Path, position: int, pieces: Iterator[bytes]) -> int:
-    """Write pieces at a position of a file (made when missing), cut what stood behind, sync; returns the end."""
+def write_at(path: Path, position: int, chunks: Iterator[bytes]) -> int:
+    """Write bytes at a position of a file, cut off what stood behind them, and sync.
+
+    Args:
+        path: the file; made when missing.
+        position: in bytes from its start.
+        chunks: what to write, one after the other.
+
+    Returns:
+        The size of the file.
+    """
     new = not path.exists()
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     with adopt(descriptor, path) as file:
         hook("truncate", path, descriptor, position)
         file.truncate(position)
         file.seek(position)
-        for piece in pieces:
-            file.write(piece)
+        for chunk in chunks:
+            file.write(chunk)
         sync(file)
         end = file.tell()
     if new:
@@ -203,8 +212,13 @@ def lock(descriptor: int) -> bool:
 def move(folder: int, name: bytes, target: Path) -> bool:
     """Move whatever file has this name in an open folder at this moment; false where none has.
 
-    A rename, so nothing can be lost: where it took another file than was meant, the caller sees that at the
-    target and puts it back.
+    A rename, so nothing can be lost: where it took another file than was meant, the caller sees that at the target and
+    puts it back.
+
+    Args:
+        folder: its descriptor.
+        name: of the file.
+        target: the new path.
 
     Raises:
         OSError: the target is on another file system, or the folder cannot be written.
@@ -218,7 +232,13 @@ def move(folder: int, name: bytes, target: Path) -> bool:
 
 
 def put_back(source: Path, folder: int, name: bytes) -> bool:
-    """Undo `move`, unless the name is taken by now; then the file stays where it is."""
+    """Undo `move`; false where the name is taken by now, so that the file stays where it is.
+
+    Args:
+        source: where the file is.
+        folder: descriptor of the folder to put it back into.
+        name: that it had there.
+    """
     hook("put back", source, name)
     try:
         os.link(source, name, dst_dir_fd=folder, follow_symlinks=False)

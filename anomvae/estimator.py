@@ -1,6 +1,6 @@
-"""The scikit-learn face of the detector: `anomvae.AnomVAE`. With `anomvae.quality` the only door to scikit-learn.
+"""The detector as a scikit-learn estimator: `anomvae.AnomVAE`. Only this module and `anomvae.quality` use scikit-learn.
 
-scikit-learn's sign holds here alone: `score_samples` is higher for more normal rows, it is minus the anomaly score.
+scikit-learn's sign convention holds here alone: `score_samples` is higher for more normal rows; it is minus the score.
 A table with named columns (pandas, polars, Arrow) is read as the text that a CSV file of it would have, so that
 `anomvae fit` and `AnomVAE.fit` make the same model of it; an array is numbers. Errors of the input are ValueErrors,
 as scikit-learn's callers expect.
@@ -44,7 +44,7 @@ CHECKED: Mapping[str, Any] = {"dtype": np.float64, "ensure_all_finite": "allow-n
 
 
 class Components(msgspec.Struct, frozen=True):
-    """The parts of n rows' scores.
+    """The terms that the scores of n rows are made of.
 
     `recon` (n,): reconstruction error in nats. `kl` (n,): KL in nats. `columns`: the deviance (n,) of every modelled
     column by name; they sum to `recon`.
@@ -150,7 +150,7 @@ class AnomVAE(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def _settings(self, rows: int) -> FitSettings:
-        given = {name: _plain(value) for name, value in self.get_params().items() if name != "random_state"}
+        given = {name: _python_value(value) for name, value in self.get_params().items() if name != "random_state"}
         if self.alpha == "auto":
             given["alpha"] = float(np.clip(round(BEYOND / max(rows, 1), 3), 0.01, 0.05))
         return build(FitSettings, {**given, "selftest": False, "seed": _seed(self.random_state)}, _spell)
@@ -164,7 +164,7 @@ class AnomVAE(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         return self.score_samples(X) - self.offset_
 
     def predict(self, X: Any) -> NDArray[np.intp]:
-        """-1 for anomalies, +1 for normal rows (n,); each row is judged by itself."""
+        """-1 for anomalies, +1 for normal rows (n,); each row is decided by itself."""
         return np.where(self.decision_function(X) < 0, -1, 1)
 
     def anomaly_score(self, X: Any) -> Floats:
@@ -250,7 +250,7 @@ def _spell(keys: tuple[str, ...], value: Any) -> str:
     return f"AnomVAE({', '.join(keys)}={value!r})"
 
 
-def _plain(value: Any) -> Any:
+def _python_value(value: Any) -> Any:
     """A parameter as Python's own type: a grid search may hand in numpy's."""
     return value.item() if isinstance(value, np.generic) else value
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from anomvae.cli import main
-from anomvae.commands.compare import Champion, inherited
+from anomvae.commands.compare import NamedModel, inherited_settings
 from anomvae.commands.fit import fit
 from anomvae.config import FitSettings, SchemaSettings
 from anomvae.model import drift
@@ -397,12 +397,12 @@ def test_a_challenger_is_made_as_its_champion_was(tmp_path: Path) -> None:
     files, model = [str(tmp_path / f"{i}.csv") for i in range(2)], tmp_path / "old.anomvae"
     old = FitSettings(hidden=(16,), latent=3, steps=30, beta=0.1, seed=3, generator=False, selftest=False)
     fit(files, model, old, SchemaSettings(id=("order_id",), redact=("customer",)))
-    settings, schema = inherited(Champion(str(model), model_file.load(model)))
+    settings, schema = inherited_settings(NamedModel(str(model), model_file.load(model)))
     assert settings == old
     assert (schema.id, schema.redact) == (("order_id",), ("customer",))
     easy = msgspec.structs.replace(old, hidden=None, latent="auto")
     fit(files, model, easy)
-    assert inherited(Champion(str(model), model_file.load(model)))[0] == easy
+    assert inherited_settings(NamedModel(str(model), model_file.load(model)))[0] == easy
 
 
 def test_a_challenger_never_takes_the_champions_place(orders_model: Path, tmp_path: Path, capsys: Captured) -> None:
@@ -443,7 +443,7 @@ def test_a_label_is_left_out_and_selects_again(tmp_path: Path) -> None:
     table, model = awkward(tmp_path / "t.csv"), tmp_path / "m"
     chosen = FitSettings(label="name", normal="a and b > 3", steps=5, generator=False, selftest=False)
     fit([str(table)], model, chosen, SchemaSettings(drop=("salt and pepper",)))
-    kept, schema = inherited(Champion(str(model), model_file.load(model)))
+    kept, schema = inherited_settings(NamedModel(str(model), model_file.load(model)))
     assert kept == chosen and schema == SchemaSettings(drop=("salt and pepper",))
     again = fit([str(table)], tmp_path / "again", kept, schema)
     assert again.rows_used == 100 and [column.name for column in again.columns if column.modelled] == ["x", "y"]

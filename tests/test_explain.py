@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from anomvae.cli import main
-from anomvae.commands.explain import explain, place
+from anomvae.commands.explain import explain, parse_place
 from anomvae.errors import DataError, UsageError
 from anomvae.model.detector import Detector
 from anomvae.model.explain import explain_row
@@ -221,7 +221,7 @@ def test_the_file_is_read_no_further_than_the_last_line_asked_for(detector: Dete
 
 @given(st.text(min_size=1), st.integers(0, 10**12))
 def test_the_last_colon_splits(file: str, line: int) -> None:
-    assert place(f"{file}:{line}") == (file, line)
+    assert parse_place(f"{file}:{line}") == (file, line)
 
 
 def test_json_and_quiet(orders_model: Path, capsys: pytest.CaptureFixture[str]) -> None:

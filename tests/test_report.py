@@ -11,7 +11,7 @@ from rich.console import Console
 
 from anomvae.records.results import ColumnBlame, FileResult, Reason, RejectedRow, RowResult
 from anomvae.report import terminal
-from anomvae.report.sanitize import HARMFUL, plain
+from anomvae.report.sanitize import HARMFUL, sanitize
 
 GOLDEN = Path(__file__).parent / "golden"
 HOSTILE = ["\x1b[31mred", "\x1b]52;c;AAAA\x07", "[red]x[/red]", "\u202eabc", "a\nb\r\tc", "x\u0301\u0301\u0301\u0301\u0301", "\udcff", "\x9b1m", ":smile:", "\u2028", "a" * 10_000]  # fmt: skip
@@ -54,14 +54,14 @@ def test_hostile_cells_are_harmless_everywhere(text: str) -> None:
 
 @given(st.text())
 def test_any_text_becomes_one_harmless_line(text: str) -> None:
-    shown = plain(text, 50)
+    shown = sanitize(text, 50)
     assert len(shown) <= 50
     assert not [char for char in shown if unicodedata.category(char) in HARMFUL]
 
 
 @given(st.text(alphabet=st.characters(categories=["L", "N"]), max_size=40))
 def test_harmless_text_stays_as_it_is(text: str) -> None:
-    assert plain(text, 50) == text
+    assert sanitize(text, 50) == text
 
 
 def test_brackets_are_kept() -> None:

@@ -15,7 +15,7 @@ from anomvae.config import FitSettings
 from anomvae.model.anomaly_score import fit_tails
 from anomvae.model.likelihood import hidden_deviances
 from anomvae.scoring.file import map_in_order
-from anomvae.table.training_rows import BLOCK, CHUNK, TextRows, gather
+from anomvae.table.training_rows import BLOCK, CHUNK, TextRows, read_training_table
 from anomvae.training.fit_detector import FittedDetector
 from tests.conftest import SAMPLE
 
@@ -149,7 +149,7 @@ def written(place: Path, rows: tuple[int, ...]) -> list[str]:
 @pytest.mark.parametrize("most", [20, 63, 4000, 20_000])
 def test_a_table_above_max_rows_is_sampled_by_blocks_whatever_the_order_of_its_files(tmp_path: Path, most: int) -> None:
     names = written(tmp_path, (3 * CHUNK, 5000, 10, 4001))
-    found = gather(names, FitSettings(max_rows=most), ())
+    found = read_training_table(names, FitSettings(max_rows=most), ())
     kept = [(int(part), int(i)) for part, i in found.rows.take(range(len(found.rows)))]
     assert len(kept) == most
     assert kept == sorted(set(kept))
@@ -162,18 +162,18 @@ def test_a_table_above_max_rows_is_sampled_by_blocks_whatever_the_order_of_its_f
     assert sum(len(rows) != ends.get(block, BLOCK) for block, rows in blocks.items()) <= 1
     assert found.rows_read == 3 * CHUNK + 5000 + 10 + 4001
     assert "--max-rows" in found.warnings[-1]
-    again = gather(names[::-1], FitSettings(max_rows=most), ())
+    again = read_training_table(names[::-1], FitSettings(max_rows=most), ())
     assert sorted(map(tuple, again.rows.take(range(len(again.rows))))) == sorted((str(a), str(b)) for a, b in kept)
 
 
 def test_every_row_has_the_same_chance_to_be_sampled(tmp_path: Path) -> None:
-    found = gather(written(tmp_path, (64_000, 64_000)), FitSettings(max_rows=32_000), ())
+    found = read_training_table(written(tmp_path, (64_000, 64_000)), FitSettings(max_rows=32_000), ())
     shares = np.histogram(found.file * 64_000 + found.line, bins=8, range=(0, 128_000))[0] / 16_000
     assert np.abs(shares - 0.25).max() < 5 * np.sqrt(0.25 * 0.75 / 250)  # 250 blocks a bin
 
 
 def test_a_table_within_max_rows_is_kept_whole_in_the_order_that_was_named(tmp_path: Path) -> None:
     names = written(tmp_path, (700, 300))[::-1]
-    found = gather(names, FitSettings(max_rows=1000), ())
+    found = read_training_table(names, FitSettings(max_rows=1000), ())
     assert found.rows.take(range(1000)) == [[part, str(i)] for part, n in (("1", 300), ("0", 700)) for i in range(n)]
     assert found.warnings == []

@@ -49,7 +49,7 @@ class Lazy(click.Group):
         return command
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
-        """Find the command; a name that is none is told with the nearest one."""
+        """Find the command; the error about an unknown name suggests the nearest one."""
         if args and not args[0].startswith("-") and args[0] not in COMMANDS:
             from anomvae.config_errors import near
 
@@ -58,7 +58,7 @@ class Lazy(click.Group):
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Complete a command's name without importing any."""
-        names = [CompletionItem(name, help=told) for name, told in COMMANDS.items() if name.startswith(incomplete)]
+        names = [CompletionItem(name, help=text) for name, text in COMMANDS.items() if name.startswith(incomplete)]
         return names + click.Command.shell_complete(self, ctx, incomplete)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -93,13 +93,13 @@ def main(argv: Sequence[str] | None = None) -> int:  # noqa: PLR0911 (one way ou
         click.echo(error.ctx.get_help() if error.ctx else "", err=True)
         return 2
     except click.ClickException as error:
-        from anomvae.cli import command
+        from anomvae.cli.command import usage_message
 
-        return _fail(arguments, "usage", command.told(error), 2)
+        return _fail(arguments, "usage", usage_message(error), 2)
     except AnomvaeError as error:
         return _fail(arguments, error.code, str(error), error.exit_code, error)
     except _TerminatedError:
-        if arguments[:1] == ["watch"]:  # it was asked to end before it had begun
+        if arguments[:1] == ["watch"]:  # it was stopped before it had begun
             return 0
         return _fail(arguments, "interrupted", "interrupted; nothing was left half-written", 130)
     except (KeyboardInterrupt, click.Abort):
@@ -110,8 +110,8 @@ def main(argv: Sequence[str] | None = None) -> int:  # noqa: PLR0911 (one way ou
     except OSError as error:
         return _fail(arguments, "environment", f"{error.filename or 'I/O'}: {error.strerror}", 74, error)
     except Exception as error:
-        told = f"a bug in anomvae: {type(error).__name__}: {error}. Please report it; --debug shows where."
-        return _fail(arguments, "internal", told, 70, error)
+        message = f"a bug in anomvae: {type(error).__name__}: {error}. Please report it; --debug shows where."
+        return _fail(arguments, "internal", message, 70, error)
 
 
 class _TerminatedError(BaseException):

@@ -1,4 +1,4 @@
-"""What all commands share as commands: examples in their help, and usage errors in our words."""
+"""The base class of all commands, with examples in their help, and the messages of usage errors."""
 
 import os
 import re
@@ -10,7 +10,7 @@ from click.core import ParameterSource
 
 from anomvae.errors import UsageError
 
-EVERYWHERE = ("config", "as_json", "quiet", "debug")
+COMMON_OPTIONS = ("config", "as_json", "quiet", "debug")
 QUOTED = re.compile(r"^'([^']*)'").match
 
 
@@ -26,7 +26,7 @@ class Command(click.Command):
         self.examples = tuple(examples)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse arguments; a variable that would set an option that is not there is an error, as a wrong key is."""
+        """Parse arguments; a variable that names no option of the command is an error."""
         check_variables(ctx, self.get_params(ctx))
         return super().parse_args(ctx, args)
 
@@ -36,7 +36,7 @@ class Command(click.Command):
         common: list[tuple[str, str]] = []
         for param in self.get_params(ctx):
             if isinstance(param, click.Option) and (record := param.get_help_record(ctx)):
-                (common if param.name in EVERYWHERE or "--help" in param.opts else own).append(record)
+                (common if param.name in COMMON_OPTIONS or "--help" in param.opts else own).append(record)
         for title, records in (("Options", own), ("As in every command", common)):
             if records:
                 with formatter.section(title):
@@ -78,7 +78,7 @@ def spelled(ctx: click.Context, param: click.Parameter) -> str:
 
 
 def setting(keys: tuple[str, ...], value: Any) -> str:
-    """How a setting was written on this command line; see `settings.build`."""
+    """How a setting was written on this command line; see `config.build`."""
     ctx = click.get_current_context()
     if value is None:
         return "command line"
@@ -88,7 +88,7 @@ def setting(keys: tuple[str, ...], value: Any) -> str:
     return f"{name}={text}" if name.isupper() else f"{name} {text}"
 
 
-def told(error: click.ClickException) -> str:
+def usage_message(error: click.ClickException) -> str:
     """A usage error of click as one line that says what to do."""
     from anomvae.config_errors import near
 
@@ -103,7 +103,7 @@ def told(error: click.ClickException) -> str:
         name = error.ctx.command_path
         return f"'{name}' needs {spelled(error.ctx, error.param)}; '{name} --help' shows how."
     value = QUOTED(error.message)
-    told, choices = error.message, getattr(error.param.type, "choices", ())
+    message, choices = error.message, getattr(error.param.type, "choices", ())
     if value and choices:
-        told = f"'{value[1]}' is no choice{near(value[1], map(str, choices))}"
-    return f"{spelled(error.ctx, error.param)}: {told}"
+        message = f"'{value[1]}' is no choice{near(value[1], map(str, choices))}"
+    return f"{spelled(error.ctx, error.param)}: {message}"

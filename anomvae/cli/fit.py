@@ -96,13 +96,13 @@ def _layers(text: str | None) -> tuple[int, ...] | None:
 
 def _inherit(name: str, chosen: Config, model: str) -> tuple[Any, Config]:
     """The old model, and its choices in place of those of the configuration."""
-    from anomvae.commands.compare import Champion, inherited
+    from anomvae.commands.compare import NamedModel, inherited_settings
     from anomvae.store import model_file
 
     if Path(model).exists() and Path(name).exists() and Path(model).samefile(name):
         raise UsageError(f"{model}: is the model of --from; name another file for the new one with -o.")
-    old = Champion(name, model_file.load(name))
-    settings, schema = inherited(old)
+    old = NamedModel(name, model_file.load(name))
+    settings, schema = inherited_settings(old)
     hidden = tuple(dict.fromkeys([*schema.redact, *chosen.schema.redact]))  # what either says; never less
     schema = msgspec.structs.replace(schema, redact=hidden)
     return old, msgspec.structs.replace(chosen, fit=settings, schema=schema)

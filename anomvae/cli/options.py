@@ -1,6 +1,6 @@
 """The options of the command line, and the precedence: flags > ANOMVAE_* > configuration file > defaults.
 
-An option that sets a key of the configuration is made from that key (`settings.Key`): its type, its default and its
+An option that sets a key of the configuration is made from that key (`config.Key`): its type, its default and its
 help stand in `config.py` alone. The options that every command has are put together here, too.
 """
 
@@ -25,7 +25,7 @@ Body = Callable[..., int]  # of a command: takes its parameters by name, returns
 
 
 class Place(click.types.StringParamType):
-    """A file or folder on the command line: completed as one, checked by whoever opens it."""
+    """The type of a file or folder on the command line: the shell completes it, and whoever opens it checks it."""
 
     name = "path"
 
@@ -33,7 +33,7 @@ class Place(click.types.StringParamType):
         self.kind = kind
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """The shell knows its files best: only the kind is told, `file` or `dir`."""
+        """Leave the completion to the shell: only the kind is given, `file` or `dir`."""
         return [CompletionItem(incomplete, type=self.kind)]
 
 
@@ -97,14 +97,14 @@ def keys(kind: type[Settings], *names: str) -> Callable[[Body], Body]:
 
 
 def scoring(command: Body) -> Body:
-    """Options of `score` and `watch`: what is written and told, and what makes the exit code 1."""
+    """Options of `score` and `watch`: what is written and printed, and what makes the exit code 1."""
     names = "emit", "top", "alpha", "fail_on", "on_schema", "bad_rows", "threads", "spreadsheet_safe", "jobs"
     output = click.option("-o", "--output", type=FILE, help="Where results go (see above).")
     return output(keys(ScoreSettings, *names)(command))
 
 
 class ScoreRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What a scoring run was asked for, beside what it scores.
+    """The options of a scoring run; its inputs are given apart.
 
     Args:
         output: of -o: where results go.
@@ -122,7 +122,7 @@ class ScoreRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def engines(command: Body) -> Body:
-    """Options of `score FOLDER`: who scores, and where the ledger is."""
+    """Options of `score FOLDER`: the engine that scores, and the folder of the ledger."""
     return keys(ScoreSettings, "engine", "address", "state")(command)
 
 
@@ -135,8 +135,8 @@ def folders(command: Body) -> Body:
 def _option(field: msgspec.structs.FieldInfo, key: Key) -> Callable[[Body], Body]:
     """The option that sets a key."""
     kind = _type_of(field.type)
-    told = _default_of(field, key)
-    more: dict[str, Any] = {"help": (key.help or key.meaning) + (f" [default: {told}]" if told else "")}
+    default = _default_of(field, key)
+    more: dict[str, Any] = {"help": (key.help or key.meaning) + (f" [default: {default}]" if default else "")}
     if kind is bool:
         more |= {"is_flag": True, "default": None}
     elif get_origin(kind) is Literal and key.value is None:
@@ -168,7 +168,7 @@ def _type_of(hint: Any) -> Any:
 
 
 def _default_of(field: msgspec.structs.FieldInfo, key: Key) -> str:
-    """The default as the help tells it, empty where it does not."""
+    """The default as the help shows it; empty where the help shows none."""
     value = field.default
     if key.default is not None or value is None or isinstance(value, bool):
         return key.default or ""

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from anomvae.records.results import ErrorResult, FileResult, Record
-from anomvae.report.sanitize import plain
+from anomvae.report.sanitize import sanitize
 
 Advance = Callable[[str, int, int], None]
 
@@ -71,15 +71,15 @@ class Printer(msgspec.Struct, frozen=True, kw_only=True):
 
             def advance(stage: str, done: int, total: int) -> None:
                 if stage not in tasks:
-                    tasks[stage] = bars.add_task(plain(stage, 40), total=total or None)
+                    tasks[stage] = bars.add_task(sanitize(stage, 40), total=total or None)
                 bars.update(tasks[stage], completed=done)
 
             yield advance
 
 
 def note(message: str) -> None:
-    """A line on stderr, whatever was asked for."""
-    sys.stderr.write(f"{plain(message, 600)}\n")
+    """A line on stderr, with --quiet too."""
+    sys.stderr.write(f"{sanitize(message, 600)}\n")
 
 
 def fail(code: str, message: str, exit_code: int, error: BaseException | None, *, as_json: bool) -> None:
@@ -92,11 +92,11 @@ def fail(code: str, message: str, exit_code: int, error: BaseException | None, *
         error: where it came from; it may know a file, a line and a column.
         as_json: whether --json was given.
     """
-    sys.stderr.write(f"anomvae: {plain(message, 600)}\n")
+    sys.stderr.write(f"anomvae: {sanitize(message, 600)}\n")
     if as_json:
         place = {name: getattr(error, name, None) for name in ("file", "line", "column")}
-        told = getattr(error, "message", message)
-        record = ErrorResult(code=code, message=told, exit_code=exit_code, **place)
+        text = getattr(error, "message", message)
+        record = ErrorResult(code=code, message=text, exit_code=exit_code, **place)
         sys.stdout.write(msgspec.json.encode(record).decode() + "\n")
 
 

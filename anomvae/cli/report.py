@@ -40,15 +40,15 @@ def command(source: str | None, output: str | None, model: str | None, config: C
     size = write_page(output or PAGE, found, Printer(quiet=True))
     files = sum(found.verdicts.values())
     result = ReportResult(page=output or PAGE, bytes=size, files=files, rows=found.totals["rows"])
-    printer.result(result, _told)
+    printer.result(result, _sentence)
     return 0
 
 
-def _told(result: Any) -> str:
-    from anomvae.report.sanitize import plain
+def _sentence(result: Any) -> str:
+    from anomvae.report.sanitize import sanitize
 
     about = f"{result.files:,} files, {result.rows:,} rows" if result.files else "the model"
-    return f"wrote {plain(result.page, 120)}: {about}, {result.bytes / 1024:,.0f} KiB"
+    return f"wrote {sanitize(result.page, 120)}: {about}, {result.bytes / 1024:,.0f} KiB"
 
 
 def _overview(place: Path, model: str | None, printer: Printer) -> Any:
@@ -56,8 +56,8 @@ def _overview(place: Path, model: str | None, printer: Printer) -> Any:
     from anomvae.report import html_report
 
     if place.is_dir():
-        told = read_health(place)
-        detector, card = _model(model, told.model if told else None, printer)
+        health = read_health(place)
+        detector, card = _model(model, health.model if health else None, printer)
         return html_report.of_folder(place, detector, card)
     if place.suffix == ".json":
         result = html_report.read_result(place)

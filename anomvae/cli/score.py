@@ -71,9 +71,11 @@ def command(
 
         return score_folder(names[0], request, printer)
     source = click.get_current_context().get_parameter_source
-    told = [name for name in FOLDER_ONLY if source(name) is ParameterSource.COMMANDLINE]  # a variable may be for all
-    if told:
-        raise UsageError(f"--{told[0].replace('_', '-')} goes with a folder, not with files.")
+    misplaced = [
+        name for name in FOLDER_ONLY if source(name) is ParameterSource.COMMANDLINE
+    ]  # a variable may be for all
+    if misplaced:
+        raise UsageError(f"--{misplaced[0].replace('_', '-')} goes with a folder, not with files.")
     return _score_files(names, request, printer)
 
 
@@ -85,7 +87,7 @@ def _score_files(inputs: tuple[str, ...], request: options.ScoreRequest, printer
     settings = options.overlaid(config.score, request.flags)
     if settings.engine != "local":
         raise UsageError("engine ray is for a folder; name it, or score these files here.")
-    _check(inputs, request.output)
+    _check_inputs(inputs, request.output)
     if config.outlets.any():
         printer.note("anomvae: [outlets] tell of a folder; of single files nobody is told")
     path = options.model_path(request.model, config)
@@ -118,17 +120,17 @@ def _score_files(inputs: tuple[str, ...], request: options.ScoreRequest, printer
 
         write_page(request.report, of_result(result, detector, card_of(detector, path)), printer)
     if printer.silent or to_stdout:
-        _tell_refused(result)
+        _print_refused(result)
     return exit_code(result, settings.fail_on)
 
 
-def _tell_refused(result: ScoreResult) -> None:
+def _print_refused(result: ScoreResult) -> None:
     for one in result.refused:
         place = f"{one.file}:{one.line}" if one.line else one.file
         note(f"anomvae: {place}: {one.message} [{one.code}]")
 
 
-def _check(inputs: tuple[str, ...], output: str | None) -> None:
+def _check_inputs(inputs: tuple[str, ...], output: str | None) -> None:
     target = Path(output) if output and output != "-" else None
     for path in (Path(name) for name in inputs if name != "-"):
         if path.is_dir():

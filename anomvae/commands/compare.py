@@ -1,4 +1,7 @@
-"""fit --from --compare: a new model with the choices of an old one, and both on held-out rows before any swap."""
+"""fit --from MODEL --compare: a new model with the settings of the one in use, and both compared on held-out rows.
+
+The model in use is called the champion, the new one the challenger.
+"""
 
 from collections.abc import Sequence
 
@@ -13,26 +16,36 @@ from anomvae.model.detector import Detector
 from anomvae.model.metrics import wilson
 from anomvae.model.schema import Schema
 from anomvae.records.results import Challenge, Side
-from anomvae.table.training_rows import Gathered
+from anomvae.table.training_rows import TrainingTable
 from anomvae.table.typed_reader import TypedColumns, parse_columns
 from anomvae.training.model_card import about_of
 
-HELD_OUT = 0.1
+HELD_OUT = 0.1  # share of the rows
 FILES = 10  # from so many files on, whole files are held out
-LEAST_ROWS = 20
+LEAST_ROWS = 20  # held out
+INHERITED = (  # settings of the recipe that the challenger takes over, beside the dialect
+    "where",
+    "label",
+    "normal",
+    "hidden",
+    "latent",
+    "beta",
+    "steps",
+    "seed",
+    "generator",
+    "selftest",
+)
 
-INHERITED = ("where", "label", "normal", "hidden", "latent", "beta", "steps", "seed", "generator", "selftest")
 
-
-class Champion(msgspec.Struct):
-    """The model in use, and the name of its file."""
+class NamedModel(msgspec.Struct):
+    """A model, and the name of its file."""
 
     name: str
     detector: Detector
 
 
-def inherited(champion: Champion) -> tuple[FitSettings, SchemaSettings]:
-    """The choices to fit again with: what the old fit was asked for, at the alpha that is in use now.
+def inherited_settings(champion: NamedModel) -> tuple[FitSettings, SchemaSettings]:
+    """The settings to fit again with: those of the old fit, at the alpha that is in use now.
 
     Dates keep the format that was found in the old training rows.
     """
@@ -47,24 +60,37 @@ def inherited(champion: Champion) -> tuple[FitSettings, SchemaSettings]:
     return settings, msgspec.structs.replace(about.schema, columns=columns)
 
 
-def hold_out(table: Gathered) -> list[list[str]]:
-    """Take the last tenth of the rows away from the table: whole files where there are many, else one block."""
+def hold_out(table: TrainingTable) -> list[list[str]]:
+    """Take the last tenth of the rows out of a training table: whole files where there are many, else one block.
+
+    Returns:
+        The rows that were taken out, as cells of text.
+
+    Raises:
+        DataError: they would be fewer than 20.
+    """
     rows, files = len(table.rows), np.unique(table.file)
     if len(files) >= FILES:
         cut = int(np.searchsorted(table.file, files[-max(round(HELD_OUT * len(files)), 1)]))
     else:
         cut = rows - int(HELD_OUT * rows)
     if rows - cut < LEAST_ROWS:
-        told = f"{rows - cut} rows would be held out to compare on; at least {LEAST_ROWS} are needed"
-        raise DataError("too_few_rows", told)
+        message = f"{rows - cut} rows would be held out to compare on; at least {LEAST_ROWS} are needed"
+        raise DataError("too_few_rows", message)
     held = table.rows.take(range(cut, rows))
     table.rows.keep([i < cut for i in range(rows)])
     table.file, table.line = table.file[:cut], table.line[:cut]
     return held
 
 
-def compare(champion: Champion, challenger: Champion, names: Sequence[str], held: list[list[str]]) -> Challenge:
-    """Both models on the rows that can be read with either schema.
+def compare(champion: NamedModel, challenger: NamedModel, names: Sequence[str], held: list[list[str]]) -> Challenge:
+    """Score the rows that can be read with the schemas of both models, and count what each of them flags.
+
+    Args:
+        champion: the model in use.
+        challenger: the new model.
+        names: of the columns of the rows.
+        held: the held-out rows, as cells of text.
 
     Raises:
         DataError: a column of the champion is not there, or no row can be read.
@@ -91,14 +117,14 @@ def compare(champion: Champion, challenger: Champion, names: Sequence[str], held
     )
 
 
-def _side(model: Champion, scores: Scores, flagged: NDArray[np.bool_]) -> Side:
-    rate, known = float(flagged.mean()), model.detector.calibration
-    low, high = wilson(rate, len(flagged) / known.design)
+def _side(model: NamedModel, scores: Scores, flagged: NDArray[np.bool_]) -> Side:
+    rate, calibration = float(flagged.mean()), model.detector.calibration
+    low, high = wilson(rate, len(flagged) / calibration.design)
     powers = about_of(model.name, model.detector).self_test
     return Side(
         model=model.name,
         model_id=model.detector.model_id,
-        alpha=known.alpha,
+        alpha=calibration.alpha,
         flagged=int(flagged.sum()),
         rate=rate,
         low=low,
@@ -109,7 +135,12 @@ def _side(model: Champion, scores: Scores, flagged: NDArray[np.bool_]) -> Side:
 
 
 def _typed(schema: Schema, names: Sequence[str], rows: list[list[str]]) -> TypedColumns:
-    """The rows as one of the models reads them.
+    """The rows as the schema of one of the models types them.
+
+    Args:
+        schema: of the model.
+        names: of the columns of the rows.
+        rows: as cells of text.
 
     Raises:
         DataError: they lack one of its columns.

@@ -1,6 +1,8 @@
-"""What the values of a label column mean: which are normal, which name a kind of anomaly, which say nothing.
+"""evaluate: the scores of a model beside known labels, in the figures of detection.
 
-Told by --normal, or understood where the values leave no doubt; never guessed from how often a value occurs.
+Which values of the label column mean a normal row is given by --normal, or understood where the values leave no doubt;
+it is never guessed from how often a value occurs. Every other value names a kind of anomaly, and an empty cell is no
+label.
 """
 
 import time
@@ -27,10 +29,18 @@ MOST = 1000  # different values of a column that labels anything
 PAIRS = {"0": {"0", "1"}, "false": {"false", "true"}}  # a normal value, and all that may stand beside it
 WORDS = ("normal", "ok")  # beside these, any other value names a kind of anomaly
 ANOMALOUS = {"1", "true", "anomaly"}  # understood where no row is normal
+ENOUGH = 20  # rows of a class; with fewer, a warning says that its figures are vague
+
+Progress = Callable[[str, int], None]
 
 
 class Labels:
-    """The different values of a label column, in the order of their coming."""
+    """The different values of a label column.
+
+    Attributes:
+        column: the column's name.
+        codes: a number for each value, in the order in which the values first occurred.
+    """
 
     def __init__(self, column: str) -> None:
         self.column = column
@@ -47,66 +57,58 @@ class Labels:
             raise UsageError(f"column '{self.column}' has more than {MOST:,} different values; it is no label column.")
         return coded
 
-    def normal(self, wanted: Sequence[str], numbers: NumberFormat) -> tuple[str, ...]:
+    def normal(self, given: Sequence[str], numbers: NumberFormat) -> tuple[str, ...]:
         """The values that stand for normal rows.
 
         Args:
-            wanted: of --normal; empty where they are to be understood.
+            given: of --normal; empty where they are to be understood.
             numbers: how numbers are written, so that 0.0 is 0.
 
         Raises:
-            UsageError: no row has a value that is wanted, or the values cannot be understood.
+            UsageError: no row has a value that is given, or the values cannot be understood.
         """
-        if wanted:
-            return self._told(wanted, numbers)
-        spoken = {value: _plain(value, numbers).casefold() for value in self.codes}
-        understood = _understood(set(spoken.values()))
+        if given:
+            return self._matching(given, numbers)
+        words = {value: _canonical(value, numbers).casefold() for value in self.codes}
+        understood = _normal_word(set(words.values()))
         if understood is None:
             raise UsageError(
                 f"column '{self.column}' has the values {self.listed()}; which are normal? Say --normal VALUE."
             )
-        return tuple(value for value, word in spoken.items() if word == understood)
+        return tuple(value for value, word in words.items() if word == understood)
 
-    def _told(self, wanted: Sequence[str], numbers: NumberFormat) -> tuple[str, ...]:
-        named = {_plain(value, numbers) for value in wanted}
-        found = tuple(value for value in self.codes if _plain(value, numbers) in named)
+    def _matching(self, given: Sequence[str], numbers: NumberFormat) -> tuple[str, ...]:
+        """The values of the column that equal one of these.
+
+        Raises:
+            UsageError: there is none.
+        """
+        named = {_canonical(value, numbers) for value in given}
+        found = tuple(value for value in self.codes if _canonical(value, numbers) in named)
         if found:
             return found
-        near = [value for value in self.codes if value.casefold() in {name.casefold() for name in named}]
-        hint = f"did you mean {quoted(near[0])}?" if near else f"found: {self.listed()}."
+        similar = [value for value in self.codes if value.casefold() in {name.casefold() for name in named}]
+        hint = f"did you mean {quoted(similar[0])}?" if similar else f"found: {self.listed()}."
         raise UsageError(f"no row of column '{self.column}' has a value of --normal; {hint}")
 
     def listed(self) -> str:
         """The first values, for a message."""
-        shown = [quoted(value) if value else "(empty)" for value in list(self.codes)[:8]]
-        return ", ".join(shown) + (f" and {len(self.codes) - 8} more" if len(self.codes) > 8 else "")
+        first = [quoted(value) if value else "(empty)" for value in list(self.codes)[:8]]
+        return ", ".join(first) + (f" and {len(self.codes) - 8} more" if len(self.codes) > 8 else "")
 
 
-def _understood(words: set[str]) -> str | None:
-    """The normal word of these, be it there or not; None where it cannot be told."""
-    filled = words - {""}
-    normal = filled & {*PAIRS, *WORDS}
-    if len(normal) == 1:
-        word = normal.pop()
-        return word if filled <= PAIRS.get(word, filled) else None
-    if normal:
-        return None
-    if "" in words:
-        return "" if filled <= ANOMALOUS or not any(map(is_number, filled)) else None
-    return "normal" if filled <= ANOMALOUS else None
+class LabelledScores(msgspec.Struct):
+    """The scores of labelled rows (n).
 
-
-def _plain(value: str, numbers: NumberFormat) -> str:
-    text = numbers.plain(value)
-    return str(float(text)).removesuffix(".0") if is_number(text) else value.strip()
-
-
-Progress = Callable[[str, int], None]
-ENOUGH = 20  # rows of a class below which its figures are told to be vague
-
-
-class Judged(msgspec.Struct):
-    """Labelled rows: `score`, `flagged`, `code` (n,) of their label, and what was counted on the way."""
+    Attributes:
+        labels: the values of the label column.
+        score: (n,) higher for more anomalous rows.
+        flagged: (n,) whether a row is flagged.
+        code: (n,) of the label, as in `labels.codes`.
+        rows: records read, with those rejected.
+        rejected: records that could not be read.
+        warnings: what was noticed and tolerated.
+    """
 
     labels: Labels
     score: NDArray[np.float64]
@@ -134,7 +136,7 @@ def evaluate(
         detector: the fitted model.
         label: the column that says what a row is; never a column that the model was trained on.
         normal: its values of normal rows; understood from the values where none is given.
-        alpha: the false-alarm rate to judge at; None for the model's.
+        alpha: the false-alarm rate to flag at; None for the model's.
         model: the model's name, for the result.
         progress: called with the file and its rows so far.
 
@@ -149,8 +151,8 @@ def evaluate(
         )
     paths = training_files(files)
     alpha = detector.calibration.alpha if alpha is None else alpha
-    judged = _judge(paths, detector, label, alpha, progress)
-    values = judged.labels.normal(normal, detector.schema.numbers)
+    scored = _score_files(paths, detector, label, alpha, progress)
+    values = scored.labels.normal(normal, detector.schema.numbers)
     return EvaluateResult(
         model=model,
         model_id=detector.model_id,
@@ -159,45 +161,46 @@ def evaluate(
         normal=values,
         alpha=alpha,
         estimated=alpha < detector.calibration.supported,
-        rows=judged.rows,
-        rejected=judged.rejected,
+        rows=scored.rows,
+        rejected=scored.rejected,
         seconds=round(time.monotonic() - started, 3),
-        **_figures(judged, values, alpha),
+        **_figures(scored, values, alpha),
     )
 
 
-def _judge(paths: Sequence[str], detector: Detector, label: str, alpha: float, progress: Progress) -> Judged:
-    out = Judged(Labels(label), np.zeros(0), np.zeros(0, dtype=bool), np.zeros(0, dtype=np.intp))
-    parts: list[tuple[Any, ...]] = []
+def _score_files(
+    paths: Sequence[str], detector: Detector, label: str, alpha: float, progress: Progress
+) -> LabelledScores:
+    out = LabelledScores(Labels(label), np.zeros(0), np.zeros(0, dtype=bool), np.zeros(0, dtype=np.intp))
+    batches: list[tuple[Any, ...]] = []
     for path in paths:
         try:
-            parts += _judge_file(path, detector, out, alpha, progress)
+            reader = TypedReader(path, detector.schema, dialect_of(detector), extra="ignore")
+            table = reader.table
+            at = _label_position(table, detector, label)
+            for batch in reader.batches():
+                scores = detector.score(batch.columns)
+                codes = np.array(out.labels.code([cells[at] for cells in batch.rows]), dtype=np.intp)
+                batches.append((scores.score, detector.decide(scores, alpha).flagged, codes))
+                progress(path, table.rows)
+            table.check_rejects()
         except DataError as error:
             raise error.within(shown(path)) from error
-    if parts:
-        out.score, out.flagged, out.code = (np.concatenate(part) for part in zip(*parts, strict=True))
+        out.rows += table.rows
+        out.rejected += table.rejected
+        out.warnings += [f"{path}: {table_warning(warning)}" for warning in table.warnings]
+    if batches:
+        out.score, out.flagged, out.code = (np.concatenate(arrays) for arrays in zip(*batches, strict=True))
     return out
-
-
-def _judge_file(path: str, detector: Detector, out: Judged, alpha: float, progress: Progress) -> list[tuple[Any, ...]]:
-    reader = TypedReader(path, detector.schema, dialect_of(detector), extra="ignore")
-    table = reader.table
-    at = _label_position(table, detector, out.labels.column)
-    parts = []
-    for batch in reader.batches():
-        scores = detector.score(batch.columns)
-        codes = np.array(out.labels.code([cells[at] for cells in batch.rows]), dtype=np.intp)
-        parts.append((scores.score, detector.decide(scores, alpha).flagged, codes))
-        progress(path, table.rows)
-    table.check_rejects()
-    out.rows += table.rows
-    out.rejected += table.rejected
-    out.warnings += [f"{path}: {table_warning(warning)}" for warning in table.warnings]
-    return parts
 
 
 def _label_position(table: TableReader, detector: Detector, label: str) -> int:
     """Where the label stands among the columns of a file.
+
+    Args:
+        table: the file.
+        detector: the model; the label is never one of its columns.
+        label: the column's name.
 
     Raises:
         UsageError: there is no such column beside the model's.
@@ -206,22 +209,28 @@ def _label_position(table: TableReader, detector: Detector, label: str) -> int:
     modelled = [column.name for column in detector.schema.modelled]
     others = [name for name in table.names if name not in modelled]
     if label not in others:
-        told = near(label, others) if others else "; only the model's are there."
-        raise UsageError(f"{table.name}: there is no column '{label}' (--label){told}")
+        hint = near(label, others) if others else "; only the model's are there."
+        raise UsageError(f"{table.name}: there is no column '{label}' (--label){hint}")
     if others.count(label) > 1:
         message = f"column '{label}' stands twice in the header"
         raise DataError("duplicate_columns", message, line=table.header_line, column=label)
     return table.names.index(label)
 
 
-def _figures(judged: Judged, values: Sequence[str], alpha: float) -> dict[str, Any]:
-    """The fields of the result that the scores decide."""
-    codes = judged.labels.codes
-    is_normal = np.isin(judged.code, [codes[value] for value in values])
-    unlabelled = (judged.code == codes.get("", -1)) & ~is_normal
+def _figures(scored: LabelledScores, values: Sequence[str], alpha: float) -> dict[str, Any]:
+    """The fields of the result that follow from the scores.
+
+    Args:
+        scored: the labelled rows.
+        values: of the label column that stand for normal rows.
+        alpha: the false-alarm rate that the rows were flagged at.
+    """
+    codes = scored.labels.codes
+    is_normal = np.isin(scored.code, [codes[value] for value in values])
+    unlabelled = (scored.code == codes.get("", -1)) & ~is_normal
     anomalous = ~is_normal & ~unlabelled
-    good, bad = np.sort(judged.score[is_normal]), judged.score[anomalous]  # sorted once, for every kind
-    alarms, found = int(judged.flagged[is_normal].sum()), int(judged.flagged[anomalous].sum())
+    good, bad = np.sort(scored.score[is_normal]), scored.score[anomalous]  # sorted once, for every kind
+    alarms, found = int(scored.flagged[is_normal].sum()), int(scored.flagged[anomalous].sum())
     rate = _share(alarms, len(good))
     return {
         "unlabelled": int(unlabelled.sum()),
@@ -235,28 +244,34 @@ def _figures(judged: Judged, values: Sequence[str], alpha: float) -> dict[str, A
         "false_alarm_rate": rate,
         "alpha_within": None if rate is None else rate.low <= alpha <= rate.high,
         "precision": _share(found, found + alarms) if len(good) and len(bad) else None,
-        "kinds": _kinds(judged, anomalous, good),
-        "warnings": (*judged.warnings, *_notes(judged, len(good), len(bad))),
+        "kinds": _kinds(scored, anomalous, good),
+        "warnings": (*scored.warnings, *_notes(scored, len(good), len(bad))),
     }
 
 
-def _kinds(judged: Judged, anomalous: NDArray[np.bool_], good: NDArray[np.float64]) -> tuple[KindResult, ...]:
-    """Every label of an anomaly, the most frequent first."""
+def _kinds(scored: LabelledScores, anomalous: NDArray[np.bool_], good: NDArray[np.float64]) -> tuple[KindResult, ...]:
+    """The figures of every kind of anomaly, the most frequent first.
+
+    Args:
+        scored: the labelled rows (n).
+        anomalous: (n,) which are anomalous.
+        good: scores of the normal rows, sorted.
+    """
     kinds = []
-    for kind, code in judged.labels.codes.items():
-        rows = anomalous & (judged.code == code)
-        count, found = int(rows.sum()), int(judged.flagged[rows].sum())
+    for kind, code in scored.labels.codes.items():
+        rows = anomalous & (scored.code == code)
+        count, found = int(rows.sum()), int(scored.flagged[rows].sum())
         if recall := _share(found, count):
-            area = _auroc(good, judged.score[rows])
+            area = _auroc(good, scored.score[rows])
             kinds.append(KindResult(kind=kind, rows=count, flagged=found, recall=recall, auroc=area))
     return tuple(sorted(kinds, key=lambda one: (-one.rows, one.kind)))
 
 
-def _notes(judged: Judged, normal: int, anomalous: int) -> list[str]:
+def _notes(scored: LabelledScores, normal: int, anomalous: int) -> list[str]:
     notes = []
     for count, what in ((normal, "normal"), (anomalous, "anomalous")):
         if not count:
-            labels = judged.labels.listed() or "none"
+            labels = scored.labels.listed() or "none"
             notes.append(f"no {what} row is here (labels: {labels}); the figures that need one are left out")
         elif count < ENOUGH:
             notes.append(f"only {count} {what} row{'s' * (count != 1)}: look at the intervals")
@@ -283,3 +298,23 @@ def _aupr(good: NDArray[np.float64], bad: NDArray[np.float64]) -> Estimate | Non
     value = metrics.average_precision(good, bad)
     low, high = metrics.wilson(value, len(bad))
     return Estimate(value=value, low=low, high=high)
+
+
+def _normal_word(words: set[str]) -> str | None:
+    """Which word means a normal row beside these words, whether it is among them or not; None where that is unclear."""
+    filled = words - {""}
+    normal = filled & {*PAIRS, *WORDS}
+    if len(normal) == 1:
+        word = normal.pop()
+        return word if filled <= PAIRS.get(word, filled) else None
+    if normal:
+        return None
+    if "" in words:
+        return "" if filled <= ANOMALOUS or not any(map(is_number, filled)) else None
+    return "normal" if filled <= ANOMALOUS else None
+
+
+def _canonical(value: str, numbers: NumberFormat) -> str:
+    """A value in one spelling, so that 0, 0.0 and `0 ` are the same."""
+    text = numbers.plain(value)
+    return str(float(text)).removesuffix(".0") if is_number(text) else value.strip()

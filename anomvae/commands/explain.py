@@ -1,4 +1,4 @@
-"""explain: FILE:LINE -> the rows that start there -> detector -> ExplainResult.
+"""explain: the rows that start at given lines of files, each with its score, its columns and the change that mends it.
 
 Every file is read once, and only as far as the last line that is asked for.
 """
@@ -16,7 +16,7 @@ from anomvae.scoring.file import shown
 from anomvae.table.reader import TableReader
 from anomvae.table.typed_reader import TypedReader, dialect_of, parse_columns, rejected_row
 
-Place = tuple[str, int]
+Place = tuple[str, int]  # a file and a line
 
 
 def explain(places: Sequence[str], detector: Detector, *, model: str = "") -> ExplainResult:
@@ -32,29 +32,31 @@ def explain(places: Sequence[str], detector: Detector, *, model: str = "") -> Ex
         DataError: a file cannot be read, or the row is not one of the model's table.
     """
     started = time.monotonic()
-    wanted = [place(text) for text in places]
+    asked = [parse_place(text) for text in places]
     rows: dict[Place, ExplainedRow] = {}
     warnings: list[str] = []
-    for file in dict.fromkeys(file for file, _ in wanted):
+    for file in dict.fromkeys(file for file, _ in asked):
         try:
-            found, told = _explained(file, sorted({line for name, line in wanted if name == file}), detector)
+            reader = TypedReader(file, detector.schema, dialect_of(detector))
+            lines = sorted({line for name, line in asked if name == file})
+            for line, record in _records(reader.table, file, lines).items():
+                rows[file, line] = _explained(file, line, [record[at] for at in reader.positions], detector)
         except DataError as error:
             raise error.within(shown(file)) from error
-        rows |= {(file, row.line): row for row in found}
-        warnings += told
+        warnings += [f"{shown(file)}: {table_warning(warning)}" for warning in reader.header_warnings]
     calibration = detector.calibration
     return ExplainResult(
         model=model,
         model_id=detector.model_id,
         alpha=calibration.alpha,
         threshold=calibration.threshold(calibration.alpha),
-        rows=tuple(rows[one] for one in wanted),
+        rows=tuple(rows[one] for one in asked),
         warnings=tuple(warnings),
         seconds=round(time.monotonic() - started, 3),
     )
 
 
-def place(text: str) -> Place:
+def parse_place(text: str) -> Place:
     """FILE:LINE, split at the last colon.
 
     Raises:
@@ -66,19 +68,12 @@ def place(text: str) -> Place:
     return file, int(line)
 
 
-def _explained(file: str, lines: list[int], detector: Detector) -> tuple[list[ExplainedRow], list[str]]:
-    reader = TypedReader(file, detector.schema, dialect_of(detector))
-    records = _records(reader.table, file, lines)
-    rows = [_row(file, line, [records[line][at] for at in reader.positions], detector) for line in lines]
-    return rows, [f"{shown(file)}: {table_warning(warning)}" for warning in reader.header_warnings]
-
-
-def _row(file: str, line: int, texts: list[str], detector: Detector) -> ExplainedRow:
+def _explained(file: str, line: int, texts: list[str], detector: Detector) -> ExplainedRow:
     schema = detector.schema
     cells = {column.name: [text] for column, text in zip(schema.modelled, texts, strict=True)}
     typed = parse_columns(schema.modelled, cells.__getitem__, schema.numbers)
     for error in typed.row_errors().values():
-        raise _refusal(rejected_row(line, error))
+        raise _rejection(rejected_row(line, error))
     found = explain_row(detector, detector.encode(typed.columns), texts)
     return ExplainedRow(
         file=shown(file),
@@ -97,12 +92,17 @@ def _row(file: str, line: int, texts: list[str], detector: Detector) -> Explaine
     )
 
 
-def _refusal(row: RejectedRow) -> DataError:
+def _rejection(row: RejectedRow) -> DataError:
     return DataError(row.code, f"this row is rejected: {row.message}", line=row.line, column=row.column)
 
 
 def _records(table: TableReader, file: str, lines: list[int]) -> dict[int, list[str]]:
-    """The records that start at these lines (sorted).
+    """The records that start at some lines of a file, by line.
+
+    Args:
+        table: the file; read only as far as the last of the lines.
+        file: its name, for messages.
+        lines: sorted.
 
     Raises:
         UsageError: no record starts at one of them.
@@ -129,11 +129,19 @@ def _records(table: TableReader, file: str, lines: list[int]) -> dict[int, list[
 
 
 def _absence(table: TableReader, file: str, line: int, before: tuple[int, list[str]] | None, end: int) -> AnomvaeError:
-    """Why no row starts at a line."""
+    """The error that says why no row starts at a line.
+
+    Args:
+        table: the file, as far as it was read.
+        file: its name.
+        line: the line that was asked for.
+        before: line and fields of the last record that starts above it; None where there is none.
+        end: the last line that was read.
+    """
     name = shown(file)
     rejected = max((bad for bad in table.rejects if bad.line <= line), key=lambda bad: bad.line, default=None)
     if rejected and rejected.line == line:
-        return _refusal(rejected)
+        return _rejection(rejected)
     if line > end or line < 1:
         lines = f"lines {table.header_line + 1}-{end}" if end > table.header_line else "no rows"
         return UsageError(f"{name} has {lines}; {line} is not one.")

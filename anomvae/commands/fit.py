@@ -1,4 +1,8 @@
-"""Training rows that are held for anomalies: kept from the generator, and told with their place and first reason."""
+"""fit: the training files are read, their columns typed, a detector trained and calibrated, and the model file saved.
+
+Training rows that look anomalous (--contamination) are kept from the generator, and the worst of them are listed for
+review.
+"""
 
 import hashlib
 import time
@@ -10,7 +14,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from anomvae.commands.compare import Champion, compare, hold_out
+from anomvae.commands.compare import NamedModel, compare, hold_out
 from anomvae.config import FitSettings, SchemaSettings
 from anomvae.config_errors import near
 from anomvae.errors import DataError, UsageError
@@ -24,59 +28,24 @@ from anomvae.records.results import FitResult, ReviewRow
 from anomvae.records.sentences import ColumnReason, ReasonCode, selection
 from anomvae.store import model_file
 from anomvae.synthesis import fit_generator
-from anomvae.table.training_rows import Gathered, TextRows, conditions, gather, training_files
+from anomvae.table.training_rows import (
+    TextRows,
+    TrainingTable,
+    read_training_table,
+    row_conditions,
+    training_files,
+)
 from anomvae.table.typed_reader import parse_columns
 from anomvae.training.fit_detector import FittedDetector, fit_detector
 from anomvae.training.model_card import column_reports, describe, versions
 
-LISTED = 20
-
-Columns = dict[str, Values]
-
-
-def doubtful(
-    learned: FittedDetector, table: Gathered, kept: Sequence[int], paths: Sequence[str], columns: Columns
-) -> tuple[Columns, tuple[ReviewRow, ...]]:
-    """The columns without the rows to review, and the worst of these.
-
-    Args:
-        learned: what was learned from the columns.
-        table: the training files as text.
-        kept: the table's row that each row of the columns is.
-        paths: the files.
-        columns: the typed training columns.
-    """
-    rows = learned.suspects.review() if learned.suspects else []
-    if not rows:
-        return columns, ()
-    normal = np.ones(len(kept), dtype=bool)
-    normal[rows] = False
-    worst = np.array(rows[:LISTED])
-    detector = learned.detector
-    encoded = detector.encode({name: values[worst] for name, values in columns.items()})
-    scores = detector.score_encoded(encoded)
-    decision = detector.decide(scores)
-    positions = [table.names.index(name) for name in detector.columns]
-    places = [kept[i] for i in worst.tolist()]
-    texts = [[cells[at] for at in positions] for cells in table.rows.take(places)]
-    told = reasons(detector, encoded, scores, np.arange(len(worst)), texts)
-    listed = tuple(
-        ReviewRow(
-            file=paths[table.file[place]],
-            line=int(table.line[place]),
-            score=float(scores.score[i]),
-            p=float(decision.p[i]),
-            reason=told[i][0].text,
-        )
-        for i, place in enumerate(places)
-    )
-    return {name: values[normal] for name, values in columns.items()}, listed
-
-
+LISTED = 20  # rows to review
 COLLAPSED = (
     "posterior collapse: no latent dimension is in use, the KL says nothing of a row; "
     "lower --beta (0.03 is the default), train longer (--steps), or give more rows"
 )
+
+Columns = dict[str, Values]
 Progress = Callable[[str, int, int], None]
 
 
@@ -87,9 +56,9 @@ def fit(
     schema: SchemaSettings | None = None,
     progress: Progress = lambda stage, done, total: None,
     *,
-    champion: Champion | None = None,
+    champion: NamedModel | None = None,
 ) -> FitResult:
-    """Train on normal rows, calibrate, save.
+    """Train a detector on rows that are presumed normal, calibrate its threshold, and save the model file.
 
     Args:
         files: CSV or Parquet files, or folders of them.
@@ -105,40 +74,49 @@ def fit(
     settings, chosen = settings or FitSettings(), schema or SchemaSettings()
     started = time.monotonic()
     paths = training_files(files)
-    wanted = conditions(settings)
-    table = _rows(paths, settings, wanted, lambda _, rows: progress("reading", rows, 0))
+    conditions = row_conditions(settings)
+    table = read_training_table(paths, settings, conditions, lambda _, rows: progress("reading", rows, 0))
+    if not len(table.rows):
+        message = f"no row meets {selection(conditions)}" if table.rows_read else "no rows to learn from"
+        raise DataError("too_few_rows", message).within(paths[0])
     held = hold_out(table) if champion else []
     fitted_schema = _schema(table, settings, chosen)
     columns, kept = _typed(fitted_schema, table)
     file = table.file[kept]
-    styles = fit_styles(fitted_schema, _texts(fitted_schema, table, kept)) if settings.generator else {}
+    styles = fit_styles(fitted_schema, _first_cells(fitted_schema, table, kept)) if settings.generator else {}
     if not settings.contamination:
-        table.rows = TextRows(0)  # nobody reads them again, and they are a tenth of the memory
+        table.rows = TextRows(0)  # they are not read again, and take a tenth of the memory
     try:
         learned = fit_detector(fitted_schema, columns, settings, file, progress=partial(progress, "training"))
     except DataError as error:
         raise error.within(paths[0]) from error
     detector = learned.detector
-    normal, review = doubtful(learned, table, kept, paths, columns)
+    normal, review = _review(learned, table, kept, paths, columns)
     if settings.generator:
-        told = partial(progress, "generator")
+        advance = partial(progress, "generator")
         detector = detector.with_generator(
-            fit_generator(fitted_schema, normal, settings, styles=styles, device=learned.device, progress=told)
+            fit_generator(fitted_schema, normal, settings, styles=styles, device=learned.device, progress=advance)
         )
     if settings.threshold != "auto":
         detector = detector.with_threshold(detector.calibration.alpha_at(float(settings.threshold)))
     learned = msgspec.structs.replace(learned, detector=detector)
-    about = describe(learned, settings, chosen, columns, _origin(table, settings.seed, wanted, paths, len(file)))
+    about = describe(learned, settings, chosen, columns, _origin(table, settings.seed, conditions, paths, len(file)))
     detector = model_file.save(detector.with_about(about), Path(model))
-    rival = Champion(str(model), detector)
-    comparison = compare(champion, rival, table.names, held) if champion else None
-    found = _result(rival, paths, table, learned, about, contamination=settings.contamination)
+    fitted = NamedModel(str(model), detector)
+    comparison = compare(champion, fitted, table.names, held) if champion else None
+    result = _result(fitted, paths, table, learned, about, contamination=settings.contamination)
     took = round(time.monotonic() - started, 2)
-    return msgspec.structs.replace(found, review=review, comparison=comparison, seconds=took)
+    return msgspec.structs.replace(result, review=review, comparison=comparison, seconds=took)
 
 
 def _result(
-    model: Champion, paths: list[str], table: Gathered, learned: FittedDetector, about: About, *, contamination: float
+    model: NamedModel,
+    paths: list[str],
+    table: TrainingTable,
+    learned: FittedDetector,
+    about: About,
+    *,
+    contamination: float,
 ) -> FitResult:
     suspects, generator = learned.suspects, model.detector.generator
     return FitResult(
@@ -162,17 +140,7 @@ def _result(
     )
 
 
-def _rows(
-    paths: list[str], settings: FitSettings, wanted: Sequence[Condition], progress: Callable[[str, int], None]
-) -> Gathered:
-    table = gather(paths, settings, wanted, progress)
-    if not len(table.rows):
-        told = f"no row meets {selection(wanted)}" if table.rows_read else "no rows to learn from"
-        raise DataError("too_few_rows", told).within(paths[0])
-    return table
-
-
-def _schema(table: Gathered, settings: FitSettings, chosen: SchemaSettings) -> Schema:
+def _schema(table: TrainingTable, settings: FitSettings, chosen: SchemaSettings) -> Schema:
     numbers = NumberFormat(settings.decimal, settings.thousands)
     left_out: dict[str, ReasonCode] = dict.fromkeys(chosen.drop, "dropped")
     left_out |= dict.fromkeys(chosen.id, "id")
@@ -198,7 +166,7 @@ def _schema(table: Gathered, settings: FitSettings, chosen: SchemaSettings) -> S
     return Schema(columns=tuple(hidden), decimal=settings.decimal, thousands=settings.thousands)
 
 
-def _typed(schema: Schema, table: Gathered) -> tuple[dict[str, Values], list[int]]:
+def _typed(schema: Schema, table: TrainingTable) -> tuple[dict[str, Values], list[int]]:
     """Typed columns of the rows whose every cell could be read, and those rows' positions."""
     typed = parse_columns(schema.modelled, table.column, schema.numbers)
     for name, errors in typed.errors.items():
@@ -209,19 +177,59 @@ def _typed(schema: Schema, table: Gathered) -> tuple[dict[str, Values], list[int
     return {name: values[kept] for name, values in typed.columns.items()} if bad else typed.columns, kept
 
 
-def _texts(schema: Schema, table: Gathered, kept: list[int]) -> dict[str, list[str]]:
+def _first_cells(schema: Schema, table: TrainingTable, kept: list[int]) -> dict[str, list[str]]:
     """The cells that show how each modelled column is written: those of the first rows."""
     rows = table.rows.take(kept[:LOOKED_AT])
     return {column.name: [row[j] for row in rows] for j, column in enumerate(schema.columns) if column.modelled}
 
 
-def _origin(table: Gathered, seed: int, wanted: tuple[Condition, ...], paths: list[str], used: int) -> Origin:
+def _review(
+    learned: FittedDetector, table: TrainingTable, kept: Sequence[int], paths: Sequence[str], columns: Columns
+) -> tuple[Columns, tuple[ReviewRow, ...]]:
+    """The columns without the rows to review, and the records of the worst of these.
+
+    Args:
+        learned: what was learned from the columns.
+        table: the training files as text.
+        kept: the table's row that each row of the columns is.
+        paths: the files.
+        columns: the typed training columns.
+    """
+    rows = learned.suspects.review() if learned.suspects else []
+    if not rows:
+        return columns, ()
+    normal = np.ones(len(kept), dtype=bool)
+    normal[rows] = False
+    worst = np.array(rows[:LISTED])
+    detector = learned.detector
+    encoded = detector.encode({name: values[worst] for name, values in columns.items()})
+    scores = detector.score_encoded(encoded)
+    decision = detector.decide(scores)
+    modelled = [table.names.index(name) for name in detector.columns]
+    table_rows = [kept[i] for i in worst.tolist()]
+    texts = [[cells[at] for at in modelled] for cells in table.rows.take(table_rows)]
+    why = reasons(detector, encoded, scores, np.arange(len(worst)), texts)
+    listed = tuple(
+        ReviewRow(
+            file=paths[table.file[row]],
+            line=int(table.line[row]),
+            score=float(scores.score[i]),
+            p=float(decision.p[i]),
+            reason=why[i][0].text,
+        )
+        for i, row in enumerate(table_rows)
+    )
+    return {name: values[normal] for name, values in columns.items()}, listed
+
+
+def _origin(table: TrainingTable, seed: int, conditions: tuple[Condition, ...], paths: list[str], used: int) -> Origin:
+    """Where the training rows come from."""
     return Origin(
         files=tuple(Path(path).name for path in paths),
         data_sha256=hashlib.sha256("".join(table.sha256).encode()).hexdigest(),
         rows_read=table.rows_read,
         rows_used=used,
-        conditions=wanted,
+        conditions=conditions,
         seed=seed,
         versions=versions(),
     )

@@ -1,4 +1,4 @@
-"""What a model says of itself, as a record."""
+"""inspect: the card of a model file as a record: columns, training, threshold, lineage."""
 
 from pathlib import Path
 

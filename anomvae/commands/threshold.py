@@ -1,6 +1,10 @@
-"""threshold: another alpha for a fitted model. The numbers of every row stay; what is flagged changes."""
+"""threshold: show the threshold of a fitted model, move it to another alpha, or calibrate it again.
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+The score of every row stays what it was. `set_threshold` changes which rows are flagged; `recalibrate` also replaces
+the calibration rows, and with them p-values, severities and the reference for drift.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -20,10 +24,27 @@ from anomvae.scoring.file import shown
 from anomvae.store import model_file
 from anomvae.store.model_file import read_unchanged, rewrite_description
 from anomvae.table.training_rows import training_files
-from anomvae.table.typed_reader import TypedBatch, TypedReader, dialect_of
+from anomvae.table.typed_reader import TypedReader, dialect_of
 from anomvae.training.model_card import about_of, promise
 
-ALPHAS = (0.1, 0.05, 0.01, 0.005, 0.001, 0.0001)
+ALPHAS = (0.1, 0.05, 0.01, 0.005, 0.001, 0.0001)  # whose thresholds are shown as alternatives
+LEAST_ROWS = 100  # to calibrate with
+
+Progress = Callable[[str, int], None]
+
+
+class CalibrationRows(msgspec.Struct):
+    """Rows (n) to calibrate with, in their order.
+
+    Attributes:
+        columns: the typed columns by name, (n,) each.
+        files: (n,) the index of the file that each row comes from.
+        warnings: what was noticed and tolerated.
+    """
+
+    columns: Mapping[str, Values]
+    files: NDArray[np.intp]
+    warnings: tuple[str, ...]
 
 
 def show_threshold(model: str) -> ThresholdResult:
@@ -33,7 +54,7 @@ def show_threshold(model: str) -> ThresholdResult:
         ModelError: the file is no model.
     """
     detector = model_file.load(model, generator=False)
-    return threshold_result(model, detector, about_of(model, detector), changed=False)
+    return _result(model, detector, about_of(model, detector), changed=False)
 
 
 def set_threshold(model: str, alpha: float | None = None, score: float | None = None) -> ThresholdResult:
@@ -55,15 +76,53 @@ def set_threshold(model: str, alpha: float | None = None, score: float | None = 
         changed(ScoreSettings(), {"alpha": alpha}, lambda keys, value: f"--alpha {value:g}")
     detector = model_file.load(model, generator=False)
     about = about_of(model, detector)
-    wanted = detector.calibration.alpha_at(score) if score is not None else alpha
-    if wanted is None or wanted == detector.calibration.alpha:
-        return threshold_result(model, detector, about, changed=False)
-    detector = rewrite_description(moved(detector, about, wanted), Path(model))
-    return threshold_result(model, detector, about_of(model, detector), changed=True)
+    new = detector.calibration.alpha_at(score) if score is not None else alpha
+    if new is None or new == detector.calibration.alpha:
+        return _result(model, detector, about, changed=False)
+    detector = rewrite_description(_with_alpha(detector, about, new), Path(model))
+    return _result(model, detector, about_of(model, detector), changed=True)
 
 
-def moved(detector: Detector, about: About, alpha: float) -> Detector:
-    """The detector at another alpha, with the lineage that says so."""
+def recalibrate(files: Sequence[str], model: str, progress: Progress = lambda file, rows: None) -> ThresholdResult:
+    """Set the threshold of a model file from approved rows: the file is replaced at once or not at all.
+
+    Args:
+        files: CSV or Parquet files, or folders of them; `-` is standard input.
+        model: the model file.
+        progress: called with the file and its rows so far.
+
+    Raises:
+        DataError: a file is refused, or there are fewer than 100 rows.
+        ModelError: the file is no model, or was replaced in the meantime.
+        EnvironmentFault: it cannot be written; it is what it was.
+    """
+    detector = model_file.load(model)
+    about = about_of(model, detector)
+    paths = training_files(files)
+    approved = _read(paths, detector, progress)
+    if (rows := len(approved.files)) < LEAST_ROWS:
+        message = f"{rows} rows to calibrate with; at least {LEAST_ROWS} are needed"
+        raise DataError("too_few_rows", message).within(shown(paths[0]))
+    encoded = detector.encode(approved.columns)
+    scores = detector.score_encoded(encoded).score
+    found = dependence(encoded.x)
+    blocks = block_ids(rows, found.length, approved.files)
+    known = calibrated(scores, blocks, detector.calibration.alpha)
+    change = ThresholdChange(alpha=known.alpha, threshold=known.threshold(known.alpha), by="recalibrate")
+    about = msgspec.structs.replace(
+        about,
+        threshold=promise(known, found, int(blocks.max()) + 1),
+        history=(*about.history, change),
+        reference=fit_reference(detector.encoding, approved.columns, encoded, scores, blocks),
+    )
+    read_unchanged(detector, Path(model))
+    detector = model_file.save(detector.with_calibration(known, about), Path(model).resolve())
+    warnings = (*approved.warnings, *_training_file_warnings(paths, about.origin.files))
+    return _result(model, detector, about, changed=True, warnings=warnings)
+
+
+def _with_alpha(detector: Detector, about: About, alpha: float) -> Detector:
+    """The detector at another alpha, with the change in its history."""
     new = _alternative(detector.calibration, alpha)
     report = msgspec.structs.replace(about.threshold, **msgspec.structs.asdict(new))
     change = ThresholdChange(alpha=alpha, threshold=new.threshold, by="threshold set")
@@ -71,7 +130,7 @@ def moved(detector: Detector, about: About, alpha: float) -> Detector:
     return detector.with_threshold(alpha, about)
 
 
-def threshold_result(
+def _result(
     model: str, detector: Detector, about: About, *, changed: bool, warnings: tuple[str, ...] = ()
 ) -> ThresholdResult:
     """The threshold of a model as a record."""
@@ -97,87 +156,31 @@ def _alternative(calibration: Calibration, alpha: float) -> Alternative:
     )
 
 
-LEAST_ROWS = 100
-
-Progress = Callable[[str, int], None]
-
-
-class Approved(msgspec.Struct):
-    """Approved rows in their order: typed columns by name (n,), the file of each (n,), and what is worth telling."""
-
-    columns: Mapping[str, Values]
-    files: NDArray[np.intp]
-    warnings: tuple[str, ...]
+def _training_file_warnings(paths: Sequence[str], training_files: Sequence[str]) -> list[str]:
+    """A warning where a file has the name of one that the model was trained on, which makes a threshold too low."""
+    same = [path for path in paths if Path(path).name in training_files]
+    message = "has the name of a training file; rows that were trained on score lower than new ones, so more is flagged"
+    return [f"{shown(same[0])}: {message}"] if same else []
 
 
-def recalibrate(files: Sequence[str], model: str, progress: Progress = lambda file, rows: None) -> ThresholdResult:
-    """Set the threshold of a model file from approved rows: the file is replaced at once or not at all.
-
-    Args:
-        files: CSV or Parquet files, or folders of them; `-` is standard input.
-        model: the model file.
-        progress: called with the file and its rows so far.
-
-    Raises:
-        DataError: a file is refused, or there are fewer than 100 rows.
-        ModelError: the file is no model, or was replaced in the meantime.
-        EnvironmentFault: it cannot be written; it is what it was.
-    """
-    detector = model_file.load(model)
-    about = about_of(model, detector)
-    paths = training_files(files)
-    approved = _read(paths, detector, progress)
-    if (rows := len(approved.files)) < LEAST_ROWS:
-        told = f"{rows} rows to calibrate with; at least {LEAST_ROWS} are needed"
-        raise DataError("too_few_rows", told).within(shown(paths[0]))
-    encoded = detector.encode(approved.columns)
-    scores = detector.score_encoded(encoded).score
-    found = dependence(encoded.x)
-    blocks = block_ids(rows, found.length, approved.files)
-    known = calibrated(scores, blocks, detector.calibration.alpha)
-    change = ThresholdChange(alpha=known.alpha, threshold=known.threshold(known.alpha), by="recalibrate")
-    about = msgspec.structs.replace(
-        about,
-        threshold=promise(known, found, int(blocks.max()) + 1),
-        history=(*about.history, change),
-        reference=fit_reference(detector.encoding, approved.columns, encoded, scores, blocks),
-    )
-    read_unchanged(detector, Path(model))
-    detector = model_file.save(detector.with_calibration(known, about), Path(model).resolve())
-    warnings = (*approved.warnings, *_trained_on(paths, about.origin.files))
-    return threshold_result(model, detector, about, changed=True, warnings=warnings)
-
-
-def _trained_on(paths: Sequence[str], known: Sequence[str]) -> list[str]:
-    """What makes a threshold too low: rows that the model was trained on are no surprise to it."""
-    same = [path for path in paths if Path(path).name in known]
-    told = "has the name of a training file; rows that were trained on score lower than new ones, so more is flagged"
-    return [f"{shown(same[0])}: {told}"] if same else []
-
-
-def _read(paths: Sequence[str], detector: Detector, progress: Progress) -> Approved:
-    parts: list[Mapping[str, Values]] = []
+def _read(paths: Sequence[str], detector: Detector, progress: Progress) -> CalibrationRows:
+    """The rows of all files that can be read; a warning counts the others."""
+    batches: list[Mapping[str, Values]] = []
     files: list[int] = []
     warnings: list[str] = []
     for i, path in enumerate(paths):
         try:
-            for batch in _batches(path, detector, warnings, progress):
-                parts.append(batch.columns)
+            reader = TypedReader(path, detector.schema, dialect_of(detector))
+            table = reader.table
+            for batch in reader.batches():
+                batches.append(batch.columns)
                 files += [i] * len(batch.rows)
+                progress(path, table.rows)
+            table.check_rejects()
         except DataError as error:
             raise error.within(shown(path)) from error
-    columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
-    return Approved(columns, np.array(files, dtype=np.intp), tuple(warnings))
-
-
-def _batches(path: str, detector: Detector, warnings: list[str], progress: Progress) -> Iterator[TypedBatch]:
-    """The rows of one file that can be read; the others are told of in `warnings`."""
-    reader = TypedReader(path, detector.schema, dialect_of(detector))
-    table = reader.table
-    for batch in reader.batches():
-        yield batch
-        progress(path, table.rows)
-    table.check_rejects()
-    if table.rejected:
-        warnings.append(f"{shown(path)}: {table.rejected:,} unreadable rows are left out")
-    warnings += [f"{shown(path)}: {table_warning(warning)}" for warning in table.warnings]
+        if table.rejected:
+            warnings.append(f"{shown(path)}: {table.rejected:,} unreadable rows are left out")
+        warnings += [f"{shown(path)}: {table_warning(warning)}" for warning in table.warnings]
+    columns = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]} if batches else {}
+    return CalibrationRows(columns, np.array(files, dtype=np.intp), tuple(warnings))

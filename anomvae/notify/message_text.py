@@ -10,7 +10,7 @@ import msgspec
 
 from anomvae.notify.cooldown import Step
 from anomvae.records.folder import Kind, Manifest, Message, Quarantined, ToldRow
-from anomvae.report.sanitize import plain
+from anomvae.report.sanitize import sanitize
 
 MOST_ROWS = 5  # worst rows that a message names
 LONGEST = 200  # characters of one text
@@ -60,7 +60,7 @@ def as_json(message: Message) -> str:
 
 def inert(text: str) -> str:
     """Untrusted text as one line that a chat shows as it is."""
-    return plain(text, LONGEST).translate(INERT).replace("://", ":∕∕")
+    return sanitize(text, LONGEST).translate(INERT).replace("://", ":∕∕")
 
 
 def _message(
@@ -73,8 +73,8 @@ def _message(
         kind=kind,
         title=f"anomvae: {inert(fact.file)}: {headline}",
         text="\n".join([*lines, *more, f"folder {inert(folder)}, delivery {fact.delivery_id[:12]}"]),
-        folder=plain(folder, LONGEST),
-        file=plain(fact.file, LONGEST),
+        folder=sanitize(folder, LONGEST),
+        file=sanitize(fact.file, LONGEST),
         delivery_id=fact.delivery_id,
         model_id=fact.model_id,
         at=fact.committed_utc,
@@ -95,13 +95,13 @@ def _scored(fact: Manifest, message: Message) -> Message:
         rejected=result.rejected,
         flagged=result.flagged,
         critical=result.critical,
-        drift=tuple(plain(text, LONGEST) for text in _drift(fact)),
+        drift=tuple(sanitize(text, LONGEST) for text in _drift(fact)),
         worst=tuple(
             ToldRow(
                 line=row.line,
                 severity=row.severity,
                 critical=row.critical,
-                reasons=tuple(plain(reason.text, LONGEST) for reason in row.reasons),
+                reasons=tuple(sanitize(reason.text, LONGEST) for reason in row.reasons),
             )
             for row in result.worst[:MOST_ROWS]
         ),

@@ -11,7 +11,7 @@ import anomvae
 from anomvae import durable_io
 from anomvae.errors import UsageError
 from anomvae.records.folder import Counters, HealthResult
-from anomvae.report.sanitize import plain
+from anomvae.report.sanitize import sanitize
 
 READABLE = 0o644  # by the collector, another user
 
@@ -85,7 +85,7 @@ def exposition(health: HealthResult, before: Counters, success: float) -> bytes:
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
     from prometheus_client.registry import Collector
 
-    labels = {"folder": plain(health.folder), "model": plain(health.model)}
+    labels = {"folder": sanitize(health.folder), "model": sanitize(health.model)}
     names, values = list(labels), list(labels.values())
 
     class Metrics(Collector):

@@ -14,7 +14,7 @@ from anomvae.errors import DataError
 from anomvae.model.conditions import Condition
 from anomvae.model.detector import Detector
 from anomvae.model.schema import Schema, Values, infer
-from anomvae.table.training_rows import Gathered, gather, training_files
+from anomvae.table.training_rows import TrainingTable, read_training_table, training_files
 from anomvae.table.typed_reader import dialect_of, parse_columns
 
 BOOLEAN_TEXTS = {1.0: "true", 0.0: "false"}  # as a data frame has them
@@ -54,23 +54,23 @@ def read_tables(
     return [_typed(schema, table) for table in tables]
 
 
-def _read(files: Sequence[str], dialect: Dialect, selection: Sequence[Condition]) -> Gathered:
+def _read(files: Sequence[str], dialect: Dialect, selection: Sequence[Condition]) -> TrainingTable:
     """The rows of one table that meet the conditions, as text."""
     paths = training_files(files)
-    table = gather(paths, FitSettings(**msgspec.structs.asdict(dialect)), selection)
+    table = read_training_table(paths, FitSettings(**msgspec.structs.asdict(dialect)), selection)
     if not len(table.rows):
         raise DataError("too_few_rows", "no rows to compare").within(paths[0])
     return table
 
 
-def _inferred(table: Gathered, dialect: Dialect) -> Schema:
+def _inferred(table: TrainingTable, dialect: Dialect) -> Schema:
     """The schema of a table without a model: the types that its cells allow."""
     schema = Schema(columns=(), decimal=dialect.decimal, thousands=dialect.thousands)
     columns = [infer(name, table.column(name), schema.numbers) for name in table.names if name]
     return msgspec.structs.replace(schema, columns=tuple(columns))
 
 
-def _typed(schema: Schema, table: Gathered) -> TypedTable:
+def _typed(schema: Schema, table: TrainingTable) -> TypedTable:
     """The modelled columns that the table has; cells that cannot be read count as missing, with a warning."""
     present = [column for column in schema.modelled if column.name in table.names]
     typed = parse_columns(present, table.column, schema.numbers)

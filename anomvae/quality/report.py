@@ -12,7 +12,7 @@ from rich.text import Text
 
 from anomvae.quality.records import ColumnShape, PairTrend, QualityResult
 from anomvae.report import html_page, svg
-from anomvae.report.sanitize import plain
+from anomvae.report.sanitize import sanitize
 from anomvae.report.terminal import table, text_column
 
 Mark = Literal["good", "fair", "poor"]
@@ -84,7 +84,8 @@ def _use(result: QualityResult) -> Figure | None:
     if test is None:
         return None
     metric = {"auc": "AUC", "accuracy": "accuracy", "r2": "R²"}[test.metric]
-    scores = f"{metric} {test.on_synthetic:.3f} for '{plain(test.label, 24)}'; trained on real rows {test.on_real:.3f}"
+    label = sanitize(test.label, 24)
+    scores = f"{metric} {test.on_synthetic:.3f} for '{label}'; trained on real rows {test.on_real:.3f}"
     meaning = f"Can a model be trained on them? {scores}, both tested on real rows (TSTR)."
     if test.ratio is None:
         return Figure("use for prediction", "-", "1", "fair", scores, f"{meaning} It cannot be predicted from either.")
@@ -155,7 +156,7 @@ def verdict(result: QualityResult) -> str:
 
 def quality_report(result: QualityResult) -> RenderableType:
     """What the terminal shows of a comparison."""
-    head = Text.assemble((f"{result.rows_synthetic:,} synthetic rows", "bold"), f" {plain(result.synthetic, 60)}")
+    head = Text.assemble((f"{result.rows_synthetic:,} synthetic rows", "bold"), f" {sanitize(result.synthetic, 60)}")
     head.append(f" against {result.rows_real:,} training rows")
     head.append(f" and {result.rows_held_out:,} held-out ones" if result.held_out else ", none held out")
     widths = (("figure", 18), ("value", 13), ("ideal", 5), ("", 4))
@@ -166,10 +167,10 @@ def quality_report(result: QualityResult) -> RenderableType:
         rows.add_row(one.name, Text(one.value, "bold"), one.ideal, mark, Text(one.brief, "dim"))
     parts: list[RenderableType] = [head, Text(verdict(result)), rows]
     worst = sorted(result.columns, key=lambda column: column.similarity)[:3]
-    least_alike = ", ".join(f"{plain(column.column, 30)} {column.similarity:.2f}" for column in worst)
+    least_alike = ", ".join(f"{sanitize(column.column, 30)} {column.similarity:.2f}" for column in worst)
     parts.append(Text(f"least alike columns: {least_alike}"))
-    parts += [Text(f"cannot be told: {plain(text, 220)}", "yellow") for text in result.cannot_tell]
-    parts += [Text(f"! {plain(text, 220)}", "yellow") for text in result.warnings[:12]]
+    parts += [Text(f"cannot be told: {sanitize(text, 220)}", "yellow") for text in result.cannot_tell]
+    parts += [Text(f"! {sanitize(text, 220)}", "yellow") for text in result.warnings[:12]]
     return Group(*parts)
 
 

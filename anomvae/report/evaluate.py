@@ -18,8 +18,8 @@ def evaluate_report(result: EvaluateResult) -> RenderableType:
     if len(result.kinds) > MOST:
         parts.append(Text(f"... and {len(result.kinds) - MOST} more kinds", style="dim"))
     if result.estimated:
-        told = f"alpha {result.alpha:g} is below what the calibration rows support: estimated, no guarantee"
-        parts.append(Text(told, style="yellow"))
+        text = f"alpha {result.alpha:g} is below what the calibration rows support: estimated, no guarantee"
+        parts.append(Text(text, style="yellow"))
     return Group(*parts, *warning_lines(result.warnings))
 
 
@@ -33,9 +33,9 @@ def _head(result: EvaluateResult) -> Text:
 
 def _counts(result: EvaluateResult) -> str:
     normal = ", ".join(f"'{value}'" if value else "empty" for value in result.normal) or "none"
-    told = f"{result.normal_rows:,} normal (label {normal}), {result.anomalous_rows:,} anomalous"
-    told += f", {result.unlabelled:,} unlabelled" if result.unlabelled else ""
-    return cell(told + (f", {result.rejected:,} unreadable" if result.rejected else ""), 200).plain
+    text = f"{result.normal_rows:,} normal (label {normal}), {result.anomalous_rows:,} anomalous"
+    text += f", {result.unlabelled:,} unlabelled" if result.unlabelled else ""
+    return cell(text + (f", {result.rejected:,} unreadable" if result.rejected else ""), 200).plain
 
 
 def _figures(result: EvaluateResult) -> Table:

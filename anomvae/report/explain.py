@@ -5,7 +5,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from anomvae.records.results import Change, ColumnPart, ExplainedRow, ExplainResult
-from anomvae.report.sanitize import plain
+from anomvae.report.sanitize import sanitize
 from anomvae.report.terminal import cell, figure, number_column, table
 
 STATE = {"usual": "usual", "high": "too high", "low": "too low"}
@@ -26,7 +26,7 @@ def explain_report(result: ExplainResult) -> RenderableType:
 def _row(row: ExplainedRow, result: ExplainResult) -> list[RenderableType]:
     verdict = ("FLAGGED", "bold red") if row.flagged else ("not flagged", "green")
     mark = "*" if row.estimated else ""
-    head = Text.assemble((f"{plain(row.file, 120)}:{row.line}", "bold"), "  ", verdict)
+    head = Text.assemble((f"{sanitize(row.file, 120)}:{row.line}", "bold"), "  ", verdict)
     figures = f"score {row.score:.2f} (threshold {result.threshold:.2f} at alpha {result.alpha:g}), "
     chance = f"p {_chance(row.p)}{mark}, severity {row.severity:.1f}"
     foot = [Text(ESTIMATE, style="dim")] if row.estimated else []
@@ -55,9 +55,11 @@ def _terms(row: ExplainedRow) -> str:
         "place": terms.place,
         "hidden columns": terms.hidden,
     }
-    told = ", ".join(f"{name} {max(nats, 0.0):.2f}" for name, nats in sorted(views.items(), key=lambda item: -item[1]))
+    largest = ", ".join(
+        f"{name} {max(nats, 0.0):.2f}" for name, nats in sorted(views.items(), key=lambda item: -item[1])
+    )
     never = f"; {terms.unseen:.2f} more for what training never showed" if terms.unseen > 0.005 else ""
-    return f"the largest counts: {told}{never}"
+    return f"the largest counts: {largest}{never}"
 
 
 def _table(columns: tuple[ColumnPart, ...]) -> Table:
@@ -69,9 +71,9 @@ def _table(columns: tuple[ColumnPart, ...]) -> Table:
     for part in columns:
         style = "yellow" if part.surprise > SURPRISING or part.share >= 0.05 else ""
         rows.add_row(
-            plain(part.column, 60),
-            plain(_written(part.value), 60),
-            plain(_expected(part), 90),
+            sanitize(part.column, 60),
+            sanitize(_written(part.value), 60),
+            sanitize(_expected(part), 90),
             *(figure(value, 2) for value in (part.deviance, part.surprise)),
             f"{part.share:.0%}",
             style=style,
@@ -93,18 +95,18 @@ def _expected(part: ColumnPart) -> str:
 
 
 def _changes(row: ExplainedRow) -> list[RenderableType]:
-    told: list[RenderableType] = []
+    lines: list[RenderableType] = []
     for change in row.changes:
         end = "; no longer flagged" if change.suffices else "; still flagged"
         figures = f"score from {row.score:.2f} to {change.score:.2f} (p {_chance(change.p)})"
         start = "One change: " if len(change.cells) == 1 else "Two changes: "
         text = f"{start}{_cells(change)} would bring the {figures}{end}"
-        told.append(Text(text, style="bold" if change.suffices else ""))
-    return told
+        lines.append(Text(text, style="bold" if change.suffices else ""))
+    return lines
 
 
 def _cells(change: Change) -> str:
     return " and ".join(
-        f"{plain(one.column, 40)} {plain(_written(one.value), 40)} -> {plain(_written(one.expected), 40)}"
+        f"{sanitize(one.column, 40)} {sanitize(_written(one.value), 40)} -> {sanitize(_written(one.expected), 40)}"
         for one in change.cells
     )

@@ -18,7 +18,7 @@ from anomvae.records.folder import (
     StoppedResult,
 )
 from anomvae.records.results import FileResult, ScoreResult, Waits
-from anomvae.report.sanitize import plain
+from anomvae.report.sanitize import sanitize
 from anomvae.report.terminal import VERDICT, cell, number_column, table, text_column
 
 FIXED = 12  # lines of the screen beside its tables
@@ -31,9 +31,9 @@ def delivery_line(said: FileResult | Quarantined, at: str) -> Text:
     """One finished delivery on one line."""
     if isinstance(said, Quarantined):
         place = f":{said.line}" if said.line is not None else ""
-        head = Text.assemble(f"{at}  ", ("quarantined", VERDICT["failed"]), f"  {plain(said.file + place, 120)}  ")
-        return head.append(plain(f"{said.message} [{said.reason_code}]", 300))
-    line = Text.assemble(f"{at}  ", (f"{said.verdict:11}", VERDICT[said.verdict]), f"  {plain(said.file, 120)}  ")
+        head = Text.assemble(f"{at}  ", ("quarantined", VERDICT["failed"]), f"  {sanitize(said.file + place, 120)}  ")
+        return head.append(sanitize(f"{said.message} [{said.reason_code}]", 300))
+    line = Text.assemble(f"{at}  ", (f"{said.verdict:11}", VERDICT[said.verdict]), f"  {sanitize(said.file, 120)}  ")
     line.append(f"{said.scored:,} {'new rows' if said.continues else 'rows'}, {said.flagged:,} flagged")
     if said.critical:
         line.append(f", {said.critical:,} critical", VERDICT["anomalous"])
@@ -41,11 +41,11 @@ def delivery_line(said: FileResult | Quarantined, at: str) -> Text:
         line.append(f", {said.rejected:,} unreadable", "yellow")
     if said.drift and said.drift.told:
         over = f" over {said.drift.files} files" if said.drift.files > 1 else ""
-        line.append(plain(f"  drift: {said.drift.told[0]}{over}", 160), VERDICT["drifted"])
+        line.append(sanitize(f"  drift: {said.drift.told[0]}{over}", 160), VERDICT["drifted"])
     if said.worst:
         first = said.worst[0]
         reason = first.reasons[0].text if first.reasons else ""
-        line.append(plain(f"  worst: line {first.line}, {reason}", 160), "dim")
+        line.append(sanitize(f"  worst: line {first.line}, {reason}", 160), "dim")
     return line
 
 
@@ -61,21 +61,21 @@ def screen(health: HealthResult, notes: tuple[str, ...], height: int) -> Rendera
     parts += map(_cut, _counts(health.counters, health.alpha))
     parts += [_cut(_sparkline(health)), _deliveries(recent) if recent else Text("nothing has arrived yet", style="dim")]
     parts += [_waits(waiting, health)]
-    parts += [_cut(Text.assemble(("! ", "bold yellow"), plain(problem, 160))) for problem in health.problems]
+    parts += [_cut(Text.assemble(("! ", "bold yellow"), sanitize(problem, 160))) for problem in health.problems]
     parts += [cell(note, 200, "dim") for note in notes]
     return Group(*parts)
 
 
 def _end(path: str) -> str:
     """A path, cut at its start where it is long: its end tells more."""
-    text = plain(path, 400)
+    text = sanitize(path, 400)
     return text if len(text) <= LONG else f"…{text[1 - LONG :]}"
 
 
 def _model(health: HealthResult) -> str:
     up = datetime.fromisoformat(health.at_utc) - datetime.fromisoformat(health.started_utc)
     watcher = health.watcher + (f" (started again {health.restarts} times)" if health.restarts else "")
-    name = plain(health.model, 40)
+    name = sanitize(health.model, 40)
     return f"model {name} {health.model_id[:12]}  alpha {health.alpha:g}  watcher {watcher}  up {up}"
 
 
@@ -118,8 +118,8 @@ def _deliveries(lines: tuple[Line, ...]) -> Table:
     for line in lines:
         style = VERDICT[line.verdict]
         counts = [Text(f"{n:,}") for n in (line.rows, line.flagged, line.critical)]
-        told = cell(line.told, 120, "" if line.verdict == "ok" else style)
-        rows.add_row(Text(line.at[11:19]), Text(line.verdict, style=style), cell(line.file, 80), *counts, told)
+        text = cell(line.told, 120, "" if line.verdict == "ok" else style)
+        rows.add_row(Text(line.at[11:19]), Text(line.verdict, style=style), cell(line.file, 80), *counts, text)
     return rows
 
 
@@ -144,17 +144,17 @@ def stopped_report(result: StoppedResult) -> str:
 
 
 def folder_report(result: ScoreResult) -> RenderableType:
-    """The end of `score FOLDER`; its deliveries were told line by line."""
+    """The end of `score FOLDER`; its deliveries were printed line by line."""
     count = len(result.files) + result.omitted
     if not count and not result.refused:
-        parts = [Text(f"nothing new in {plain(result.folder, 80)}")]
+        parts = [Text(f"nothing new in {sanitize(result.folder, 80)}")]
     else:
-        told = f"{count:,} new files, {result.rows:,} rows, {result.flagged:,} flagged, {result.critical:,} critical"
+        total = f"{count:,} new files, {result.rows:,} rows, {result.flagged:,} flagged, {result.critical:,} critical"
         refused = f", {len(result.refused):,} quarantined" if result.refused else ""
         if result.critical_together not in (None, result.critical):
-            told += f" ({result.critical_together:,} together)"
-        parts = [Text(f"Total: {told}, {result.rejected:,} unreadable rows{refused}", style="bold")]
-        parts.append(Text(f"results in {plain(result.out, 400)}", style="dim", no_wrap=True, overflow="ignore"))
+            total += f" ({result.critical_together:,} together)"
+        parts = [Text(f"Total: {total}, {result.rejected:,} unreadable rows{refused}", style="bold")]
+        parts.append(Text(f"results in {sanitize(result.out, 400)}", style="dim", no_wrap=True, overflow="ignore"))
     parts += [cell(f"left for the next run: {one.file} ({one.reason})", 160, "dim") for one in result.left[:5]]
     if len(result.left) > 5:
         parts.append(Text(f"... and {len(result.left) - 5:,} more files left for the next run", style="dim"))
@@ -166,10 +166,12 @@ def status_report(result: StatusResult) -> RenderableType:
     word = ("healthy", "bold green") if result.healthy else ("not healthy", "bold red")
     head = Text.assemble(cell(result.out, 80, "bold"), "  ", word)
     parts: list[RenderableType] = [head]
-    parts += [Text.assemble(("! ", "bold red"), plain(problem, 200)) for problem in result.problems]
+    parts += [Text.assemble(("! ", "bold red"), sanitize(problem, 200)) for problem in result.problems]
     if (health := result.health) is not None:
         age = f", told {result.age_seconds:.0f} s ago" if result.age_seconds is not None else ""
-        parts.append(Text(f"{health.mode} of {plain(health.folder, 80)}: {health.state}{age}; {_model(health)}", "dim"))
+        parts.append(
+            Text(f"{health.mode} of {sanitize(health.folder, 80)}: {health.state}{age}; {_model(health)}", "dim")
+        )
     total = Counters(
         files=result.files,
         quarantined=result.quarantined,
@@ -186,10 +188,10 @@ def status_report(result: StatusResult) -> RenderableType:
         parts.append(Text(f"{messages:,} message{'s' * (messages > 1)} still to be sent", style="dim"))
     parts += [cell(f"waits: {one.file} ({one.reason}, {one.seconds:.0f} s)", 160) for one in _waiting(health)]
     for one in result.in_quarantine:
-        line = Text.assemble(("quarantined ", "yellow"), one.delivery_id[:12], f"  {plain(one.file, 60)}  ")
-        parts.append(line.append(plain(one.told, 200)))
+        line = Text.assemble(("quarantined ", "yellow"), one.delivery_id[:12], f"  {sanitize(one.file, 60)}  ")
+        parts.append(line.append(sanitize(one.told, 200)))
     if result.in_quarantine:
-        parts.append(Text(f"to judge one again: anomvae retry {plain(result.out, 60)} ID", style="dim"))
+        parts.append(Text(f"to judge one again: anomvae retry {sanitize(result.out, 60)} ID", style="dim"))
     return Group(*parts)
 
 

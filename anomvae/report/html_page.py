@@ -1,7 +1,7 @@
 """One offline HTML page: the frame and the style sheet that every page shares.
 
 No script, no font, no picture from elsewhere; light and dark, screen and paper. Every value that a template prints
-goes through `plain` and is escaped; only what is drawn here is markup. The only door to jinja2.
+goes through `sanitize` and is escaped; only the pictures of `svg.py` are markup. The only door to jinja2.
 """
 
 from functools import cache
@@ -10,7 +10,12 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from anomvae.report.sanitize import plain
+from anomvae.report.sanitize import sanitize
+
+
+def render(template: str, **values: Any) -> str:
+    """A page from a template of this package and its values."""
+    return _environment().get_template(template).render(**values)
 
 
 @cache
@@ -26,9 +31,4 @@ def _environment() -> Environment:
 
 
 def _harmless(value: Any) -> Any:
-    return value if isinstance(value, Markup) else plain(value, 400)
-
-
-def render(template: str, **values: Any) -> str:
-    """A page from a template and its values."""
-    return _environment().get_template(template).render(**values)
+    return value if isinstance(value, Markup) else sanitize(value, 400)

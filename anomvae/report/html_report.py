@@ -1,8 +1,8 @@
-"""The HTML report: what a folder, a run or a model comes to, and the values that its template prints.
+"""The HTML report about an output folder, a run or a model, and the values that its template prints.
 
-What an engineer on call asks comes first: verdicts over time, files to look at, severities, worst rows, columns,
-drift, the model. Every picture has a table or a sentence beside it. No row of a table is on the page but the worst
-ones, with their reasons.
+What an engineer on call asks comes first: verdicts over time, files to review, severities, worst rows, columns, drift,
+the model. Every picture has a table or a sentence beside it. The worst rows, with their reasons, are the only rows of a
+table on the page.
 """
 
 import heapq
@@ -24,7 +24,6 @@ from anomvae.model.drift_text import DriftText
 from anomvae.records.folder import Manifest
 from anomvae.records.results import (
     ColumnDrift,
-    ErrorResult,
     FileResult,
     InspectResult,
     Reason,
@@ -37,15 +36,15 @@ from anomvae.report.svg import Histogram, Marker, TimelineBar
 from anomvae.report.terminal import FAULTS, basis_of
 
 BARS = 240  # of the time line; more files share them
-REVIEWED = 60  # files in the list of those to look at, the newest
+REVIEWED = 60  # files in the list of those to review, the newest
 WORST = 12  # rows
-COLUMNS = 40
+COLUMNS = 40  # columns with a share in the flagged rows, or changed
 WARNINGS = 20
 GRAVITY: tuple[Verdict, ...] = ("ok", "elevated", "drifted", "anomalous", "failed")
 
 
 class ReviewItem(msgspec.Struct, frozen=True, kw_only=True):
-    """A file that somebody should look at, and why."""
+    """A file that somebody should review, and why."""
 
     file: str
     at: str
@@ -66,13 +65,13 @@ class ColumnChange(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Overview:
-    """Adds up deliveries in their order, and makes the page; of each file it keeps a short line.
+    """Adds up the results of files in their order, and makes the page; of each file it keeps a short line.
 
     Args:
         kind: what the page is about.
         source: the folder, the files or the model.
-        detector: the model that judged, where it could be read.
-        card: what that model says of itself.
+        detector: the model that scored, where it could be read.
+        card: of that model, as `anomvae inspect` shows it.
     """
 
     def __init__(
@@ -97,7 +96,12 @@ class Overview:
         self._seen = 0
 
     def add(self, result: FileResult, at: str) -> None:
-        """One scored file, and when that was, empty where it is not known."""
+        """Add a scored file.
+
+        Args:
+            result: of the file.
+            at: when it was scored, in UTC; empty where that is not known.
+        """
         for name in ("rows", "scored", "rejected", "flagged", "critical"):
             self.totals[name] += getattr(result, name)
         self.expected += result.expected_flags
@@ -122,7 +126,13 @@ class Overview:
             self._review.append(_review_item(result, at))
 
     def refuse(self, file: str, at: str, why: str) -> None:
-        """One file that was refused or put in quarantine."""
+        """Add a file that was refused or put in quarantine.
+
+        Args:
+            file: its name.
+            at: when that was, in UTC; empty where that is not known.
+            why: for people.
+        """
         self._count(file, at, "failed", 0, 0)
         self._review.append(ReviewItem(file=file, at=at, verdict="failed", why=why))
 
@@ -138,7 +148,7 @@ class Overview:
         return [_together(self._bars[at : at + size]) for at in range(0, len(self._bars), size)]
 
     def to_review(self) -> list[ReviewItem]:
-        """The newest files that somebody should look at, the newest first."""
+        """The newest files that somebody should review, the newest first."""
         return self._review[: -REVIEWED - 1 : -1]
 
     def worst_rows(self) -> list[RowResult]:
@@ -165,7 +175,7 @@ class Overview:
             headline=headline(self.kind, verdicts, self.totals["critical"]),
             alpha=alpha,
             verdicts=verdicts,
-            words=svg.KIND,
+            words=svg.CSS_CLASS,
             **totals,
             expected=self.expected,
             rate=self.totals["flagged"] / self.totals["scored"] if self.totals["scored"] else None,
@@ -204,6 +214,70 @@ class Overview:
         return found
 
 
+def of_result(result: ScoreResult, detector: Detector | None, card: InspectResult | None) -> Overview:
+    """The report about a run over files, or over a folder.
+
+    Args:
+        result: of the run.
+        detector: the model, where it could be read.
+        card: of that model.
+    """
+    source = result.out or ", ".join(one.file for one in result.files[:3]) or "no file"
+    more = f" and {len(result.files) - 3} more" if len(result.files) > 3 and not result.out else ""
+    overview = Overview("files", source + more, detector, card)
+    for one in result.files:
+        overview.add(one, "")
+    for error in result.refused:
+        line = f"line {error.line}: " if error.line else ""
+        overview.refuse(error.file or "", "", f"{line}{error.message} [{error.code}]")
+    return overview
+
+
+def of_folder(out: Path, detector: Detector | None, card: InspectResult | None) -> Overview:
+    """The report about an output folder, from its ledger and the manifests beside its results.
+
+    Args:
+        out: the folder.
+        detector: the model, where it could be read.
+        card: of that model.
+
+    Raises:
+        UsageError: it holds no ledger.
+    """
+    ledger = Ledger(out / "ledger.sqlite", read_only=True)
+    try:
+        overview = Overview("folder", str(out), detector, card)
+        for delivery in ledger.deliveries():
+            if delivery["state"] == "quarantined":
+                file = path_text(bytes(delivery["path"]))
+                overview.refuse(file, delivery["committed_utc"], f"{delivery['message']} [{delivery['reason_code']}]")
+            elif manifest := _manifest(out, delivery["delivery_id"]):
+                overview.add(manifest.result, delivery["committed_utc"])
+        return overview
+    finally:
+        ledger.close()
+
+
+def of_model(detector: Detector, card: InspectResult) -> Overview:
+    """The report about a model alone."""
+    return Overview("model", card.model, detector, card)
+
+
+def read_result(path: Path) -> ScoreResult:
+    """Read a result that `score --json` has printed into a file.
+
+    Raises:
+        DataError: the file holds something else.
+    """
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=ScoreResult)
+    except OSError as error:
+        raise DataError("unreadable", f"cannot be read ({error.strerror})").within(str(path)) from error
+    except msgspec.DecodeError as error:
+        message = f"is not what 'anomvae score --json' prints ({error})"
+        raise DataError("not_a_result", message).within(str(path)) from error
+
+
 def headline(kind: str, verdicts: dict[Verdict, int], critical: int) -> str:
     """The page in one sentence.
 
@@ -221,8 +295,16 @@ def headline(kind: str, verdicts: dict[Verdict, int], critical: int) -> str:
     if not bad:
         rows = f"; {critical:,} critical rows" if critical else ""
         return f"All {count:,} files are within what is usual{rows}." if count > 1 else f"The file is ok{rows}."
-    told = ", ".join(f"{n:,} {name}" for name, n in bad.items())
-    return f"{sum(bad.values()):,} of {count:,} files need a look: {told}."
+    listed = ", ".join(f"{n:,} {name}" for name, n in bad.items())
+    return f"{sum(bad.values()):,} of {count:,} files need a look: {listed}."
+
+
+def _manifest(out: Path, delivery_id: str) -> Manifest | None:
+    """The manifest of a result; None where somebody has removed it."""
+    try:
+        return msgspec.json.decode((out / "results" / (delivery_id + MANIFEST)).read_bytes(), type=Manifest)
+    except (OSError, msgspec.DecodeError):
+        return None
 
 
 def _review_item(result: FileResult, at: str) -> ReviewItem:
@@ -307,78 +389,3 @@ def _card(card: InspectResult, histograms: dict[str, Histogram], *, drawn: bool)
         "columns": [(column, pictures.get(column.name)) for column in card.columns],
         "drawn": drawn,
     }
-
-
-def of_result(result: ScoreResult, detector: Detector | None, card: InspectResult | None) -> Overview:
-    """What a run over files, or over a folder, comes to.
-
-    Args:
-        result: of the run.
-        detector: the model, where it could be read.
-        card: what that says of itself.
-    """
-    source = result.out or ", ".join(one.file for one in result.files[:3]) or "no file"
-    more = f" and {len(result.files) - 3} more" if len(result.files) > 3 and not result.out else ""
-    overview = Overview("files", source + more, detector, card)
-    for one in result.files:
-        overview.add(one, "")
-    for error in result.refused:
-        overview.refuse(error.file or "", "", _refused(error))
-    return overview
-
-
-def _refused(error: ErrorResult) -> str:
-    return f"{f'line {error.line}: ' if error.line else ''}{error.message} [{error.code}]"
-
-
-def of_folder(out: Path, detector: Detector | None, card: InspectResult | None) -> Overview:
-    """What an output folder has come to, from its ledger and the manifests beside its results.
-
-    Args:
-        out: the folder.
-        detector: the model, where it could be read.
-        card: what that says of itself.
-
-    Raises:
-        UsageError: it holds no ledger.
-    """
-    ledger = Ledger(out / "ledger.sqlite", read_only=True)
-    try:
-        overview = Overview("folder", str(out), detector, card)
-        for delivery in ledger.deliveries():
-            if delivery["state"] == "quarantined":
-                file = path_text(bytes(delivery["path"]))
-                overview.refuse(file, delivery["committed_utc"], f"{delivery['message']} [{delivery['reason_code']}]")
-            elif manifest := _manifest(out, delivery["delivery_id"]):
-                overview.add(manifest.result, delivery["committed_utc"])
-        return overview
-    finally:
-        ledger.close()
-
-
-def _manifest(out: Path, delivery_id: str) -> Manifest | None:
-    """What stands beside a result; None where somebody has removed it."""
-    try:
-        return msgspec.json.decode((out / "results" / (delivery_id + MANIFEST)).read_bytes(), type=Manifest)
-    except (OSError, msgspec.DecodeError):
-        return None
-
-
-def of_model(detector: Detector, card: InspectResult) -> Overview:
-    """A model alone."""
-    return Overview("model", card.model, detector, card)
-
-
-def read_result(path: Path) -> ScoreResult:
-    """What `score --json` has printed into a file.
-
-    Raises:
-        DataError: the file holds something else.
-    """
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=ScoreResult)
-    except OSError as error:
-        raise DataError("unreadable", f"cannot be read ({error.strerror})").within(str(path)) from error
-    except msgspec.DecodeError as error:
-        told = f"is not what 'anomvae score --json' prints ({error})"
-        raise DataError("not_a_result", told).within(str(path)) from error

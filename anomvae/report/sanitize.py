@@ -1,4 +1,4 @@
-"""Untrusted text made harmless: the one door through which cells, headers and file names reach a terminal."""
+"""Untrusted text made harmless: every cell, header and file name passes here on its way to a terminal or a page."""
 
 import unicodedata
 
@@ -6,7 +6,7 @@ HARMFUL = frozenset({"Cc", "Cf", "Cs", "Cn", "Co", "Zl", "Zp"})
 MARKS = frozenset({"Mn", "Me", "Mc"})
 
 
-def plain(value: object, limit: int = 200) -> str:
+def sanitize(value: object, limit: int = 200) -> str:
     """A string that cannot move the cursor, change colours, reorder text or grow without bound.
 
     Controls, format characters, surrogates, private and unassigned code points become visible escapes; at

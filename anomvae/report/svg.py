@@ -1,4 +1,4 @@
-"""What the pages draw, as inline SVG: numbers alone become markup, and every name goes through `plain`.
+"""The pictures of the HTML pages as inline SVG: numbers alone become markup, and every name goes through `sanitize`.
 
 Colour is never alone in saying something: bars have a title, marks a shape, and a table stands beside each picture.
 """
@@ -12,18 +12,18 @@ import msgspec
 from markupsafe import Markup
 
 from anomvae.records.results import Verdict
-from anomvae.report.sanitize import plain
+from anomvae.report.sanitize import sanitize
 
-WIDE, TALL = 960, 200  # of a wide drawing
-CARD, LOW = 300, 46  # of a column's small one,
-BASE = LOW - 10  # whose axis is here
-KIND = {"ok": "good", "elevated": "fair", "drifted": "poor", "anomalous": "poor", "failed": "poor"}
+WIDE, TALL = 960, 200  # width and height of a wide picture
+CARD, LOW = 300, 46  # width and height of a column's small picture
+BASE = LOW - 10  # height of the axis of the small picture, from the top
+CSS_CLASS = {"ok": "good", "elevated": "fair", "drifted": "poor", "anomalous": "poor", "failed": "poor"}
 LEVELS = 12  # of a category that are drawn
-WIDTH, HEIGHT = 240, 72  # of two histograms, one over the other
+WIDTH, HEIGHT = 240, 72  # of a picture of two histograms, one over the other
 
 
 class TimelineBar(msgspec.Struct, frozen=True, kw_only=True):
-    """One file on the time line, or several neighbours: the gravest verdict, and their sums."""
+    """One file on the time line, or several neighbours: the gravest verdict, and the sums of their rows."""
 
     first: str
     last: str
@@ -66,8 +66,8 @@ def time_line(files: Sequence[TimelineBar], alpha: float) -> Markup:
     bars = Markup("")
     for at, (one, rate) in enumerate(zip(files, rates, strict=True)):
         tall = max(reach * min(rate / top, 1.0), 1.5)
-        bar = _rect(f"bar {KIND[one.verdict]}", at * width + 1, base - tall, max(width - 2, 1.0), tall)
-        bars += _titled(_spoken(one, rate), bar + _triangle(one, (at + 0.5) * width, base + 5))
+        bar = _rect(f"bar {CSS_CLASS[one.verdict]}", at * width + 1, base - tall, max(width - 2, 1.0), tall)
+        bars += _titled(_bar_title(one, rate), bar + _triangle(one, (at + 0.5) * width, base + 5))
     frame = Markup(
         '<svg viewBox="0 0 {} {}" role="img" aria-label="flag rate of every file, in order; accepted {:g} percent">'
         '{}<path class="axis" d="M0 {}H{}"/><path class="ideal dashed" d="M0 {:.1f}H{}"/>'
@@ -80,7 +80,7 @@ def time_line(files: Sequence[TimelineBar], alpha: float) -> Markup:
     )  # fmt: skip
 
 
-def _spoken(one: TimelineBar, rate: float) -> str:
+def _bar_title(one: TimelineBar, rate: float) -> str:
     name = one.first if one.files == 1 else f"{one.files} files, {one.first} to {one.last}"
     return f"{name}: {one.verdict}, {one.flagged:,} of {one.scored:,} rows flagged ({100 * rate:.2g} %) {one.at}"
 
@@ -89,7 +89,7 @@ def _triangle(one: TimelineBar, x: float, y: float) -> Markup:
     """A mark for verdicts that are not ok, so that colour is not alone."""
     if one.verdict == "ok":
         return Markup("")
-    return Markup('<path class="{}-mark" d="M{:.1f} {}l4 8h-8z"/>').format(KIND[one.verdict], x, y)
+    return Markup('<path class="{}-mark" d="M{:.1f} {}l4 8h-8z"/>').format(CSS_CLASS[one.verdict], x, y)
 
 
 def _rect(css: str, x: float, y: float, width: float, height: float) -> Markup:
@@ -97,8 +97,8 @@ def _rect(css: str, x: float, y: float, width: float, height: float) -> Markup:
     return shape.format(css, x, y, width, height)
 
 
-def _titled(told: str, inside: Markup) -> Markup:
-    return Markup("<g><title>{}</title>{}</g>").format(plain(told, 200), inside)
+def _titled(title: str, inside: Markup) -> Markup:
+    return Markup("<g><title>{}</title>{}</g>").format(sanitize(title, 200), inside)
 
 
 def severities(counts: Sequence[int], alpha: float) -> Markup:
@@ -190,7 +190,7 @@ def _names(histogram: Histogram, marker: Marker | None) -> Markup | None:
     for i, (name, count) in enumerate(zip(names, histogram.counts, strict=False)):
         tall = (BASE - 4) * count / top
         bar = _rect("real", i * width + 1, BASE - tall, width - 2, tall)
-        inside += _titled(f"{plain(name, 60)}: {count:,} training rows", bar)
+        inside += _titled(f"{sanitize(name, 60)}: {count:,} training rows", bar)
     if marker is not None:
         place = {name: (i + 0.5) * width for i, name in enumerate(names)}
         inside += _seen(place.get(marker.seen_name, (len(names) + 0.5) * width))
@@ -208,11 +208,11 @@ def _expected(at: float) -> Markup:
 
 
 def _framed(histogram: Histogram, marker: Marker, inside: Markup) -> Markup:
-    told = f"training rows of {plain(histogram.column, 40)}"
+    label = f"training rows of {sanitize(histogram.column, 40)}"
     if marker.seen_name or marker.expected_name:
-        told += f"; seen {plain(marker.seen_name, 40) or 'nothing'}, expected {plain(marker.expected_name, 40)}"
+        label += f"; seen {sanitize(marker.seen_name, 40) or 'nothing'}, expected {sanitize(marker.expected_name, 40)}"
     frame = Markup('<svg viewBox="0 0 {} {}" role="img" aria-label="{}">{}<path class="axis" d="M0 {}H{}"/></svg>')
-    return frame.format(CARD, LOW, told, inside, BASE, CARD)
+    return frame.format(CARD, LOW, label, inside, BASE, CARD)
 
 
 def share_bar(share: float) -> Markup:
@@ -276,19 +276,19 @@ def heat_map(names: Sequence[str], cells: Sequence[tuple[int, int, int, str]], s
 
     Args:
         names: of the columns, in order.
-        cells: row, column, heat class and what a pointer is told, of every pair with row > column.
+        cells: row, column, heat class and title of every pair with row > column.
         size: of a square.
     """
     squares = [
         Markup('<rect class="h{}" x="{}" y="{}" width="{}" height="{}"><title>{}</title></rect>').format(
-            heat, column * size, row * size, size - 1, size - 1, plain(told, 160)
+            heat, column * size, row * size, size - 1, size - 1, sanitize(title, 160)
         )
-        for row, column, heat, told in cells
+        for row, column, heat, title in cells
     ]
     letters = min(max(size - 4, 6), 12)
     labels = [
         Markup('<text x="{}" y="{}" font-size="{}">{}</text>').format(
-            row * size + 4, (row + 0.5) * size + 0.35 * letters, letters, plain(name, 24)
+            row * size + 4, (row + 0.5) * size + 0.35 * letters, letters, sanitize(name, 24)
         )
         for row, name in enumerate(names)
     ]

@@ -1,4 +1,7 @@
-"""Results as rich renderables. Every cell goes through `cell`; rich itself makes nothing harmless."""
+"""The reports of single commands on the terminal, as rich renderables, and the cells and tables that all reports share.
+
+Every value goes through `cell`, since rich does not make untrusted text harmless.
+"""
 
 from rich import box
 from rich.console import Console, Group, RenderableType
@@ -22,7 +25,7 @@ from anomvae.records.results import (
     ThresholdResult,
     Training,
 )
-from anomvae.report.sanitize import plain
+from anomvae.report.sanitize import sanitize
 
 VERDICT = {
     "ok": "green",
@@ -31,7 +34,7 @@ VERDICT = {
     "drifted": "bold magenta",
     "failed": "bold red",
 }
-BAR = 8
+BAR = 8  # characters of a full bar
 BLOCKS = " ▏▎▍▌▋▊▉█"
 
 
@@ -42,11 +45,11 @@ def console(stderr: bool = False, width: int | None = None) -> Console:
 
 def cell(value: object, limit: int = 60, style: str = "") -> Text:
     """Untrusted text as one harmless line."""
-    return Text(plain(value, limit), style=style, no_wrap=True, overflow="ellipsis")
+    return Text(sanitize(value, limit), style=style, no_wrap=True, overflow="ellipsis")
 
 
 def table(*columns: Column, expand: bool = False) -> Table:
-    """A table as every report has it: a line below its head, no frame; `expand`: as wide as the terminal."""
+    """A table in the style of all reports: a line below its head, no frame; with `expand` as wide as the terminal."""
     return Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, expand=expand)
 
 
@@ -56,7 +59,7 @@ def text_column(name: str, *, width: int | None = None, share: int | None = None
     Args:
         name: its head.
         width: the characters that it has at least.
-        share: of the room that the other columns leave, beside the shares of others.
+        share: of the width that the other columns leave, in proportion to the shares of others.
     """
     return Column(name, no_wrap=True, overflow="ellipsis", min_width=width, ratio=share)
 
@@ -77,7 +80,7 @@ def fit_report(result: FitResult) -> RenderableType:
     head = Text.assemble(
         ("Trained on ", ""),
         (f"{result.rows_used:,} rows", "bold"),
-        plain(selection, 120),
+        sanitize(selection, 120),
         f" of {result.rows_read:,} read",
     )
     if result.rows_rejected:
@@ -85,7 +88,7 @@ def fit_report(result: FitResult) -> RenderableType:
     parts: list[RenderableType] = [head, _columns(result.columns), *_training(result.training)]
     if result.dependencies:
         parts.append(
-            Text(plain(f"Follows from other columns, kept by generate: {'; '.join(result.dependencies)}", 300))
+            Text(sanitize(f"Follows from other columns, kept by generate: {'; '.join(result.dependencies)}", 300))
         )
     parts += [*threshold_lines(result.calibration), *_self_test(result.self_test), *_review(result)]
     parts += challenge_lines(result.comparison) if result.comparison else []
@@ -101,8 +104,8 @@ def _review(result: FitResult) -> list[RenderableType]:
     if not result.contamination:
         return []
     back = result.suspected - result.to_review
-    told = f"{result.suspected:,} suspected rows were not trained on; {back:,} proved usual and are calibrated on"
-    lines: list[RenderableType] = [Text(f"{told}; {result.to_review:,} to review:", style="yellow")]
+    text = f"{result.suspected:,} suspected rows were not trained on; {back:,} proved usual and are calibrated on"
+    lines: list[RenderableType] = [Text(f"{text}; {result.to_review:,} to review:", style="yellow")]
     lines += [cell(f"  {row.file}:{row.line}  score {row.score:.1f}  {row.reason}", 200) for row in result.review]
     if result.to_review > len(result.review):
         lines.append(Text(f"  ... and {result.to_review - len(result.review):,} more", style="dim"))
@@ -149,7 +152,7 @@ def _self_test(powers: tuple[Power, ...]) -> list[RenderableType]:
     )
     for one in (power for power in powers if not power.column):
         columns = sorted((p for p in powers if p.kind == one.kind and p.column), key=lambda p: (p.found, p.column))
-        least = ", ".join(f"{plain(p.column, 20)} {100 * p.found:.0f} %" for p in columns[:2] if p.found < 0.95)
+        least = ", ".join(f"{sanitize(p.column, 20)} {100 * p.found:.0f} %" for p in columns[:2] if p.found < 0.95)
         style = "" if one.found >= 0.9 else "yellow"
         interval = f"{100 * one.low:.0f}-{100 * one.high:.0f}"
         found.add_row(FAULTS[one.kind], Text(f"{100 * one.found:.0f} %", style=style), interval, cell(least))
@@ -163,11 +166,11 @@ def score_report(result: ScoreResult) -> RenderableType:
         parts += [file_report(one)] if len(result.files) == 1 else [file_report(one), Text()]
     parts += [error_report(one) for one in result.refused]
     if len(result.files) + len(result.refused) > 1:
-        told = (
+        text = (
             f"{len(result.files)} files, {result.rows:,} rows, {result.flagged:,} flagged, {result.critical:,} critical"
         )
         refused = f", {len(result.refused)} refused" if result.refused else ""
-        parts.append(Text(f"Total: {told}, {result.rejected:,} unreadable{refused}", style="bold"))
+        parts.append(Text(f"Total: {text}, {result.rejected:,} unreadable{refused}", style="bold"))
     return Group(*parts)
 
 
@@ -184,7 +187,7 @@ def file_report(result: FileResult) -> RenderableType:
         if result.flagged > len(result.worst):
             parts.append(Text(f"... and {result.flagged - len(result.worst):,} more flagged rows", style="dim"))
     if result.blame:
-        blamed = ", ".join(f"{plain(one.column, 30)} {one.rows}" for one in result.blame)
+        blamed = ", ".join(f"{sanitize(one.column, 30)} {one.rows}" for one in result.blame)
         parts.append(Text(f"columns to blame: {blamed}"))
     if result.rejected:
         parts.append(Text(f"{result.rejected:,} unreadable rows, not scored:", style="yellow"))
@@ -200,8 +203,8 @@ def drift_lines(drift: Drift | None) -> list[RenderableType]:
     if drift is None:
         return []
     over = f" over the newest {drift.files} files" if drift.files > 1 else ""
-    told: list[RenderableType] = [cell(f"drift: {text}{over}", 200, VERDICT["drifted"]) for text in drift.told]
-    return told or [cell(f"differs: {text}", 200, "dim") for text in differences(drift)[:3]]
+    lines: list[RenderableType] = [cell(f"drift: {text}{over}", 200, VERDICT["drifted"]) for text in drift.told]
+    return lines or [cell(f"differs: {text}", 200, "dim") for text in differences(drift)[:3]]
 
 
 def differences(drift: Drift) -> list[str]:
@@ -214,8 +217,8 @@ def differences(drift: Drift) -> list[str]:
 def error_report(error: ErrorResult) -> Text:
     """One refused file or failed command, in one line."""
     place = ":".join(str(part) for part in (error.file, error.line) if part is not None)
-    told = plain(f"{place}: {error.message} [{error.code}]", 400)
-    return Text.assemble(("refused ", "bold red"), told, no_wrap=True, overflow="ignore")
+    text = sanitize(f"{place}: {error.message} [{error.code}]", 400)
+    return Text.assemble(("refused ", "bold red"), text, no_wrap=True, overflow="ignore")
 
 
 def _counts(result: FileResult) -> str:
@@ -227,8 +230,8 @@ def _expectation(result: FileResult) -> str:
     if not result.scored:
         return "no rows to score"
     share = 100 * result.flagged / result.scored
-    told = f"{share:.1f} % flagged; a normal file has about {result.expected_flags:.1f} at alpha {result.alpha:g}"
-    return f"{told}; the chance of this many is {_probability(result.p_file)}"
+    text = f"{share:.1f} % flagged; a normal file has about {result.expected_flags:.1f} at alpha {result.alpha:g}"
+    return f"{text}; the chance of this many is {_probability(result.p_file)}"
 
 
 def _probability(p: float) -> str:
@@ -339,8 +342,8 @@ def threshold_lines(calibration: Calibration, history: tuple[ThresholdChange, ..
         Text(basis, style="dim"),
     ]
     if calibration.estimated:
-        told = f"alpha below {calibration.supported_alpha:.3g} cannot be counted with so few rows: a tail estimate"
-        lines.append(Text(told, style="yellow"))
+        text = f"alpha below {calibration.supported_alpha:.3g} cannot be counted with so few rows: a tail estimate"
+        lines.append(Text(text, style="yellow"))
     return lines
 
 
@@ -387,16 +390,16 @@ def challenge_lines(found: Challenge) -> list[RenderableType]:
     """What `fit --compare` adds: two models side by side, and on how many rows they agree."""
     rows = table(
         text_column(f"on {found.rows:,} held-out rows"),
-        number_column(f"in use: {plain(found.champion.model, 30)}"),
-        number_column(f"new: {plain(found.challenger.model, 30)}"),
+        number_column(f"in use: {sanitize(found.champion.model, 30)}"),
+        number_column(f"new: {sanitize(found.challenger.model, 30)}"),
     )
     for label, cells in _compared(found.champion, found.challenger):
         rows.add_row(label, *cells)
     agreed = f"flagged by both {found.both:,}, only by the one in use {found.champion_only:,}"
-    told: list[RenderableType] = [rows, Text(f"{agreed}, only by the new one {found.challenger_only:,}")]
+    lines: list[RenderableType] = [rows, Text(f"{agreed}, only by the new one {found.challenger_only:,}")]
     if found.unreadable:
-        told.append(Text(f"{found.unreadable:,} held-out rows are unreadable for one of them", style="yellow"))
-    return told
+        lines.append(Text(f"{found.unreadable:,} held-out rows are unreadable for one of them", style="yellow"))
+    return lines
 
 
 def _compared(*sides: Side) -> list[tuple[str, list[str]]]:

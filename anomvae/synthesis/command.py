@@ -34,7 +34,7 @@ from anomvae.synthesis.generator import BLOCK, Columns, Generator
 from anomvae.synthesis.pictures import image_side, picture_of
 from anomvae.synthesis.privacy_filter import PrivacyFilter
 from anomvae.synthesis.records import Added, GenerateResult, Picture
-from anomvae.table.training_rows import parse
+from anomvae.table.training_rows import parse_condition
 from anomvae.table.writer import SyntheticRows, TableStyle
 
 Progress = Callable[[str, int, int], None]
@@ -121,7 +121,7 @@ def generate(
         raise UsageError("this model has no generator; fit it again without --no-generator.")
     dialect = detector.about.dialect if detector.about else Dialect()
     style = TableStyle(schema, generator.styles, dialect.delimiter)
-    conditions = tuple(map(parse, settings.where))
+    conditions = tuple(map(parse_condition, settings.where))
     faults = FaultInjector(schema, [item.column for item in generator.dependencies])
     kinds = _fault_kinds(faults, settings)
     partial = _partial_rows(detector, generator, n, settings)

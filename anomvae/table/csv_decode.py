@@ -1,7 +1,8 @@
-"""From the bytes of a file to physical lines of text: decompression, encodings, and the refusal of what is no table.
+"""From the bytes of a CSV file to its records: decompression, encodings, physical lines, and fields between quotes.
 
-Memory is bounded: at most one physical line (8 MiB) and one read buffer are held. Reading is strict: a byte that is
-not valid in the stated encoding ends the file with its line and offset; nothing is replaced or guessed.
+`TextSource` makes text of bytes, `PhysicalLines` makes lines of the text, `CsvRecords` makes records of the lines.
+Memory is bounded: at most one record (8 MiB) and one read buffer are held. Reading is strict: a byte that is not valid
+in the stated encoding ends the file with its line and offset; nothing is replaced or guessed.
 """
 
 import codecs
@@ -24,6 +25,8 @@ from anomvae.records.sentences import TableWarning
 CHUNK = 1 << 19  # bytes that are read at a time
 MAX_RECORD = 8 << 20  # characters of one line or record
 MAX_INFLATED = 1 << 40  # bytes of a decompressed file
+MAX_FIELD = 1 << 20  # characters
+MAX_COLUMNS = 10_000
 LINES = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+").findall
 GZIP = b"\x1f\x8b"
 MAGIC = {
@@ -43,6 +46,7 @@ BYTE_ORDER_MARKS = (  # the one of UTF-32 begins like the one of UTF-16, so it i
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+STRAY_MARK = TableWarning(code="stray_bom")
 
 
 class ResumePoint(msgspec.Struct, frozen=True):
@@ -55,6 +59,14 @@ class ResumePoint(msgspec.Struct, frozen=True):
     size: int
     lines: int
     digest: Any
+
+
+class TextRecord(msgspec.Struct, frozen=True):
+    """One record of a table: its fields, the physical line that it starts on, and why it is unreadable, if it is."""
+
+    fields: list[str]
+    line: int
+    error: DataError | None = None
 
 
 class TextSource:
@@ -138,7 +150,9 @@ class TextSource:
                         inflater, ended = zlib.decompressobj(31), False
                     out = inflater.decompress(data, CHUNK)
                     total += len(out)
-                    self._check_inflated(total)
+                    if total > max(100 << 20, 200 * self._bytes_read) or total > MAX_INFLATED:
+                        message = f"inflates to more than {total:,} bytes, over 200 times its size"
+                        raise DataError("inflate_limit", message)
                     yield out
                     ended = inflater.eof
                     data = inflater.unused_data if ended else inflater.unconsumed_tail
@@ -146,10 +160,6 @@ class TextSource:
             raise DataError("bad_gzip", f"is damaged gzip data ({error})") from error
         if not ended:
             raise DataError("bad_gzip", "is cut off inside its gzip data")
-
-    def _check_inflated(self, total: int) -> None:
-        if total > max(100 << 20, 200 * self._bytes_read) or total > MAX_INFLATED:
-            raise DataError("inflate_limit", f"inflates to more than {total:,} bytes, over 200 times its size")
 
     def _checked(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
         """The same bytes without a final Ctrl-Z; refuses what is no text, and warns of a missing final line end."""
@@ -204,8 +214,9 @@ class TextSource:
                 text = decoder.decode(chunk)
             except UnicodeDecodeError as error:
                 raise self._undecodable(error, line, offset - pending) from error
-            if "\ufeff" in (text if line > 1 else text[text.find("\n") + 1 :]):
-                self._warn_mark()
+            marked = "\ufeff" in (text if line > 1 else text[text.find("\n") + 1 :])
+            if marked and STRAY_MARK not in self.warnings:
+                self.warnings.append(STRAY_MARK)
             line += text.count("\n")
             offset += len(chunk)
             yield text
@@ -214,12 +225,14 @@ class TextSource:
         except UnicodeDecodeError as error:
             raise self._undecodable(error, line, offset) from error
 
-    def _warn_mark(self) -> None:
-        warning = TableWarning(code="stray_bom")
-        if warning not in self.warnings:
-            self.warnings.append(warning)
-
     def _undecodable(self, error: UnicodeDecodeError, line: int, offset: int) -> DataError:
+        """The error of a byte that is not valid in the file's encoding.
+
+        Args:
+            error: of the decoder.
+            line: on which the decoder's input starts.
+            offset: of the decoder's input in the text, in bytes.
+        """
         at = offset + error.start
         line += error.object[: error.start].count(b"\n")
         code = "encoding_unknown" if self._wide else "encoding_not_utf8"
@@ -227,61 +240,6 @@ class TextSource:
         byte = error.object[error.start] if error.start < len(error.object) else 0
         message = f"byte 0x{byte:02x} at offset {at:,} is not {self.bom_encoding or self.encoding}{hint}"
         return DataError(code, message, line=line, offset=at)
-
-
-def open_input(name: str) -> BinaryIO:
-    """Open a path or standard input for reading bytes.
-
-    Raises:
-        DataError: `unreadable`, where the path is missing, a folder, or not permitted.
-    """
-    if name == "-":
-        return sys.stdin.buffer
-    try:
-        if not Path(name).is_file():
-            raise FileNotFoundError(2, "no such file" if not Path(name).exists() else "not a regular file")
-        return Path(name).open("rb")
-    except OSError as error:
-        raise DataError("unreadable", f"cannot be read ({error.strerror})") from error
-
-
-def _refuse_unmarked_wide(first: bytes) -> None:
-    """Refuse UTF-16 and UTF-32 without a byte-order mark: every second byte, or three of four, are NUL."""
-    share = first[:4096].count(0) / len(first[:4096])
-    if share > 0.6 and not first.startswith(b"\0" * 16):
-        raise DataError("encoding_unknown", "looks like UTF-32 without a byte-order mark")
-    if 0.2 < share <= 0.6 and b"\0" * 16 not in first[:4096]:
-        message = "looks like UTF-16 without a byte-order mark; save it as UTF-8 or fit with --encoding"
-        raise DataError("encoding_utf16_no_bom", message)
-
-
-def _whole_lines(chunks: Iterator[str]) -> Iterator[str]:
-    """Blocks of whole lines from pieces of text; a line of more than 8 MiB ends the file."""
-    rest, number = "", 1
-    for chunk in chunks:
-        text = rest + chunk
-        # A CR at the very end may belong to an LF in the next piece.
-        end = max(text.rfind("\n"), text.rfind("\r", 0, len(text) - 1 if text else 0)) + 1
-        if end:
-            yield text[:end]
-            number += text.count("\n", 0, end) if "\r" not in text else len(LINES(text[:end]))
-        rest = text[end:]
-        if len(rest) > MAX_RECORD:
-            raise DataError("record_too_long", "a line is longer than 8 MiB", line=number)
-    if rest:
-        yield rest
-
-
-MAX_FIELD = 1 << 20  # characters
-MAX_COLUMNS = 10_000
-
-
-class TextRecord(msgspec.Struct, frozen=True):
-    """One record of a table: its fields, the physical line that it starts on, and why it is unreadable, if it is."""
-
-    fields: list[str]
-    line: int
-    error: DataError | None = None
 
 
 class PhysicalLines(Iterator[str]):
@@ -324,68 +282,141 @@ class CsvRecords(Iterator[TextRecord]):
         lines: physical lines with their ends.
         delimiter: one character.
 
-    Attributes:
-        lines_read: physical lines taken so far.
-
     Raises:
-        DataError: where the text can no longer be split into rows with certainty.
+        DataError: while reading, where the text can no longer be split into rows with certainty.
     """
 
     def __init__(self, lines: Iterator[str], delimiter: str) -> None:
         csv.field_size_limit(MAX_FIELD)
-        self.lines_read = 0
-        self._record_lines: list[str] = []  # physical lines of the record in work
-        self._record_size = 0
-        self._reader = csv.reader(self._limited(lines), delimiter=delimiter, strict=True)
-
-    def _limited(self, lines: Iterator[str]) -> Iterator[str]:
-        """The same lines, counted; refuses a record of more than 8 MiB."""
-        for line in lines:
-            self.lines_read += 1
-            self._record_lines.append(line)
-            self._record_size += len(line)
-            if self._record_size > MAX_RECORD:
-                message = "a quote is opened here and not closed within 8 MiB"
-                raise DataError("unclosed_quote", message, line=self._start)
-            yield line
+        self._record = _RecordLines()
+        self._reader = csv.reader(_limited(lines, self._record), delimiter=delimiter, strict=True)
 
     @property
-    def _start(self) -> int:
-        """The line on which the record in work starts."""
-        return self.lines_read - len(self._record_lines) + 1
+    def lines_read(self) -> int:
+        """Physical lines taken so far."""
+        return self._record.lines_read
+
+    def skip(self, lines: int) -> None:
+        """Count lines that were read without this reader."""
+        self._record.lines_read += lines
 
     def __next__(self) -> TextRecord:
         """The next record that is not a blank line."""
         while True:
-            self._record_lines, self._record_size = [], 0
+            self._record.lines, self._record.size = [], 0
             try:
                 fields = next(self._reader)
             except csv.Error as error:
-                return TextRecord([], self._start, self._row_error(str(error)))
+                return TextRecord([], self._record.start, self._row_error(str(error)))
             if fields:
-                return TextRecord(fields, self._start, self._nul_error())
-
-    def _nul_error(self) -> DataError | None:
-        if any("\0" in line for line in self._record_lines):
-            return DataError("nul_byte", "holds a NUL byte", line=self._start)
-        return None
+                has_nul = any("\0" in line for line in self._record.lines)
+                nul_error = DataError("nul_byte", "holds a NUL byte", line=self._record.start) if has_nul else None
+                return TextRecord(fields, self._record.start, nul_error)
 
     def _row_error(self, csv_message: str) -> DataError:
-        """Why the record in work is unreadable, in our words.
+        """Why the record in work is unreadable.
+
+        Args:
+            csv_message: of the csv module's error.
+
+        Returns:
+            The error of this record alone, where the next record begins for certain on the next line.
 
         Raises:
             DataError: the following rows may be out of step, so that the file as a whole is refused.
         """
-        line = self._start
+        line = self._record.start
         if "unexpected end of data" in csv_message:
             raise DataError("unclosed_quote", "a quote is opened here and never closed", line=line)
-        text = "".join(self._record_lines)
+        text = "".join(self._record.lines)
         if "field larger" in csv_message:
             error = DataError("field_too_long", "a field is longer than 1 MiB", line=line)
             in_step = '"' not in text
         else:
             error = DataError("bad_quoting", "text stands after a closing quote", line=line)
-            in_step = len(self._record_lines) == 1 and text.count('"') % 2 == 0
+            in_step = len(self._record.lines) == 1 and text.count('"') % 2 == 0
         if not in_step:
             raise error
         return error
+
+
+class _RecordLines:
+    """The physical lines of the record in work; apart from `CsvRecords`, which would else hold itself in a cycle.
+
+    Attributes:
+        lines: those taken so far, with `size` characters.
+        lines_read: physical lines of the text taken so far.
+    """
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.size = 0
+        self.lines_read = 0
+
+    @property
+    def start(self) -> int:
+        """The line on which the record starts."""
+        return self.lines_read - len(self.lines) + 1
+
+
+def _limited(lines: Iterator[str], record: _RecordLines) -> Iterator[str]:
+    """The same lines, counted in `record`.
+
+    Raises:
+        DataError: the record has more than 8 MiB.
+    """
+    for line in lines:
+        record.lines_read += 1
+        record.lines.append(line)
+        record.size += len(line)
+        if record.size > MAX_RECORD:
+            message = "a quote is opened here and not closed within 8 MiB"
+            raise DataError("unclosed_quote", message, line=record.start)
+        yield line
+
+
+def open_input(name: str) -> BinaryIO:
+    """Open a path or standard input for reading bytes.
+
+    Raises:
+        DataError: `unreadable`, where the path is missing, a folder, or not permitted.
+    """
+    if name == "-":
+        return sys.stdin.buffer
+    try:
+        if not Path(name).is_file():
+            raise FileNotFoundError(2, "no such file" if not Path(name).exists() else "not a regular file")
+        return Path(name).open("rb")
+    except OSError as error:
+        raise DataError("unreadable", f"cannot be read ({error.strerror})") from error
+
+
+def _refuse_unmarked_wide(first: bytes) -> None:
+    """Refuse UTF-16 and UTF-32 without a byte-order mark: every second byte, or three of four, are NUL."""
+    share = first[:4096].count(0) / len(first[:4096])
+    if share > 0.6 and not first.startswith(b"\0" * 16):
+        raise DataError("encoding_unknown", "looks like UTF-32 without a byte-order mark")
+    if 0.2 < share <= 0.6 and b"\0" * 16 not in first[:4096]:
+        message = "looks like UTF-16 without a byte-order mark; save it as UTF-8 or fit with --encoding"
+        raise DataError("encoding_utf16_no_bom", message)
+
+
+def _whole_lines(chunks: Iterator[str]) -> Iterator[str]:
+    """Blocks of whole lines from chunks of text.
+
+    Raises:
+        DataError: a line is longer than 8 MiB.
+    """
+    rest, number = "", 1
+    for chunk in chunks:
+        text = rest + chunk
+        # A CR at the very end may belong to an LF in the next chunk.
+        end = max(text.rfind("\n"), text.rfind("\r", 0, len(text) - 1 if text else 0)) + 1
+        if end:
+            yield text[:end]
+            number += text.count("\n", 0, end) if "\r" not in text else len(LINES(text[:end]))
+        rest = text[end:]
+        if len(rest) > MAX_RECORD:
+            raise DataError("record_too_long", "a line is longer than 8 MiB", line=number)
+    if rest:
+        yield rest

@@ -2,8 +2,8 @@
 
 This is a shortcut of the strict reader (`reader.py`), and never gives another answer: a block is taken only where the
 strict reader would find the same rows on the same lines with the same values and reject none of them. Whatever could
-differ (quotes, a bare CR, NUL, blank lines, rows of another width, a cell that is no plain number) makes the shortcut
-refuse the block as a whole, and the strict reader reads it.
+differ (quotes, a bare CR, NUL, blank lines, rows of another width, a cell that Arrow cannot read as a number) makes the
+shortcut refuse the block as a whole, and the strict reader reads it.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The header against the schema: which position holds which column, or why the file is refused."""
+"""The header of a file: where the columns of a model stand in it, or why the file is refused."""
 
 import unicodedata
 from collections import Counter
@@ -24,7 +24,12 @@ def clean(names: Sequence[str]) -> list[str]:
 
 
 def check_training(names: Sequence[str], delimiter: str, line: int) -> None:
-    """A training file must have a header of different, filled names.
+    """Refuse a training file whose first line is no header of different names.
+
+    Args:
+        names: the fields of the first line.
+        delimiter: that they were split by.
+        line: its number in the file.
 
     Raises:
         DataError: `no_header`, `delimiter_mismatch`, `duplicate_columns`.
@@ -37,13 +42,13 @@ def check_training(names: Sequence[str], delimiter: str, line: int) -> None:
 
 
 def locate(
-    names: Sequence[str], wanted: Sequence[str], known: Sequence[str], delimiter: str, line: int
+    names: Sequence[str], needed: Sequence[str], known: Sequence[str], delimiter: str, line: int
 ) -> tuple[list[int], list[TableWarning]]:
     """Positions of the model's columns in a file's header, and warnings.
 
     Args:
         names: the header.
-        wanted: columns that the model needs, in its order.
+        needed: columns that the model needs, in its order.
         known: all columns of the training table.
         delimiter: the model's delimiter.
         line: the header's line.
@@ -51,20 +56,20 @@ def locate(
     Raises:
         DataError: a needed column is missing or stands twice, or this is no header at all.
     """
-    missing = [name for name in wanted if name not in names]
+    missing = [name for name in needed if name not in names]
     if missing:
         _check_delimiter(names, delimiter, line)
-        if len(missing) == len(wanted):
+        if len(missing) == len(needed):
             _check_is_header(names, line)
-        raise DataError("missing_columns", _missing(missing, names, wanted), line=line, column=missing[0])
+        raise DataError("missing_columns", _missing(missing, names, needed), line=line, column=missing[0])
     for name, count in Counter(names).items():
-        if count > 1 and name in wanted:
+        if count > 1 and name in needed:
             raise DataError("duplicate_columns", f"column '{name}' stands {count} times", line=line, column=name)
     extra = extra_columns(names, known)
     warnings = [TableWarning(code="extra_columns", columns=tuple(extra))] if extra else []
     if "" in names:
         warnings.append(TableWarning(code="unnamed_column"))
-    return [names.index(name) for name in wanted], warnings
+    return [names.index(name) for name in needed], warnings
 
 
 def extra_columns(names: Sequence[str], known: Sequence[str]) -> list[str]:
@@ -72,12 +77,17 @@ def extra_columns(names: Sequence[str], known: Sequence[str]) -> list[str]:
     return [name for name in names if name not in known and name]
 
 
+def folded(name: str) -> str:
+    """A name as people compare them: Unicode form, case and outer spaces set aside."""
+    return unicodedata.normalize("NFKC", name).strip().casefold()
+
+
 def _check_delimiter(names: Sequence[str], delimiter: str, line: int) -> None:
     if len(names) != 1:
         return
-    for other, spoken in DELIMITERS.items():
+    for other, name in DELIMITERS.items():
         if other != delimiter and other in names[0]:
-            message = f"columns seem to be split by a {spoken}, not by '{delimiter}'; see --delimiter"
+            message = f"columns seem to be split by a {name}, not by '{delimiter}'; see --delimiter"
             raise DataError("delimiter_mismatch", message, line=line)
 
 
@@ -90,17 +100,12 @@ def _check_is_header(names: Sequence[str], line: int) -> None:
         raise DataError("no_header", message, line=line)
 
 
-def _missing(missing: list[str], names: Sequence[str], wanted: Sequence[str]) -> str:
-    near = _nearest(missing[0], [name for name in names if name not in wanted])
+def _missing(missing: list[str], names: Sequence[str], needed: Sequence[str]) -> str:
+    near = _nearest(missing[0], [name for name in names if name not in needed])
     hint = f"; did you mean '{near}'?" if near else ""
     others = f" and {len(missing) - 1} more are" if len(missing) > 1 else " is"
-    count = f"{len(wanted)} expected, {len(wanted) - len(missing)} found"
+    count = f"{len(needed)} expected, {len(needed) - len(missing)} found"
     return f"column '{missing[0]}'{others} missing ({count}{hint}). Rename it or refit"
-
-
-def folded(name: str) -> str:
-    """A name as people compare them: Unicode form, case and outer spaces set aside."""
-    return unicodedata.normalize("NFKC", name).strip().casefold()
 
 
 def _nearest(name: str, names: list[str]) -> str | None:

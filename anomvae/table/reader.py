@@ -217,7 +217,7 @@ class TableReader:
         lines = block.removesuffix("\n").split("\n")
         first = self.lines + 1
         self.rows += len(lines)
-        self._records.lines_read += len(lines)
+        self._records.skip(len(lines))
         return TextBatch(UnquotedRows(lines, fast.delimiter), range(first, first + len(lines)), columns)
 
     def _every_row_ends_empty(self, peeked: Sequence[TextRecord]) -> bool:
@@ -274,6 +274,6 @@ def _batch(records: Sequence[TextRecord]) -> TextBatch:
 def _split(block: TextBatch, size: int) -> Iterator[TextBatch]:
     """A parsed block in batches of the usual size."""
     for at in range(0, len(block.rows), size):
-        part = slice(at, at + size)
-        columns = {name: values[part] for name, values in (block.columns or {}).items()}
-        yield TextBatch(block.rows[part], block.lines[part], columns)
+        rows = slice(at, at + size)
+        columns = {name: values[rows] for name, values in (block.columns or {}).items()}
+        yield TextBatch(block.rows[rows], block.lines[rows], columns)

@@ -1,4 +1,8 @@
-"""Text rows of a training table, held as Arrow columns: a few bytes a cell, where Python's own strings take sixty."""
+"""The training table: the rows of all training files that meet the conditions of the fit, as text.
+
+The cells are held as Arrow columns, which take a few bytes a cell where Python's own strings take sixty. Where there
+are more rows than `FitSettings.max_rows`, a random sample of blocks of neighbouring rows is kept.
+"""
 
 import hashlib
 from array import array
@@ -19,11 +23,14 @@ from anomvae.records.sentences import table_warning
 from anomvae.table import header
 from anomvae.table.reader import TableReader
 
+SUFFIXES = (".csv", ".csv.gz", ".parquet")  # of the files that a folder of training files stands for
+BLOCK = 64  # rows sampled together, so that neighbours stay neighbours
+SLACK = 0.25  # rows held beyond the bound, as a share of it, before they are cut to it
 CHUNK = 1 << 13  # rows that are held as Python lists before they are made Arrow columns
 
 
 class TextRows:
-    """Rows of text, all of one width.
+    """Rows of text, all of one width, held as Arrow columns.
 
     Args:
         width: cells of a row.
@@ -65,8 +72,8 @@ class TextRows:
         import pyarrow as pa
 
         self._flush()
-        part = pa.Table.from_batches(self._chunks).take(pa.array(rows, pa.int64()))
-        columns = [column.to_pylist() for column in part.columns]
+        taken = pa.Table.from_batches(self._chunks).take(pa.array(rows, pa.int64()))
+        columns = [column.to_pylist() for column in taken.columns]
         return [list(cells) for cells in zip(*columns, strict=True)] if columns else [[] for _ in rows]
 
     def _flush(self) -> None:
@@ -79,66 +86,18 @@ class TextRows:
             self._new = []
 
 
-def conditions(settings: FitSettings) -> tuple[Condition, ...]:
-    """The conditions that training rows must meet: those of `where`, and the one of the label.
+class TrainingTable(msgspec.Struct):
+    """The selected training rows, n of them.
 
-    Raises:
-        UsageError: a condition has no operator, or a label has no normal value.
-    """
-    if (settings.label is None) != (settings.normal is None):
-        raise UsageError("--label COL and --normal VALUE go together.")
-    label = () if settings.label is None else (Condition(settings.label, "==", str(settings.normal)),)
-    return (*map(parse, settings.where), *label)
-
-
-def parse(text: str) -> Condition:
-    """Split a condition at its first operator, both sides trimmed."""
-    for at in range(len(text)):
-        for sign in OPERATORS:
-            if text.startswith(sign, at):
-                column, value = text[:at].strip(), text[at + len(sign) :].strip()
-                if column:
-                    value = value.strip("'\"") if value[:1] in ("'", '"') else value
-                    return Condition(column, sign, value)
-    raise UsageError(f"--where '{text}' is not 'COLUMN OP VALUE' (OP is one of {' '.join(OPERATORS)}).")
-
-
-def selector(
-    wanted: Sequence[Condition], names: Sequence[str], numbers: NumberFormat
-) -> Callable[[Sequence[str]], bool]:
-    """A test of whether a row of text cells meets all conditions.
-
-    Raises:
-        UsageError: a condition names a column that is not there.
-    """
-    for column, _, _ in wanted:
-        if column not in names:
-            raise UsageError(f"column '{column}' of --where or --label is not in the file{near(column, names)}")
-    tests = [(names.index(column), OPERATORS[sign], value) for column, sign, value in wanted]
-
-    def meets(row: Sequence[str]) -> bool:
-        return all(_compare(row[at], test, value, numbers) for at, test, value in tests)
-
-    return meets
-
-
-def _compare(cell: str, test: Callable[[Any, Any], bool], value: str, numbers: NumberFormat) -> bool:
-    left, right = numbers.plain(cell), numbers.plain(value)
-    if is_number(left) and is_number(right):
-        return test(float(left), float(right))
-    return test(cell.strip(), value)
-
-
-BLOCK = 64  # rows sampled together, so that neighbours stay neighbours
-SLACK = 0.25  # rows held beyond the bound before they are cut to it
-SUFFIXES = (".csv", ".csv.gz", ".parquet")
-
-
-class Gathered(msgspec.Struct):
-    """The selected training rows.
-
-    `rows` are their cells as text, under `names`; `file` and `line` (rows,) say where each comes from, by the index of
-    its file. `rows_read` and `rejected` count the records of all files; `sha256` is of each file.
+    Attributes:
+        names: of the columns.
+        rows: the cells as text, in the order of `names`.
+        file: (n,) the index of the file that each row comes from.
+        line: (n,) the line of that file on which it starts.
+        rows_read: records of all files.
+        rejected: those of them that could not be read.
+        sha256: of each file.
+        warnings: what was noticed and tolerated.
     """
 
     names: list[str]
@@ -151,68 +110,8 @@ class Gathered(msgspec.Struct):
     warnings: list[str]
 
     def column(self, name: str) -> list[str]:
-        """The cells (rows,) of a column."""
+        """The cells (n,) of a column."""
         return self.rows.column(self.names.index(name))
-
-
-class _Sample:
-    """A random sample of at most `most` rows: those of the blocks with the smallest hashes.
-
-    A block is hashed by its file's name, its number there and its first row. So which rows are kept depends neither on
-    the order of the files nor on the machine; and what is dropped on the way could not have been kept in the end.
-
-    Args:
-        width: cells of a row.
-        most: rows to keep.
-
-    Attributes:
-        rows: the rows that are held.
-        places: three numbers a row, flat: its block's hash, its file's index, its line.
-        count: rows added, with those that were dropped.
-    """
-
-    def __init__(self, width: int, most: int) -> None:
-        self.rows, self.most, self.count = TextRows(width), most, 0
-        self.bound = 1 << 63  # a block whose hash is not smaller has no place any more
-        self.places = array("q")
-        self._file, self._in_file, self._hash = "", 0, 0
-
-    def begin(self, file: str) -> None:
-        """The rows of another file follow."""
-        self._file, self._in_file = Path(file).name, 0
-
-    def add(self, file: int, line: int, row: Sequence[str]) -> None:
-        if self._in_file % BLOCK == 0:
-            self._hash = _hashed(self._file, self._in_file, row)
-        self._in_file += 1
-        self.count += 1
-        if self._hash < self.bound:
-            self.rows.add(row)
-            self.places.extend((self._hash, file, line))
-            if len(self.rows) > self.most * (1 + SLACK):
-                self.cut()
-
-    def cut(self) -> None:
-        """Keep `most` rows; of the last block that has a place, its first rows."""
-        if len(self.rows) <= self.most:
-            return
-        placed = self.placed()
-        order = np.argsort(placed[:, 0], kind="stable")
-        stay = np.zeros(len(placed), dtype=bool)
-        stay[order[: self.most]] = True
-        self.bound = int(placed[order[self.most], 0])
-        self.rows.keep(stay.tolist())
-        self.places = array("q", placed[stay].tobytes())
-
-    def placed(self) -> NDArray[np.int64]:
-        """Hash of the block, file and line of every row (rows, 3)."""
-        return np.array(self.places, dtype=np.int64).reshape(-1, 3)
-
-
-def _hashed(file: str, place: int, row: Sequence[str]) -> int:
-    """The hash of a block, a number of 63 bits; the order of columns does not count."""
-    said = "\0".join((file, str(place), *sorted(row))).encode("utf-8", "surrogatepass")
-    return int.from_bytes(hashlib.blake2b(said, digest_size=8).digest(), "big") >> 1
 
 
 def training_files(names: Sequence[str]) -> list[str]:
@@ -223,48 +122,78 @@ def training_files(names: Sequence[str]) -> list[str]:
     """
     if not names:
         raise UsageError("no training file is named; give one, or set 'train' in the configuration.")
-    return [file for name in names for file in _expand(name)]
+    files: list[str] = []
+    for name in names:
+        tables = [name]
+        if Path(name).is_dir():
+            tables = sorted(str(path) for path in Path(name).iterdir() if path.name.endswith(SUFFIXES))
+            if not tables:
+                raise UsageError(f"{name}: this folder holds no .csv, .csv.gz or .parquet file.")
+        files += tables
+    return files
 
 
-def _expand(name: str) -> list[str]:
-    folder = Path(name)
-    if not folder.is_dir():
-        return [name]
-    found = sorted(str(path) for path in folder.iterdir() if path.name.endswith(SUFFIXES))
-    if not found:
-        raise UsageError(f"{name}: this folder holds no .csv, .csv.gz or .parquet file.")
-    return found
+def row_conditions(settings: FitSettings) -> tuple[Condition, ...]:
+    """The conditions that training rows must meet: those of --where, and that of --label and --normal.
+
+    Raises:
+        UsageError: a condition has no operator, or a label has no normal value.
+    """
+    if (settings.label is None) != (settings.normal is None):
+        raise UsageError("--label COL and --normal VALUE go together.")
+    label = () if settings.label is None else (Condition(settings.label, "==", str(settings.normal)),)
+    return (*map(parse_condition, settings.where), *label)
 
 
-def gather(
+def parse_condition(text: str) -> Condition:
+    """Split a condition of --where at its first operator, both sides trimmed.
+
+    Raises:
+        UsageError: it has no operator, or no column in front of it.
+    """
+    for at in range(len(text)):
+        for sign in OPERATORS:
+            if text.startswith(sign, at):
+                column, value = text[:at].strip(), text[at + len(sign) :].strip()
+                if column:
+                    value = value.strip("'\"") if value[:1] in ("'", '"') else value
+                    return Condition(column, sign, value)
+    raise UsageError(f"--where '{text}' is not 'COLUMN OP VALUE' (OP is one of {' '.join(OPERATORS)}).")
+
+
+def read_training_table(
     files: Sequence[str],
     settings: FitSettings,
-    wanted: Sequence[Condition],
+    conditions: Sequence[Condition],
     progress: Callable[[str, int], None] = lambda file, rows: None,
-) -> Gathered:
-    """Read the training files.
+) -> TrainingTable:
+    """Read the training files, and keep at most `settings.max_rows` of the rows that meet the conditions.
 
     Args:
         files: paths; every file must have the first one's columns, in any order.
         settings: dialect and bounds.
-        wanted: conditions that rows must meet.
+        conditions: that rows must meet.
         progress: called with the file and the rows read so far.
 
     Raises:
         DataError: a file is refused.
+        UsageError: a condition names a column that is not there.
     """
     numbers = NumberFormat(settings.decimal, settings.thousands)
-    sample = _Sample(0, settings.max_rows)
-    out = Gathered([], sample.rows, np.empty(0, np.int64), np.empty(0, np.int64), 0, 0, [], [])
+    sample = _BlockSample(0, settings.max_rows)
+    out = TrainingTable([], sample.rows, np.empty(0, np.int64), np.empty(0, np.int64), 0, 0, [], [])
     for index, file in enumerate(files):
         try:
             table = TableReader(file, settings.dialect())
             header.check_training(table.names, settings.delimiter, table.header_line)
             if not out.names:
-                out.names, sample = table.names, _Sample(len(table.names), settings.max_rows)
+                out.names, sample = table.names, _BlockSample(len(table.names), settings.max_rows)
             sample.begin(file)
-            meets = selector(wanted, table.names, numbers)
-            positions = _positions(out.names, table, settings)
+            meets = _row_filter(conditions, table.names, numbers)
+            positions, warnings = header.locate(
+                table.names, out.names, out.names, settings.delimiter, table.header_line
+            )
+            table.warnings.extend(warnings)
             for batch in table.batches():
                 for row, line in zip(batch.rows, batch.lines, strict=True):
                     if meets(row):
@@ -279,7 +208,7 @@ def gather(
         out.warnings += [f"{file}: {table_warning(warning)}" for warning in table.warnings]
         out.warnings += [f"{file}:{bad.line}: {bad.message} ({bad.code})" for bad in table.rejects[:5]]
     sample.cut()
-    out.rows, (_, out.file, out.line) = sample.rows, sample.placed().T
+    out.rows, (_, out.file, out.line) = sample.rows, sample.origins().T
     if len(out.rows) < sample.count:
         out.warnings.append(
             f"{len(out.rows):,} of {sample.count:,} rows were kept, in blocks drawn at random (--max-rows)"
@@ -287,8 +216,104 @@ def gather(
     return out
 
 
-def _positions(names: list[str], table: TableReader, settings: FitSettings) -> list[int]:
-    """Where the columns of the first file stand in this one."""
-    positions, warnings = header.locate(table.names, names, names, settings.delimiter, table.header_line)
-    table.warnings.extend(warnings)
-    return positions
+def _row_filter(
+    conditions: Sequence[Condition], names: Sequence[str], numbers: NumberFormat
+) -> Callable[[Sequence[str]], bool]:
+    """A test of whether a row of text cells meets all conditions.
+
+    Args:
+        conditions: (column, operator, value) each.
+        names: of the columns of the rows.
+        numbers: how numbers are written; where both sides are numbers, they are compared as numbers.
+
+    Raises:
+        UsageError: a condition names a column that is not there.
+    """
+    for column, _, _ in conditions:
+        if column not in names:
+            raise UsageError(f"column '{column}' of --where or --label is not in the file{near(column, names)}")
+    tests = [(names.index(column), OPERATORS[sign], value) for column, sign, value in conditions]
+
+    def meets(row: Sequence[str]) -> bool:
+        return all(_compare(row[at], test, value, numbers) for at, test, value in tests)
+
+    return meets
+
+
+def _compare(cell: str, test: Callable[[Any, Any], bool], value: str, numbers: NumberFormat) -> bool:
+    left, right = numbers.plain(cell), numbers.plain(value)
+    if is_number(left) and is_number(right):
+        return test(float(left), float(right))
+    return test(cell.strip(), value)
+
+
+class _BlockSample:
+    """A random sample of at most `most` rows: those of the blocks with the smallest hashes.
+
+    A block is hashed by its file's name, its number there and its first row. So which rows are kept depends neither on
+    the order of the files nor on the machine; and what is dropped on the way could not have been kept in the end.
+
+    Args:
+        width: cells of a row.
+        most: rows to keep.
+
+    Attributes:
+        rows: the rows that are held.
+        count: rows added, with those that were dropped.
+    """
+
+    def __init__(self, width: int, most: int) -> None:
+        self.rows, self.most, self.count = TextRows(width), most, 0
+        self._bound = 1 << 63  # a block whose hash is not smaller can no longer be kept
+        self._origins = array("q")  # three numbers a row, flat: its block's hash, its file's index, its line
+        self._file, self._in_file, self._hash = "", 0, 0
+
+    def begin(self, file: str) -> None:
+        """The rows of another file follow."""
+        self._file, self._in_file = Path(file).name, 0
+
+    def add(self, file: int, line: int, row: Sequence[str]) -> None:
+        """Add the next row of the file.
+
+        Args:
+            file: its index.
+            line: on which the row starts.
+            row: the cells.
+        """
+        if self._in_file % BLOCK == 0:
+            self._hash = _block_hash(self._file, self._in_file, row)
+        self._in_file += 1
+        self.count += 1
+        if self._hash < self._bound:
+            self.rows.add(row)
+            self._origins.extend((self._hash, file, line))
+            if len(self.rows) > self.most * (1 + SLACK):
+                self.cut()
+
+    def cut(self) -> None:
+        """Keep `most` rows; of the last block that is kept, its first rows."""
+        if len(self.rows) <= self.most:
+            return
+        origins = self.origins()
+        order = np.argsort(origins[:, 0], kind="stable")
+        kept = np.zeros(len(origins), dtype=bool)
+        kept[order[: self.most]] = True
+        self._bound = int(origins[order[self.most], 0])
+        self.rows.keep(kept.tolist())
+        self._origins = array("q", origins[kept].tobytes())
+
+    def origins(self) -> NDArray[np.int64]:
+        """Hash of the block, index of the file and line of every row (rows, 3)."""
+        return np.array(self._origins, dtype=np.int64).reshape(-1, 3)
+
+
+def _block_hash(file: str, number: int, row: Sequence[str]) -> int:
+    """The hash of a block, a number of 63 bits; the order of columns does not count.
+
+    Args:
+        file: name of the file, without folders.
+        number: of the block's first row in the file.
+        row: the cells of that row.
+    """
+    key = "\0".join((file, str(number), *sorted(row))).encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "big") >> 1

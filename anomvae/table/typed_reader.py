@@ -89,9 +89,9 @@ class TypedReader:
         self.schema = schema
         self.table = TableReader(name, dialect, file, resume)
         names, line = self.table.names, self.table.header_line
-        wanted = [column.name for column in schema.modelled]
+        needed = [column.name for column in schema.modelled]
         known = names if extra == "ignore" else [column.name for column in schema.columns]
-        self.positions, self.header_warnings = header.locate(names, wanted, known, dialect.delimiter, line)
+        self.positions, self.header_warnings = header.locate(names, needed, known, dialect.delimiter, line)
         if extra == "strict" and (unknown := header.extra_columns(names, known)):
             raise DataError("extra_columns", not_in_training(unknown), line=line)
         self.table.warnings.extend(self.header_warnings)

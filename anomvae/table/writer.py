@@ -1,4 +1,8 @@
-"""Scored rows as an output takes them: the original cells as they came, then the `_av_` columns."""
+"""Rows as an output takes them (`formats.OutputRows`): scored rows, and synthetic ones.
+
+A scored row is its original cells as they were read, then the `_av_` columns. A synthetic row is written in the style
+of the training table.
+"""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
@@ -24,8 +28,17 @@ SCORE_COLUMNS: dict[str, ColumnType] = {
 }
 
 
+TYPES: dict[str, ColumnType] = {  # of an output's columns, by the kind of a column
+    "integer": "integer",
+    "numeric": "number",
+    "boolean": "boolean",
+    "datetime": "datetime",
+    "categorical": "text",
+}
+
+
 class ScoredRows(msgspec.Struct, frozen=True):
-    """Rows (n) with what the model says of them; see `formats.OutputRows` for the views.
+    """Rows (n) with their scores and decisions; see `formats.OutputRows` for the views.
 
     Attributes:
         cells: the original cells of every row.
@@ -46,11 +59,12 @@ class ScoredRows(msgspec.Struct, frozen=True):
 
     def texts(self, unsplit: str = "") -> Iterator[Sequence[str] | str]:
         """Rows as cells of text; reasons as `column:share`, joined by `|`."""
-        numbers = written(self.numbers)
+        numbers = number_texts(self.numbers)
+        # A row that is not flagged is written as the line that was read, where both sides put commas between cells.
         lines = self._unquoted.lines if self._unquoted and self._unquoted.delimiter == unsplit == "," else None
         for i, line in enumerate(self.lines):
             if lines is None or self.flags[i]:
-                yield [*self.cells[i], str(line), *numbers[i].split(","), *self._verdict(i)]
+                yield [*self.cells[i], str(line), *numbers[i].split(","), *self._flag_cells(i)]
             else:
                 yield f"{lines[i]},{line},{numbers[i]},false,,\n"
 
@@ -68,18 +82,18 @@ class ScoredRows(msgspec.Struct, frozen=True):
 
     @property
     def _unquoted(self) -> UnquotedRows | None:
-        """The original rows where they are still the lines that were read."""
+        """The original rows, where the fast reader left them as lines of text; None where they are lists of cells."""
         return self.cells if isinstance(self.cells, UnquotedRows) else None
 
-    def _verdict(self, i: int) -> list[str]:
-        why = self.reasons.get(i, ())
-        shares = "|".join(f"{reason.column}:{reason.share:.2f}" for reason in why)
+    def _flag_cells(self, i: int) -> list[str]:
+        """The last three columns of a row as text: flag, strongest column, shares."""
+        shares = "|".join(f"{reason.column}:{reason.share:.2f}" for reason in self.reasons.get(i, ()))
         return ["true" if self.flags[i] else "false", self._top(i) or "", shares]
 
     def _top(self, i: int) -> str | None:
         """The column that is the strongest reason."""
-        why = self.reasons.get(i)
-        return why[0].column if why else None
+        found = self.reasons.get(i)
+        return found[0].column if found else None
 
     def _reasons(self, i: int) -> list[Any]:
         return [msgspec.to_builtins(reason) for reason in self.reasons.get(i, ())]
@@ -94,26 +108,6 @@ def scored_columns(names: Sequence[str], guarded: Collection[int] = ()) -> list[
     """
     cells = [OutputColumn(name, "text", guarded=j in guarded) for j, name in enumerate(names)]
     return cells + [OutputColumn(name, kind) for name, kind in SCORE_COLUMNS.items()]
-
-
-def written(numbers: list[list[float]]) -> list[str]:
-    """Rows of finite numbers as text, each number as repr writes it, separated by commas."""
-    if not numbers:
-        return []
-    texts = msgspec.json.encode(numbers).decode()[2:-2].split("],[")  # four times as fast; exponents are written alike
-    unlike = [i for i, text in enumerate(texts) if "e" in text or "0.0000" in text]  # by none but these
-    for i in unlike:
-        texts[i] = ",".join(map(repr, numbers[i]))
-    return texts
-
-
-TYPES: dict[str, ColumnType] = {  # of an output's columns, by the kind of a column
-    "integer": "integer",
-    "numeric": "number",
-    "boolean": "boolean",
-    "datetime": "datetime",
-    "categorical": "text",
-}
 
 
 class TableStyle(msgspec.Struct, frozen=True):
@@ -177,3 +171,15 @@ class SyntheticRows(msgspec.Struct, frozen=True):
         if column.kind == "datetime":
             return [None if seconds is None else round(seconds * 1e6) for seconds in values]
         return values
+
+
+def number_texts(numbers: list[list[float]]) -> list[str]:
+    """Rows of finite numbers as text, each number as repr writes it, separated by commas."""
+    if not numbers:
+        return []
+    # JSON is four times as fast as repr, and writes a number alike unless it has an exponent.
+    texts = msgspec.json.encode(numbers).decode()[2:-2].split("],[")
+    for i, text in enumerate(texts):
+        if "e" in text or "0.0000" in text:
+            texts[i] = ",".join(map(repr, numbers[i]))
+    return texts

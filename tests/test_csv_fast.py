@@ -19,7 +19,7 @@ from anomvae.records.results import Reason
 from anomvae.table import csv_decode, reader
 from anomvae.table.csv_fast import FastCsvParser, UnquotedRows
 from anomvae.table.typed_reader import TypedReader
-from anomvae.table.writer import ScoredRows, scored_columns, written
+from anomvae.table.writer import ScoredRows, number_texts, scored_columns
 
 NEVER = 1 << 60
 LONG = "id" * 2100  # the first 4 KiB are one block whatever the size of a read: the header fills it
@@ -186,7 +186,7 @@ def test_a_short_file_never_loads_arrow(monkeypatch: pytest.MonkeyPatch, tmp_pat
 @given(numbers=st.lists(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=5, max_size=5), max_size=9))
 @example(numbers=[[1e-5, 9.9e-5, 1e-4, 1e16, 0.0], [1.0, 12.3, 123456789.125, 10.00001, -0.0]])
 def test_numbers_are_written_as_repr_writes_them(numbers: list[list[float]]) -> None:
-    assert written(numbers) == [",".join(map(repr, row)) for row in numbers]
+    assert number_texts(numbers) == [",".join(map(repr, row)) for row in numbers]
 
 
 @pytest.mark.parametrize("suffix", suffixes())
