@@ -38,6 +38,10 @@ class ColumnReason(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     distinct: int = 0
     rows: int = 0
 
+    def __str__(self) -> str:
+        """The sentence for people."""
+        return column_reason(self)
+
 
 REASONS: dict[ReasonCode, str] = {
     "": "",
