@@ -33,10 +33,14 @@ class Story:
         (self.folder / "grows.csv").write_bytes(grown + b"".join(table(8, 2).splitlines(keepends=True)[1:]))
         (self.folder / "new.csv").write_bytes(table(10, 3))
         (self.folder / "bad.csv").write_bytes(b"%PDF-1.7\n")
-        shutil.copytree(self.before, base / "reference")
-        counter = faults.Count()
-        self.run(base / "reference", counter)
-        self.changes = len(counter.verbs)
+        counts = []
+        for _ in range(3):  # a run that a busy machine holds up writes the health file once more
+            shutil.rmtree(base / "reference", ignore_errors=True)
+            shutil.copytree(self.before, base / "reference")
+            counter = faults.Count()
+            self.run(base / "reference", counter)
+            counts.append(len(counter.verbs))
+        self.changes = min(counts)
         self.expected = sink(base / "reference")
 
     def run(self, out: Path, hook: Callable[..., None] | None = None, bug: str = "", jobs: int = 1) -> int:
