@@ -63,8 +63,7 @@ class Story:
     def _counted(self, out: Path, hook: faults.Count, child: int) -> int:
         """Count in this process too: the same run on a copy, since a child's list is its own."""
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        copy = out.with_name("counted")
-        shutil.copytree(self.before, copy)
+        copy = self.state("counted")
         old, durable_io.hook = durable_io.hook, hook
         try:
             score(self.folder, copy, self.model)
