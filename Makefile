@@ -22,7 +22,7 @@ PYTEST := -m pytest -n $(WORKERS) --dist worksteal
 test: .venv/installed
 	$(BIN)/python $(PYTEST)
 
-# What one waits for while one writes: below a minute on two cores. A file stays with one process, and so do its fixtures.
+# What one waits for while one writes: about a minute on two cores. A file stays with one process, and so do its fixtures.
 test-fast: .venv/installed
 	$(BIN)/python -m pytest -n auto --dist loadfile -m 'not slow and not scale'
 
