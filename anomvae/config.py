@@ -6,7 +6,6 @@ an error that names the nearest known one. The command line lays flags and `ANOM
 (flags > environment > file > defaults).
 """
 
-import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
@@ -347,6 +346,8 @@ def read_config(path: Path) -> Config:
     Raises:
         UsageError: the file is missing, is not TOML, or has an unknown key or a value of a wrong type.
     """
+    import tomllib  # only a configuration file needs it
+
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -224,10 +224,16 @@ class SummaryBuilder:
 
     def warnings(self, detector: Detector) -> list[TableWarning]:
         """Values never seen, with a hint where only the spelling is new, and columns without a value."""
-        levels = {f.column: [*f.levels, *f.rare] for f in detector.encoding.features if not f.numeric}
+        unseen = self._unseen.most_common(5)
+        columns = {column for (column, _), _ in unseen}
+        levels = {
+            f.column: {folded(level): level for level in reversed((*f.levels, *f.rare))}
+            for f in detector.encoding.features
+            if f.column in columns and not f.numeric
+        }
         warnings = []
-        for (column, value), count in self._unseen.most_common(5):
-            near = next((level for level in levels[column] if folded(level) == folded(value)), "")
+        for (column, value), count in unseen:
+            near = levels[column].get(folded(value), "")
             warnings.append(TableWarning(code="unseen_category", column=column, value=value, near=near, count=count))
         for column, count in self._missing.items():
             if self.scored and count == self.scored:
