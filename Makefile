@@ -24,7 +24,7 @@ test: .venv/installed
 
 # What one waits for while one writes: about a minute on two cores. A file stays with one process, and so do its fixtures.
 test-fast: .venv/installed
-	$(BIN)/python -m pytest -n auto --dist loadfile -m 'not slow and not scale'
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m 'not slow and not scale'
 
 coverage: .venv/installed
 	$(BIN)/coverage erase

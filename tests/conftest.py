@@ -26,6 +26,12 @@ ROOT = Path(__file__).parent.parent
 SAMPLE = ROOT / "sample_data"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files that need the orders model last, but one: while it fits, no other process waits for it."""
+    needing = list(dict.fromkeys(item.path for item in items if "orders_model" in getattr(item, "fixturenames", ())))
+    items.sort(key=lambda item: 1 if item.path not in needing else 2 * (item.path != needing[0]))
+
+
 def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
     """A folder that `make` has filled: by the first process of this run that asks, for all of them."""
     base = factory.getbasetemp()

@@ -287,6 +287,7 @@ def test_the_demo_tells_the_story_of_the_employees(fits: Path) -> None:
     assert sum(line[4] == "developer" for line in made) >= 5
 
 
+@pytest.mark.slow
 def test_the_readme_digits_command_trains_on_389_rows(tmp_path: Path) -> None:
     table = ROOT.parent / "shared" / "data" / "optdigits_train.csv"
     if not table.is_file():
