@@ -26,7 +26,7 @@ Alpha = Annotated[float, Meta(gt=0, le=0.5, description="the share of normal row
 Share = Annotated[float, Meta(ge=0, lt=0.5, description="the share of the training rows that may be anomalies")]
 Positive = Annotated[int, Meta(ge=1)]
 Duration = Annotated[str, Meta(title="duration")]
-Kind = Literal["numeric", "integer", "categorical", "boolean", "datetime", "ignore"]
+Kind = Literal["numeric", "integer", "categorical", "boolean", "datetime", "counter", "ignore"]
 
 
 class Key(msgspec.Struct, frozen=True):

@@ -20,9 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anomvae.model.arrays import Bools, Floats, Ints
-from anomvae.model.schema import Column, Schema, Values
+from anomvae.model.schema import Column, Schema, Values, part_key
 
-Part = Literal["value", "hour", "weekday", "month", "era"]
+Part = Literal["value", "hour", "weekday", "month", "era", "mark", "step"]
+SECOND = ("mark", "step")  # parts that are typed columns of their own
 
 TOP_LEVELS = 40  # units a category takes at most; rarer levels share one
 DISCRETE_LEVELS = 12  # values that a number has at most to become a category
@@ -50,6 +51,11 @@ class Feature(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     gaps: bool = False
     low: float = 0.0
     high: float = 0.0
+
+    @property
+    def source(self) -> str:
+        """The key of the typed column that it is made from."""
+        return part_key(self.column, self.part) if self.part in SECOND else self.column
 
     @cached_property
     def units(self) -> int:
@@ -180,7 +186,7 @@ def encode(encoding: Encoding, columns: Mapping[str, Values]) -> Encoded:
         np.zeros((n, count), dtype=bool),
     )
     for j, (feature, at) in enumerate(zip(encoding.features, encoding.offsets, strict=True)):
-        _encode_feature(out, PlacedFeature(j, feature, at), columns[feature.column])
+        _encode_feature(out, PlacedFeature(j, feature, at), columns[feature.source])
     return out
 
 
@@ -222,7 +228,7 @@ def _far(feature: Feature, values: Floats) -> Bools:
 
 def part_texts(feature: Feature, values: Values) -> NDArray[np.object_]:
     """The category that a feature makes of its column's values, as text, "" where missing."""
-    if feature.part == "value":
+    if feature.part in ("value", "mark"):
         return np.asarray(values, dtype=object) if values.dtype == object else _written(values)
     seconds = np.asarray(values, dtype=np.float64)
     if feature.part == "era":

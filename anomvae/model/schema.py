@@ -28,6 +28,11 @@ MASK = "***"  # in place of a cell that no output may show
 MAX_LEVELS = 1000  # a category with more values than this is an identifier or free text
 
 
+def part_key(column: str, part: str) -> str:
+    """The key under which typed columns hold a second array of a column: its marks (text) or its steps (numbers)."""
+    return f"{column}\0{part}"
+
+
 def gaps(values: Values) -> NDArray[np.bool_]:
     """Which cells (n,) are missing."""
     return np.asarray(values == "" if values.dtype == object else np.isnan(values.astype(np.float64)), dtype=bool)
