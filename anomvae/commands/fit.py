@@ -8,24 +8,21 @@ import hashlib
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import islice
 from pathlib import Path
 
 import msgspec
 import numpy as np
 
 from anomvae.commands.compare import NamedModel, compare, hold_out
+from anomvae.commands.schema import find_schema, typed_table
 from anomvae.config import FitSettings, SchemaSettings
-from anomvae.config_errors import near
-from anomvae.errors import DataError, UsageError
+from anomvae.errors import DataError
 from anomvae.model.conditions import Condition
 from anomvae.model.detector import About, Origin
 from anomvae.model.explain import reasons
-from anomvae.model.schema import Column, Schema, Values, declared, infer
-from anomvae.model.value_formatting import LOOKED_AT, fit_styles
-from anomvae.model.value_parsing import NumberFormat
+from anomvae.model.schema import Values
 from anomvae.records.results import FitResult, ReviewRow
-from anomvae.records.sentences import ColumnReason, ReasonCode, selection
+from anomvae.records.sentences import selection
 from anomvae.store import model_file
 from anomvae.synthesis import fit_generator
 from anomvae.table.training_rows import (
@@ -35,7 +32,6 @@ from anomvae.table.training_rows import (
     row_conditions,
     training_files,
 )
-from anomvae.table.typed_reader import parse_columns
 from anomvae.training.fit_detector import FittedDetector, fit_detector
 from anomvae.training.model_card import column_reports, describe, versions
 
@@ -80,10 +76,10 @@ def fit(
         message = f"no row meets {selection(conditions)}" if table.rows_read else "no rows to learn from"
         raise DataError("too_few_rows", message).within(paths[0])
     held = hold_out(table) if champion else []
-    fitted_schema = _schema(table, settings, chosen)
-    columns, kept = _typed(fitted_schema, table)
+    fitted_schema = find_schema(table, settings, chosen)
+    typed = typed_table(fitted_schema, table)
+    columns, kept = typed.columns, typed.kept
     file = table.file[kept]
-    styles = fit_styles(fitted_schema, _first_cells(fitted_schema, table, kept)) if settings.generator else {}
     if not settings.contamination:
         table.rows = TextRows(0)  # they are not read again, and take a tenth of the memory
     try:
@@ -95,7 +91,7 @@ def fit(
     if settings.generator:
         advance = partial(progress, "generator")
         detector = detector.with_generator(
-            fit_generator(fitted_schema, normal, settings, styles=styles, device=learned.device, progress=advance)
+            fit_generator(fitted_schema, normal, settings, device=learned.device, progress=advance)
         )
     if settings.threshold != "auto":
         detector = detector.with_threshold(detector.calibration.alpha_at(float(settings.threshold)))
@@ -138,49 +134,6 @@ def _result(
         warnings=(*table.warnings, *_notes(learned)),
         seconds=0.0,
     )
-
-
-def _schema(table: TrainingTable, settings: FitSettings, chosen: SchemaSettings) -> Schema:
-    numbers = NumberFormat(settings.decimal, settings.thousands)
-    left_out: dict[str, ReasonCode] = dict.fromkeys(chosen.drop, "dropped")
-    left_out |= dict.fromkeys(chosen.id, "id")
-    if settings.label is not None:
-        left_out[settings.label] = "label"
-    for name in [*left_out, *chosen.columns, *chosen.redact]:
-        if name not in table.names:
-            raise UsageError(
-                f"column '{name}' of --drop, --id or [schema] is not in the training file{near(name, table.names)}"
-            )
-    columns = []
-    for j, name in enumerate(table.names):
-        texts = table.rows.column(j)
-        if name in left_out or not name:
-            reason = ColumnReason(code=left_out.get(name, "no_name"))
-            columns.append(Column(name=name, kind="ignore", modelled=False, reason=reason))
-        elif name in chosen.columns:
-            stated = chosen.columns[name]
-            columns.append(declared(name, stated.kind, stated.format, texts, numbers))
-        else:
-            columns.append(infer(name, texts, numbers))
-    hidden = [column.masked() if column.name in chosen.redact else column for column in columns]
-    return Schema(columns=tuple(hidden), decimal=settings.decimal, thousands=settings.thousands)
-
-
-def _typed(schema: Schema, table: TrainingTable) -> tuple[dict[str, Values], list[int]]:
-    """Typed columns of the rows whose every cell could be read, and those rows' positions."""
-    typed = parse_columns(schema.modelled, table.column, schema.numbers)
-    for name, errors in typed.errors.items():
-        table.warnings += [f"column '{name}': {error.message}; row left out" for error in islice(errors.values(), 3)]
-    bad = typed.row_errors()
-    table.rejected += len(bad)
-    kept = [i for i in range(len(table.rows)) if i not in bad]
-    return {name: values[kept] for name, values in typed.columns.items()} if bad else typed.columns, kept
-
-
-def _first_cells(schema: Schema, table: TrainingTable, kept: list[int]) -> dict[str, list[str]]:
-    """The cells that show how each modelled column is written: those of the first rows."""
-    rows = table.rows.take(kept[:LOOKED_AT])
-    return {column.name: [row[j] for row in rows] for j, column in enumerate(schema.columns) if column.modelled}
 
 
 def _review(

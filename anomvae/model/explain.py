@@ -128,7 +128,7 @@ def expected(detector: Detector, column: int, expectation: Floats) -> tuple[str,
     j, feature, _ = features[0]
     if feature.numeric:
         values = (expectation[j] + np.array([0.0, *detector.intervals[j]])) * feature.scale + feature.center
-        value, low, high = (number_text(value, item.digits) for value in np.clip(values, feature.low, feature.high))
+        value, low, high = (number_text(item, value) for value in np.clip(values, feature.low, feature.high))
         return value, low, high
     return ", ".join(unit_text(item, f, int(expectation[j])) for j, f, _ in features), "", ""
 
