@@ -120,3 +120,8 @@ def number_text(column: Column, value: float) -> str:
     """A number as its column writes it, with six significant digits where the column has no fixed decimals."""
     number = column.number
     return number.write(float(f"{value:.6g}") if number.digits is None else value)
+
+
+def marked_text(column: Column, value: float, mark: str) -> str:
+    """A number as its column writes it, with a mark such as `<` or another unit."""
+    return _marked(column, number_text(column, value), value, mark)
