@@ -25,25 +25,22 @@ from anomvae.model.schema import Column, Schema, Values, declared, infer
 from anomvae.model.value_formatting import LOOKED_AT, fit_styles
 from anomvae.model.value_parsing import NumberFormat
 from anomvae.records.results import FitResult, ReviewRow
-from anomvae.records.sentences import ColumnReason, ReasonCode, selection
+from anomvae.records.sentences import ColumnReason, ReasonCode, TableWarning, selection
 from anomvae.store import model_file
 from anomvae.synthesis import fit_generator
 from anomvae.table.training_rows import (
     TextRows,
     TrainingTable,
     read_training_table,
+    rejection,
     row_conditions,
     training_files,
 )
-from anomvae.table.typed_reader import parse_columns
+from anomvae.table.typed_reader import parse_columns, rejected_row
 from anomvae.training.fit_detector import FittedDetector, fit_detector
 from anomvae.training.model_card import column_reports, describe, versions
 
 LISTED = 20  # rows to review
-COLLAPSED = (
-    "posterior collapse: no latent dimension is in use, the KL says nothing of a row; "
-    "lower --beta (0.03 is the default), train longer (--steps), or give more rows"
-)
 
 Columns = dict[str, Values]
 Progress = Callable[[str, int, int], None]
@@ -81,7 +78,7 @@ def fit(
         raise DataError("too_few_rows", message).within(paths[0])
     held = hold_out(table) if champion else []
     fitted_schema = _schema(table, settings, chosen)
-    columns, kept = _typed(fitted_schema, table)
+    columns, kept = _typed(fitted_schema, table, paths)
     file = table.file[kept]
     styles = fit_styles(fitted_schema, _first_cells(fitted_schema, table, kept)) if settings.generator else {}
     if not settings.contamination:
@@ -166,11 +163,14 @@ def _schema(table: TrainingTable, settings: FitSettings, chosen: SchemaSettings)
     return Schema(columns=tuple(hidden), decimal=settings.decimal, thousands=settings.thousands)
 
 
-def _typed(schema: Schema, table: TrainingTable) -> tuple[dict[str, Values], list[int]]:
+def _typed(schema: Schema, table: TrainingTable, paths: Sequence[str]) -> tuple[dict[str, Values], list[int]]:
     """Typed columns of the rows whose every cell could be read, and those rows' positions."""
     typed = parse_columns(schema.modelled, table.column, schema.numbers)
-    for name, errors in typed.errors.items():
-        table.warnings += [f"column '{name}': {error.message}; row left out" for error in islice(errors.values(), 3)]
+    for errors in typed.errors.values():
+        table.warnings += [
+            rejection(paths[table.file[i]], rejected_row(int(table.line[i]), error))
+            for i, error in islice(errors.items(), 3)
+        ]
     bad = typed.row_errors()
     table.rejected += len(bad)
     kept = [i for i in range(len(table.rows)) if i not in bad]
@@ -235,18 +235,14 @@ def _origin(table: TrainingTable, seed: int, conditions: tuple[Condition, ...], 
     )
 
 
-def _notes(learned: FittedDetector) -> list[str]:
+def _notes(learned: FittedDetector) -> list[TableWarning]:
     """What the user should know about the fit, loudest first."""
     notes = []
     if learned.latents_used == 0:
-        notes.append(COLLAPSED)
+        notes.append(TableWarning(code="posterior_collapse"))
     if learned.steps < learned.steps_planned:
-        told = f"{learned.steps:,} of {learned.steps_planned:,} steps"
-        notes.append(f"training was ended by --max-time after {told}; the threshold is calibrated for what was reached")
-    rows = learned.out_of_fold.deviances.kl.shape[1]
-    if learned.detector.calibration.alpha < 1 / (rows + 1):
-        notes.append(
-            f"{rows} rows support alpha {1 / (rows + 1):.3g} by counting; "
-            f"alpha {learned.detector.calibration.alpha:g} rests on a tail estimate, without a guarantee"
-        )
+        notes.append(TableWarning(code="max_time", count=learned.steps, total=learned.steps_planned))
+    rows, alpha = learned.out_of_fold.deviances.kl.shape[1], learned.detector.calibration.alpha
+    if alpha < 1 / (rows + 1):
+        notes.append(TableWarning(code="alpha_estimated", total=rows, alpha=alpha))
     return notes
