@@ -22,7 +22,7 @@ from anomvae.model.detector import About, Origin
 from anomvae.model.explain import reasons
 from anomvae.model.schema import Values
 from anomvae.records.results import FitResult, ReviewRow
-from anomvae.records.sentences import selection
+from anomvae.records.sentences import TableWarning, selection
 from anomvae.store import model_file
 from anomvae.synthesis import fit_generator
 from anomvae.table.training_rows import (
@@ -36,10 +36,6 @@ from anomvae.training.fit_detector import FittedDetector, fit_detector
 from anomvae.training.model_card import column_reports, describe, versions
 
 LISTED = 20  # rows to review
-COLLAPSED = (
-    "posterior collapse: no latent dimension is in use, the KL says nothing of a row; "
-    "lower --beta (0.03 is the default), train longer (--steps), or give more rows"
-)
 
 Columns = dict[str, Values]
 Progress = Callable[[str, int, int], None]
@@ -77,7 +73,7 @@ def fit(
         raise DataError("too_few_rows", message).within(paths[0])
     held = hold_out(table) if champion else []
     fitted_schema = find_schema(table, settings, chosen)
-    typed = typed_table(fitted_schema, table)
+    typed = typed_table(fitted_schema, table, paths)
     columns, kept = typed.columns, typed.kept
     file = table.file[kept]
     if not settings.contamination:
@@ -188,18 +184,14 @@ def _origin(table: TrainingTable, seed: int, conditions: tuple[Condition, ...], 
     )
 
 
-def _notes(learned: FittedDetector) -> list[str]:
+def _notes(learned: FittedDetector) -> list[TableWarning]:
     """What the user should know about the fit, loudest first."""
     notes = []
     if learned.latents_used == 0:
-        notes.append(COLLAPSED)
+        notes.append(TableWarning(code="posterior_collapse"))
     if learned.steps < learned.steps_planned:
-        told = f"{learned.steps:,} of {learned.steps_planned:,} steps"
-        notes.append(f"training was ended by --max-time after {told}; the threshold is calibrated for what was reached")
-    rows = learned.out_of_fold.deviances.kl.shape[1]
-    if learned.detector.calibration.alpha < 1 / (rows + 1):
-        notes.append(
-            f"{rows} rows support alpha {1 / (rows + 1):.3g} by counting; "
-            f"alpha {learned.detector.calibration.alpha:g} rests on a tail estimate, without a guarantee"
-        )
+        notes.append(TableWarning(code="max_time", count=learned.steps, total=learned.steps_planned))
+    rows, alpha = learned.out_of_fold.deviances.kl.shape[1], learned.detector.calibration.alpha
+    if alpha < 1 / (rows + 1):
+        notes.append(TableWarning(code="alpha_estimated", total=rows, alpha=alpha))
     return notes

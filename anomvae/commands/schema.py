@@ -1,6 +1,7 @@
 """What the columns of a training table are, found or stated: for `fit`, and for `schema`, which shows it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import islice
 
 import msgspec
 
@@ -10,10 +11,11 @@ from anomvae.errors import DataError, UsageError
 from anomvae.model.infer_column import InferredColumn, declared, infer, separators_of
 from anomvae.model.schema import Column, Schema, Values
 from anomvae.records.sentences import ColumnReason, ReasonCode
-from anomvae.table.training_rows import TrainingTable
-from anomvae.table.typed_reader import parse_columns
+from anomvae.table.training_rows import TrainingTable, rejection
+from anomvae.table.typed_reader import parse_columns, rejected_row
 
 MOST_LOST = 0.1  # share of training rows that may be rejected for their cells
+TOLD = 3  # rows that are told for a column
 
 
 class TypedTable(msgspec.Struct, frozen=True):
@@ -76,18 +78,24 @@ def _column(
     return found.column
 
 
-def typed_table(schema: Schema, table: TrainingTable) -> TypedTable:
+def typed_table(schema: Schema, table: TrainingTable, paths: Sequence[str]) -> TypedTable:
     """The rows of the training table whose every cell can be read; the others are counted and told.
+
+    Args:
+        schema: what the columns are.
+        table: the training rows as text.
+        paths: of the training files.
 
     Raises:
         DataError: `too_many_bad_rows`, more than `MOST_LOST` of the rows cannot be read.
     """
     typed = parse_columns(schema.modelled, table.column)
     bad = typed.row_errors()
-    for name, errors in typed.errors.items():
-        for row, error in list(errors.items())[:1]:
-            more = f" and {len(errors) - 1:,} more" if len(errors) > 1 else ""
-            table.warnings.append(f"column '{name}': line {table.line[row]}: {error.message}{more}; rows left out")
+    for errors in typed.errors.values():
+        table.warnings += [
+            rejection(paths[table.file[row]], rejected_row(int(table.line[row]), error))
+            for row, error in islice(errors.items(), TOLD)
+        ]
     if len(bad) > MOST_LOST * len(table.rows):
         row, first = next(iter(bad.items()))
         worst = max(typed.errors, key=lambda name: len(typed.errors[name]))
