@@ -35,7 +35,7 @@ __all__ = ["Affix", "FormatFit", "Marks", "Negative", "NumberFormat", "find_numb
 Negative = Literal["minus", "unicode_minus", "parentheses", "trailing"]
 Decimal = Literal[".", ","]
 
-NEARLY_ALL = 0.95  # of the numbers of a column, so many have the usual affix, or one that goes with it
+NEARLY_ALL = 0.9  # of the numbers of a column, so many have the usual affix, or one that goes with it
 PADDED_SHARE = 0.005  # more whole numbers with leading zeros than this are identifiers
 MOST_DIGITS = 12  # decimals that are written in full; beyond them as many as a value needs
 
