@@ -271,9 +271,12 @@ def test_infinities_and_overflow_are_errors(text: str) -> None:
     assert caught.value.code == "non_finite"
 
 
-def test_minus_signs_of_both_kinds_are_read_in_every_format() -> None:
-    for numbers in (NumberFormat(), NumberFormat(negative="parentheses", affix=Affix("$"))):
-        assert numbers.read("-5")[0] == numbers.read(f"{MINUS}5")[0] == -5
+def test_a_hyphen_is_read_in_every_format_and_another_minus_where_training_had_it() -> None:
+    for numbers in (NumberFormat(), NumberFormat(negative="parentheses"), NumberFormat(negative="unicode_minus")):
+        assert numbers.read("-5")[0] == -5
+    assert NumberFormat(negative="unicode_minus").read(f"{MINUS}5")[0] == -5
+    with pytest.raises(DataError):
+        NumberFormat().read(f"{MINUS}5")
 
 
 def test_another_affix_is_read_and_told() -> None:

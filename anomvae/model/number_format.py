@@ -129,7 +129,7 @@ class NumberFormat(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         if self.affix == Affix() and self.marks == Marks() and _plain_cell(text):
             return _finite(float(text), text), ""
         cell = _cell(_cell_pattern(self.marks)(text))
-        if cell is None or (cell.negative in ("parentheses", "trailing") and cell.negative != self.negative):
+        if cell is None or cell.negative not in (None, "minus", self.negative):
             raise self._refusal(text)
         strange = strangeness(cell.affix, self.affix)
         if strange is None:
@@ -498,7 +498,8 @@ def _usual_cells(numbers: NumberFormat) -> Callable[[str], re.Match[str] | None]
     if numbers.plain:
         return re.compile(rf"(?:{_PLAIN_CELL}\n)*+").fullmatch
     prefix, suffix = map(re.escape, numbers.affix)
-    number, sign = f"(?:{_number(numbers.marks)})", "[+\u2212-]"
+    number = f"(?:{_number(numbers.marks)})"
+    sign = "[+\u2212-]" if numbers.negative == "unicode_minus" else "[+-]"
     ways = [f"{sign}?{prefix}{number}{suffix}", f"{prefix}{sign}{number}{suffix}"]
     if numbers.negative == "parentheses":
         ways += [rf"\({prefix}{number}{suffix}\)", rf"{prefix}\({number}\){suffix}"]
