@@ -36,7 +36,7 @@ Negative = Literal["minus", "unicode_minus", "parentheses", "trailing"]
 Decimal = Literal[".", ","]
 
 NEARLY_ALL = 0.95  # of the numbers of a column, so many have the usual affix, or one that goes with it
-PADDED_SHARE = 0.005  # more whole numbers with leading zeros than this are identifiers
+FEW = 0.005  # so few of the cells decide nothing
 MOST_DIGITS = 12  # decimals that are written in full; beyond them as many as a value needs
 
 _APOSTROPHES = "'\u2019"
@@ -48,7 +48,7 @@ _PREFIX = rf"({_AFFIX}(?:[ ./]?{_AFFIX}){{0,12}}+(?:(?<={LETTER})\.|/\.?)?{_SPAC
 # A digit may end a unit, as in "m2", "m^3", "L-1"; a number may not follow it, as in "5 ft 3 in".
 _SUFFIX = rf"({_SPACE}*+/?{_AFFIX}(?:[ ./*\u00b7^-]?{_AFFIX}|(?<={LETTER})\^?-?[1-4](?![0-9])){{0,12}}+\.?)?"
 _SIGN = "(?:([+\u2212-]) ?)?"
-_EXPONENT = rf"(?:[eE][+-]?[0-9]++(?!{LETTER}))?"
+_EXPONENT = rf"(?:[eE](?:[+-][0-9]++|[0-9]++(?!{LETTER})))?"  # 5E0x is a code, 5e-07m is not
 _ANY_NUMBER = rf"(?=[.,]?[0-9])(?:[0-9.,]|[{_APOSTROPHES}{_SPACES}_](?=[0-9]))++{_EXPONENT}"
 
 _PLAIN_CELL = r"[+-]?(?:[0-9]++(?:\.[0-9]*+)?|\.[0-9]++)(?:[eE][+-]?[0-9]++)?"
@@ -57,7 +57,7 @@ _infinite = re.compile(r"[+-]?(?:inf|infinity)", re.IGNORECASE).fullmatch
 _padded_whole = re.compile("0[0-9]+").fullmatch
 _code_like = re.compile("[0-9]+[eE][0-9]+").fullmatch  # programs write 1e+05 and 1.0E5; 5E0 is mostly a code
 _exponent_parts = re.compile(r"([0-9.,]+)[eE]([+-]?[0-9]+)").search
-_may_overflow = re.compile("[eE][+-]?[0-9]{3}|[0-9.,]{300}").search
+_may_overflow = re.compile("[eE][+-]?[0-9]{3}|.{200}").search
 _later_zeros = re.compile(f"(?<=[0-9.,{_APOSTROPHES}])0")
 _with_unit_digit = re.compile(rf"[0-9.,)\u2212-]{_SPACE}.*?{LETTER}\^?-?9").search
 _first_letter = re.compile(LETTER).search
@@ -308,11 +308,9 @@ class _Column:
         """Whether the numbers are codes: padded with zeros (00123), or a digit, an E and a digit (5E0)."""
         padded = self.weight(shape for shape, cell in self.numbers.items() if _padded_whole(cell.number))
         codes = [shape for shape in self.numbers if _code_like(shape)]
-        equally_long = len({len(shape) for shape in self.weights}) == 1
+        equally_long = len({len(shape) for shape in self.weights}) == 1 and all(map(str.isalnum, self.weights))
         return (
-            padded > PADDED_SHARE * self.total
-            or bool(equally_long and (padded or codes))
-            or bool(codes and self.mostly(codes))
+            padded > FEW * self.total or bool(equally_long and (padded or codes)) or bool(codes and self.mostly(codes))
         )
 
 
@@ -325,7 +323,7 @@ def _shapes_of(texts: Sequence[str]) -> list[str]:
         lines = "\n".join(text.replace("\n", "\0") for text in texts)
     shapes = _later_zeros.sub("9", lines.translate(_ANY_DIGIT)).split("\n")
     return [
-        (shape if not _with_unit_digit(shape) else _with_own_unit(shape, text)).strip(" ")
+        (_with_own_unit(shape, text) if len(shape) < 100 and _with_unit_digit(shape) else shape).strip(" ")
         for shape, text in zip(shapes, texts, strict=True)
     ]
 
@@ -337,25 +335,26 @@ def _with_own_unit(shape: str, text: str) -> str:
 
 
 def _find_marks(column: _Column, decimal: str | None, thousands: str | None) -> tuple[Marks, bool]:
-    """The marks with which most cells are numbers, and whether no others fit as well with other values.
+    """The marks with which most cells are numbers, and whether no others fit as well.
 
-    Where two do, a lone point is decimal, and a lone comma separates thousands.
+    Where only a few cells decide between two readings, and the others have another value in each, the likelier marks
+    are taken: a lone point is decimal, and a lone comma separates thousands.
     """
     weights: Counter[str] = Counter()
     for shape, cell in column.numbers.items():
         weights[cell.number] += column.weights[shape]
-    seen = set("".join(weights))
-    read = {}
-    for marks in _possible_marks(seen, decimal, thousands):
-        matches = _number_pattern(marks)
-        read[marks] = [number for number in weights if matches(number)]
+    possible = _possible_marks(set("".join(weights)), decimal, thousands)
+    read = {marks: set(filter(_number_pattern(marks), weights)) for marks in possible}
     scores = {marks: sum(weights[number] for number in numbers) for marks, numbers in read.items()}
-    best = max(scores, key=lambda marks: scores[marks])  # the first of the best
-    certain = all(
-        scores[rival] < scores[best] or all(rival.plain(n) == best.plain(n) for n in {*read[best], *read[rival]})
-        for rival in read
-    )
-    return best, certain
+    most = max(possible, key=lambda marks: scores[marks])
+    rivals = [
+        marks
+        for marks in possible
+        if scores[marks] >= scores[most] - FEW * column.total
+        and any(marks.plain(number) != most.plain(number) for number in read[marks] & read[most])
+    ]
+    contradicted = any(scores[marks] == scores[most] and read[marks] != read[most] for marks in possible)
+    return min([most, *rivals], key=possible.index), not rivals and not contradicted
 
 
 def _possible_marks(seen: set[str], decimal: str | None, thousands: str | None) -> list[Marks]:
