@@ -325,6 +325,10 @@ def test_an_affix_has_a_name() -> None:
     [
         ["2.50", "3.25", "-1.00"],
         ["2.5", "3.25", "-1"],
+        ["2.5", "3.25", "-1.0"],
+        ["2.0", "0.1234567890123456"],
+        ["2.0", "1e-05"],
+        ["2", "0.1234567890123456"],
         ["($1,234.50)", "$12.00"],
         ["$(1,234.50)", "$12.00"],
         ["-$5.00", "$12.00"],
@@ -403,6 +407,7 @@ def formats(draw: st.DrawFn) -> NumberFormat:
         sign_first=draw(st.booleans()),
         digits=draw(st.none() | st.integers(0, 6)),
         padded=draw(st.booleans()),
+        least_digits=draw(st.integers(0, 1)),
     )
 
 

@@ -78,7 +78,7 @@ class Marks(NamedTuple):
     thousands: str = ""
     indian: bool = False
 
-    def plain(self, number: str) -> str:
+    def bare(self, number: str) -> str:
         """An unsigned number that is written with these marks, as float() reads it."""
         for mark in _alike(self.thousands):
             number = number.replace(mark, "")
@@ -90,7 +90,8 @@ class NumberFormat(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     `indian`: groups as in 12,34,567.50. `affix`: the usual one. `sign_first`: the sign, or the parentheses, stand
     outside of the affix, as in -$5.00. `digits`: the decimals that are written; None for as many as a value needs.
-    `padded`: 2.50 rather than 2.5.
+    `padded`: 2.50 rather than 2.5. `least_digits`: decimals that all numbers have where they are not padded, such as 1
+    for 2.0 beside 2.25.
     """
 
     decimal: Decimal = "."
@@ -101,6 +102,7 @@ class NumberFormat(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     sign_first: bool = True
     digits: int | None = 0
     padded: bool = True
+    least_digits: int = 0
 
     @property
     def plain(self) -> bool:
@@ -134,7 +136,7 @@ class NumberFormat(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         strange = strangeness(cell.affix, self.affix)
         if strange is None:
             raise self._refusal(text)
-        value = _finite(float(self.marks.plain(cell.number)), text)
+        value = _finite(float(self.marks.bare(cell.number)), text)
         return (-value if cell.negative else value), strange
 
     def read_column(self, texts: Sequence[str]) -> list[float] | None:
@@ -152,12 +154,12 @@ class NumberFormat(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             lines = lines.replace(affix, "")
         for written, plain in (("\u2212", "-"), ("(", "-"), (")", "")):
             lines = lines.replace(written, plain)
-        return self.marks.plain(lines)
+        return self.marks.bare(lines)
 
     def write(self, value: float) -> str:
         """A finite number as training wrote it."""
         if self.digits is None:
-            number = repr(abs(value)) if self.padded else repr(abs(value)).removesuffix(".0")
+            number = repr(abs(value)) if self.least_digits else repr(abs(value)).removesuffix(".0")
         else:
             value = round(value, self.digits) + 0.0  # not -0.00
             number = self._unpadded(f"{abs(value):.{self.digits}f}")
@@ -177,7 +179,11 @@ class NumberFormat(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     def _unpadded(self, number: str) -> str:
         """The number without trailing zeros, where training had none."""
-        return number.rstrip("0").rstrip(".") if self.digits and not self.padded else number
+        if self.padded or not self.digits:
+            return number
+        whole, _, rest = number.partition(".")
+        rest = rest.rstrip("0").ljust(self.least_digits, "0")
+        return f"{whole}.{rest}" if rest else whole
 
     def _signed(self, number: str, *, negative: bool) -> str:
         """The number with its affix and its sign."""
@@ -246,23 +252,12 @@ def find_number_format(
     affix = _find_affix(column) if column.mostly(column.numbers) else None
     if affix is None:
         return None
-    decimals = {_decimals(cell.number, marks) for cell in column.numbers.values() if not _exponent_parts(cell.number)}
-    digits = _find_digits(column, marks, decimals)
-    negative, sign_first = _find_negative(column, affix)
-    measured = any(decimals) or any(set(_alike(marks.thousands)) & set(cell.number) for cell in column.numbers.values())
-    if _are_labels(column, affix, measured=measured):
+    found, fraction = _described(column, marks, affix)
+    grouped = any(mark in cell.number for mark in _alike(marks.thousands) for cell in column.numbers.values())
+    if _are_labels(column, affix, measured=fraction or grouped):
         return None
-    found = NumberFormat(
-        decimal=marks.decimal,
-        thousands=_commonest_of(_alike(marks.thousands), column) if marks.thousands else "",
-        indian=marks.indian,
-        affix=affix,
-        negative=negative,
-        sign_first=sign_first,
-        digits=digits,
-        padded=len(decimals) <= 1 or _has_padding(column, marks),
-    )
-    return _verified(found, column, certain=certain, fraction=any(decimals))
+    separators = (found.decimal if fraction else "", found.thousands if grouped else "")
+    return found, _fit_of(found, column, certain=certain, separators=separators)
 
 
 class _Cell(NamedTuple):
@@ -351,7 +346,7 @@ def _find_marks(column: _Column, decimal: str | None, thousands: str | None) -> 
         marks
         for marks in possible
         if scores[marks] >= scores[most] - FEW * column.total
-        and any(marks.plain(number) != most.plain(number) for number in read[marks] & read[most])
+        and any(marks.bare(number) != most.bare(number) for number in read[marks] & read[most])
     ]
     contradicted = any(scores[marks] == scores[most] and read[marks] != read[most] for marks in possible)
     return min([most, *rivals], key=possible.index), not rivals and not contradicted
@@ -371,6 +366,25 @@ def _possible_marks(seen: set[str], decimal: str | None, thousands: str | None) 
     if not possible:
         raise UsageError(f"no numbers have {decimal!r} as the decimal mark and {thousands!r} between thousands.")
     return possible
+
+
+def _described(column: _Column, marks: Marks, affix: Affix) -> tuple[NumberFormat, bool]:
+    """The format with these marks and this affix, and whether any number has decimals."""
+    decimals = {_decimals(cell.number, marks) for cell in column.numbers.values() if not _exponent_parts(cell.number)}
+    digits, padded = _find_digits(column, marks, decimals), len(decimals) <= 1 or _has_padding(column, marks)
+    negative, sign_first = _find_negative(column, affix)
+    found = NumberFormat(
+        decimal=marks.decimal,
+        thousands=_commonest_of(_alike(marks.thousands), column) if marks.thousands else "",
+        indian=marks.indian,
+        affix=affix,
+        negative=negative,
+        sign_first=sign_first,
+        digits=digits,
+        padded=padded,
+        least_digits=0 if padded and digits is not None else min(decimals, default=0),
+    )
+    return found, any(decimals)
 
 
 def _find_affix(column: _Column) -> Affix | None:
@@ -451,20 +465,18 @@ def _has_padding(column: _Column, marks: Marks) -> bool:
     return any(map(zero, column.texts_with(lambda shape: marks.decimal in shape)))
 
 
-def _verified(found: NumberFormat, column: _Column, *, certain: bool, fraction: bool) -> tuple[NumberFormat, FormatFit]:
-    """The format, and what it makes of all texts."""
+def _fit_of(found: NumberFormat, column: _Column, *, certain: bool, separators: tuple[str, str]) -> FormatFit:
+    """What a format makes of all texts; it is asked about shapes, and about texts where the shape may overflow."""
     outcomes = {shape: _outcome(found, shape) for shape in column.weights if not _may_overflow(shape)}
     pairs = zip(column.texts, column.shapes, strict=True)
     by_text = [(text, outcomes[shape] if shape in outcomes else _outcome(found, text)) for text, shape in pairs]
     strange = tuple(text for text, outcome in by_text if outcome is None)
-    lost = sum(column.counts[text] for text in strange)
-    grouped = any(mark in cell.number for mark in _alike(found.thousands) for cell in column.numbers.values())
-    return found, FormatFit(
+    return FormatFit(
         strange=strange,
         affixes=tuple(dict.fromkeys(outcome for _, outcome in by_text if outcome)),
-        share=1 - lost / column.total,
+        share=1 - sum(column.counts[text] for text in strange) / column.total,
         certain=certain,
-        separators=(found.decimal if fraction else "", found.thousands if grouped else ""),
+        separators=separators,
     )
 
 
