@@ -90,7 +90,7 @@ class NumberFormat(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     `indian`: groups as in 12,34,567.50. `affix`: the usual one. `sign_first`: the sign, or the parentheses, stand
     outside of the affix, as in -$5.00. `digits`: the decimals that are written; None for as many as a value needs.
-    `padded`: 2.50 rather than 2.5. `least_digits`: decimals that all numbers have where they are not padded, such as 1
+    `padded`: 2.50 rather than 2.5. `least_digits`: decimals that even whole numbers have where they are not padded: 1
     for 2.0 beside 2.25.
     """
 
@@ -382,7 +382,7 @@ def _described(column: _Column, marks: Marks, affix: Affix) -> tuple[NumberForma
         sign_first=sign_first,
         digits=digits,
         padded=padded,
-        least_digits=0 if padded and digits is not None else min(decimals, default=0),
+        least_digits=0 if padded and digits is not None else min(1, *(decimals or {0})),
     )
     return found, any(decimals)
 
