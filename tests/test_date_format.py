@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anomvae.errors import DataError
@@ -299,6 +299,7 @@ def true_seconds(writer: str, moment: datetime) -> float:
 
 
 @pytest.mark.parametrize("writer", WRITERS)
+@settings(max_examples=12)
 @given(st.integers(0, 10**9), st.booleans())
 def test_a_column_of_dates_is_found_read_and_written_back(writer: str, seed: int, in_order: bool) -> None:
     rows = sorted(moments(seed)) if in_order else moments(seed)
