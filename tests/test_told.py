@@ -3,14 +3,24 @@
 import json
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from anomvae.cli import main
 from anomvae.commands.fit import fit
-from anomvae.config import FitSettings
-from anomvae.records.sentences import TableWarning, table_warning
+from anomvae.config import FitSettings, ScoreSettings
+from anomvae.folder.ledger import Ledger
+from anomvae.folder.status import status
+from anomvae.model.calibration import rejected_verdict
+from anomvae.records.results import GRAVITY, FileResult
+from anomvae.records.sentences import TableWarning, rejection_sentences, table_warning
 from anomvae.report.terminal import console, fit_report
+from anomvae.scoring.file import score
+from anomvae.store import model_file
+from tests.receivers import receiver
 
 FAST = FitSettings(steps=300, generator=False, selftest=False)
 
@@ -59,3 +69,151 @@ def test_fit_prints_warnings_as_objects(tmp_path: Path, capsys: pytest.CaptureFi
         "alpha_estimated: 200 rows support alpha 0.00498 by counting; "
         "alpha 0.001 rests on a tail estimate, without a guarantee"
     )
+
+
+# --- files with many unreadable rows
+
+
+@pytest.fixture(scope="module")
+def small_model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A model of 400 rows of the small table, of which all could be read."""
+    folder = tmp_path_factory.mktemp("told")
+    fit([write(folder / "train.csv", csv_rows(3, 400))], folder / "m.anomvae", FAST)
+    return str(folder / "m.anomvae")
+
+
+def with_unreadable(rows: int, unreadable: int, seed: int = 4) -> list[str]:
+    """Rows like those of training, of which so many, from the fifth row on, have a word for an amount."""
+    lines = csv_rows(seed, rows)
+    for i in range(4, 4 + unreadable):
+        count, _, code = lines[i].split(",")
+        lines[i] = f"{count},unknown,{code}"
+    return lines
+
+
+def judged(model: str, file: str, usual: tuple[int, int] = (0, 400)) -> FileResult:
+    """The result of a file, where training had so many unreadable rows beside so many that it used."""
+    detector = model_file.load(Path(model))
+    assert detector.about is not None
+    origin = msgspec.structs.replace(detector.about.origin, rows_rejected=usual[0], rows_used=usual[1])
+    known = detector.with_about(msgspec.structs.replace(detector.about, origin=origin))
+    return score([file], known, ScoreSettings(threads=1)).files[0]
+
+
+@pytest.mark.parametrize(
+    ("rows", "unreadable", "verdict"),
+    [
+        (100, 45, "anomalous"),
+        (20, 4, "elevated"),  # 20 %, but fewer than 5
+        (50, 5, "elevated"),  # 10 %, and not more
+        (50, 6, "anomalous"),
+        (100, 2, "ok"),  # 2 %, but fewer than 3
+        (300, 3, "ok"),  # 1 %, and not more
+        (300, 4, "elevated"),
+    ],
+)
+def test_the_share_of_unreadable_rows_decides(
+    small_model: str, tmp_path: Path, rows: int, unreadable: int, verdict: str
+) -> None:
+    result = judged(small_model, write(tmp_path / "a.csv", with_unreadable(rows, unreadable)))
+    assert (result.verdict, result.rows, result.rejected) == (verdict, rows, unreadable)
+    if verdict == "ok":
+        assert result.why == ()
+    else:
+        (why,) = result.why
+        assert (why.count, why.total, why.line, why.error) == (unreadable, rows, 6, "not_a_number")
+        assert rejection_sentences(result.why) == (
+            f"{unreadable} of {rows} rows cannot be read, in training none; the first is line 6: "
+            "column 'amount': 'unknown' is not a number (not_a_number)",
+        )
+
+
+@pytest.mark.parametrize(
+    ("unreadable", "usual", "verdict"),
+    [
+        (5, (8, 392), "ok"),  # 2 % in training: 5 or more of 100 have the chance 0.0508
+        (8, (8, 392), "elevated"),  # 8 or more: 0.000932
+        (7, (8, 392), "ok"),  # 7 or more: 0.00406
+        (12, (40, 360), "anomalous"),  # as usual as it is, a tenth of the rows is lost
+    ],
+)
+def test_as_many_unreadable_rows_as_in_training_are_usual(
+    small_model: str, tmp_path: Path, unreadable: int, usual: tuple[int, int], verdict: str
+) -> None:
+    result = judged(small_model, write(tmp_path / "a.csv", with_unreadable(100, unreadable)), usual)
+    assert result.verdict == verdict
+    rejected, used = usual
+    for why in result.why:
+        assert why.usual == pytest.approx(rejected / (used + rejected))
+
+
+def test_the_fit_keeps_how_many_rows_it_could_not_read(tmp_path: Path) -> None:
+    lines = csv_rows(3, 394)
+    fit([write(tmp_path / "train.csv", [*lines[:9], *["7,21.0"] * 6, *lines[9:]])], tmp_path / "m.anomvae", FAST)
+    detector = model_file.load(tmp_path / "m.anomvae")
+    assert detector.about is not None
+    origin = detector.about.origin
+    assert (origin.rows_read, origin.rows_used, origin.rows_rejected, origin.rejected_share) == (400, 394, 6, 0.015)
+
+
+def test_a_file_with_many_unreadable_rows_ends_with_one_line_and_exit_1(
+    small_model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = write(tmp_path / "a.csv", with_unreadable(100, 45))
+    assert main(["score", file, "-m", small_model, "-q", "--fail-on", "file"]) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err == (
+        f"anomvae: {file}: anomalous: 45 of 100 rows cannot be read, in training none; the first is line 6: "
+        "column 'amount': 'unknown' is not a number (not_a_number)\n"
+    )
+    assert main(["score", file, "-m", small_model, "-q", "--fail-on", "never"]) == 0
+    assert main(["score", file, "-m", small_model]) == 1
+    assert "ANOMALOUS" in (out := capsys.readouterr().out)
+    assert "45 of 100 rows cannot be read" in out
+
+
+def test_a_folder_tells_a_file_with_many_unreadable_rows(
+    small_model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, out, config = tmp_path / "in", tmp_path / "out", tmp_path / "anomvae.toml"
+    folder.mkdir()
+    config.write_text('version = 1\n[outlets]\nwebhook = "env:HOOK"\non = "file"\n')
+    write(folder / "a.csv", with_unreadable(100, 45))
+    write(folder / "b.csv", csv_rows(5, 100))
+    options = ["-m", small_model, "-o", str(out), "-c", str(config), "--settle", "0.1s", "-q"]
+    with receiver() as hook:
+        monkeypatch.setenv("HOOK", hook.url())
+        assert main(["score", str(folder), *options]) == 1
+        told = [request.message() for request in hook.taken]
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "anomalous" in line
+    assert "45 of 100 rows cannot be read, in training none; the first is line 6" in line
+    assert [(one["kind"], one["file"], one["verdict"]) for one in told] == [
+        ("found", "a.csv", "anomalous"),
+        ("recovered", "b.csv", "ok"),
+    ]
+    assert told[0]["text"].startswith("45 of 100 rows cannot be read")
+    found = status(out)
+    assert (found.anomalous, found.rejected) == (1, 45)
+    assert {one.file: one.told for one in found.recent}["a.csv"].startswith("45 of 100 rows cannot be read")
+    ledger = Ledger(out / "ledger.sqlite", read_only=True)
+    try:
+        pooled = ledger.evidence(model_file.load(Path(small_model)).model_id, 0.01)
+    finally:
+        ledger.close()
+    assert [one.rows for one in pooled] == [100]  # of b.csv: what is left of a.csv is no fair sample
+
+
+@given(
+    st.integers(1, 400).flatmap(lambda rows: st.tuples(st.just(rows), st.integers(0, rows))),
+    st.integers(0, 40),
+)
+def test_more_unreadable_rows_never_lower_a_verdict(counts: tuple[int, int], usual: int) -> None:
+    rows, rejected = counts
+    found = [rejected_verdict(rows, some, usual / 400) for some in (rejected, min(rejected + 1, rows))]
+    assert GRAVITY.index(found[0]) <= GRAVITY.index(found[1])
+    if rejected < 3 or rejected <= 0.01 * rows:
+        assert found[0] == "ok"
+    if rejected >= 5 and rejected > 0.1 * rows:
+        assert found[0] == "anomalous"

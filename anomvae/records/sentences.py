@@ -169,3 +169,56 @@ def table_warning(warning: TableWarning) -> str:
     )
     place = ":".join(str(part) for part in (warning.file, warning.line) if part)
     return f"{place}: {warning.code}: {text}" if place else f"{warning.code}: {text}"
+
+
+VerdictCode = Literal["flags", "drift", "many_rejected", "more_rejected"]
+
+
+class VerdictReason(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What raised the verdict of a file above ok.
+
+    `flags`: `count` of `total` scored rows are flagged, and `usual` is the share that is expected. `many_rejected` and
+    `more_rejected`: so many of all rows could not be read, and `usual` is the share of training; the first of them
+    stands on `line`, with the reason code `error` and its `message` for people. `p` is the chance of as much in a
+    normal file.
+    """
+
+    code: VerdictCode
+    count: int = 0
+    total: int = 0
+    usual: float = 0.0
+    p: float = 0.0
+    line: int = 0
+    error: str = ""
+    message: str = ""
+
+    @property
+    def unreadable(self) -> bool:
+        """Whether it is about rows that could not be read."""
+        return self.code in ("many_rejected", "more_rejected")
+
+
+_REJECTED = "{count:,} of {total:,} rows cannot be read{usual}; the first is line {line}: {message} ({error})"
+VERDICTS: dict[VerdictCode, str] = {
+    "flags": "{count:,} of {total:,} rows are flagged",
+    "drift": "the rows are no longer distributed as training rows were",
+    "many_rejected": _REJECTED,
+    "more_rejected": _REJECTED,
+}
+
+
+def verdict_reason(reason: VerdictReason) -> str:
+    """What raised a verdict, as a sentence."""
+    return VERDICTS[reason.code].format(
+        count=reason.count,
+        total=reason.total,
+        usual=f", in training {f'{100 * reason.usual:.2g} %' if reason.usual else 'none'}",
+        line=reason.line,
+        message=reason.message,
+        error=reason.error,
+    )
+
+
+def rejection_sentences(reasons: Iterable[VerdictReason]) -> tuple[str, ...]:
+    """The sentences of a verdict about rows that could not be read; none where these are too few to matter."""
+    return tuple(verdict_reason(reason) for reason in reasons if reason.unreadable)
