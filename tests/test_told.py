@@ -5,21 +5,27 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import pyarrow.csv
+import pyarrow.parquet
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from anomvae.cli import main
 from anomvae.commands.fit import fit
-from anomvae.config import FitSettings, ScoreSettings
+from anomvae.config import FitSettings, SchemaSettings, ScoreSettings
 from anomvae.folder.ledger import Ledger
 from anomvae.folder.status import status
 from anomvae.model.calibration import rejected_verdict
 from anomvae.records.results import GRAVITY, FileResult
 from anomvae.records.sentences import TableWarning, rejection_sentences, table_warning
 from anomvae.report.terminal import console, fit_report
+from anomvae.scoring.batch import Chunk, score_chunk
 from anomvae.scoring.file import score
+from anomvae.scoring.summary import SummaryBuilder
 from anomvae.store import model_file
+from anomvae.table import reader
+from anomvae.table.typed_reader import TypedReader, dialect_of
 from tests.receivers import receiver
 
 FAST = FitSettings(steps=300, generator=False, selftest=False)
@@ -217,3 +223,102 @@ def test_more_unreadable_rows_never_lower_a_verdict(counts: tuple[int, int], usu
         assert found[0] == "ok"
     if rejected >= 5 and rejected > 0.1 * rows:
         assert found[0] == "anomalous"
+
+
+# --- columns that are no longer what they were
+
+
+@pytest.fixture(scope="module")
+def sparse_model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A model of the small table with a column that is empty in every row."""
+    folder = tmp_path_factory.mktemp("sparse")
+    lines = [f"{line},{gap}" for line, gap in zip(csv_rows(6, 400), ["", "NA"] * 200, strict=True)]
+    fit([write(folder / "train.csv", lines, "count,amount,code,note")], folder / "m.anomvae", FAST)
+    return str(folder / "m.anomvae")
+
+
+@pytest.mark.parametrize("rows", [200, 9000])
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_values_in_a_column_that_was_empty_in_training_are_told(
+    sparse_model: str, tmp_path: Path, rows: int, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader, "FAST_FROM", 0)  # the fast parser reads the second block of the longer file
+    filled = {20: " late ", 150: "late", rows - 1: "again"}
+    lines = [f"{line},{filled.get(i, ['', 'NA', ' null '][i % 3])}" for i, line in enumerate(csv_rows(7, rows))]
+    file = write(tmp_path / "new.csv", lines, "count,amount,code,note")
+    if suffix == ".parquet":
+        table = pyarrow.csv.read_csv(file, convert_options=pyarrow.csv.ConvertOptions(strings_can_be_null=False))
+        file = str(tmp_path / "new.parquet")
+        pyarrow.parquet.write_table(table, file)
+    result = score([file], model_file.load(Path(sparse_model)), ScoreSettings(threads=1)).files[0]
+    assert result.scored == rows
+    assert [text for text in result.warnings if text.startswith("empty_in_training")] == [
+        "empty_in_training: column 'note' was empty in training and is left out; here it has 3 values, such as ' late '; "
+        "fit again with rows that have it"
+    ]
+
+
+def test_an_empty_column_that_stays_empty_or_is_gone_is_not_told(sparse_model: str, tmp_path: Path) -> None:
+    detector = model_file.load(Path(sparse_model))
+    still = write(tmp_path / "still.csv", [f"{line}," for line in csv_rows(8, 100)], "count,amount,code,note")
+    gone = write(tmp_path / "gone.csv", csv_rows(8, 100))
+    for one in score([still, gone], detector, ScoreSettings(threads=1)).files:
+        assert one.warnings == ()
+
+
+def test_a_redacted_empty_column_is_told_without_its_value(tmp_path: Path) -> None:
+    header = "count,amount,code,note"
+    train = write(tmp_path / "train.csv", [f"{line}," for line in csv_rows(6, 300)], header)
+    fit([train], tmp_path / "m.anomvae", FAST, SchemaSettings(redact=("note", "count")))
+    lines = [f"{line},secret" for line in csv_rows(7, 100)]
+    lines[3] = "41.5,124.5,R,secret"
+    detector = model_file.load(tmp_path / "m.anomvae")
+    (result,) = score([write(tmp_path / "new.csv", lines, header)], detector, ScoreSettings(threads=1)).files
+    told = " ".join(result.warnings)
+    assert "column 'note' was empty in training and is left out; here it has 100 values, such as '***'" in told
+    assert "column 'count' has decimals 1 times, such as '***'" in told
+    assert "secret" not in told
+    assert "41.5" not in told
+
+
+@pytest.mark.parametrize("rows", [200, 9000])
+def test_whole_numbers_that_get_decimals_are_told_and_scored_as_they_are(
+    small_model: str, tmp_path: Path, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader, "FAST_FROM", 0)
+    lines = csv_rows(9, rows)
+    for i, count in ((30, "12.5"), (40, "13.0"), (rows - 1, "7.25")):
+        _, amount, code = lines[i].split(",")
+        lines[i] = f"{count},{amount},{code}"
+    file = write(tmp_path / "new.csv", lines)
+    out = tmp_path / "scored.csv"
+    (result,) = score([file], model_file.load(Path(small_model)), ScoreSettings(threads=1), str(out)).files
+    assert [text for text in result.warnings if text.startswith("new_decimals")] == [
+        "new_decimals: column 'count' has decimals 2 times, such as '12.5', in training whole numbers only"
+    ]
+    assert out.read_text(encoding="utf-8").splitlines()[31].startswith("12.5,")
+
+
+def test_chunks_of_a_file_tell_the_same_as_the_whole(sparse_model: str, tmp_path: Path) -> None:
+    lines = [f"{line},{'x' if i % 50 == 1 else ''}" for i, line in enumerate(csv_rows(7, 300))]
+    lines[7] = "5.5,16,R,x"
+    file = write(tmp_path / "new.csv", lines, "count,amount,code,note")
+    table = pyarrow.csv.read_csv(file, convert_options=pyarrow.csv.ConvertOptions(strings_can_be_null=False))
+    file = str(tmp_path / "new.parquet")
+    pyarrow.parquet.write_table(table, file, row_group_size=100)
+    detector = model_file.load(Path(sparse_model))
+    whole = score([file], detector, ScoreSettings(threads=1)).files[0]
+    typed = TypedReader(file, detector.schema, dialect_of(detector))
+    settings = ScoreSettings(threads=1)
+    builder = SummaryBuilder(settings.top)
+    for line, rows in typed.table.chunks(400):
+        chunk = Chunk(
+            file=file, settings=settings, names=typed.table.names, positions=typed.positions, suffix="", line=line,
+            rows=rows,
+        )  # fmt: skip
+        for batch in score_chunk(chunk, detector).batches:
+            builder.add(batch.counts, batch.flagged)
+    told = tuple(map(table_warning, builder.warnings(detector)))
+    assert told == whole.warnings
+    assert any("here it has 7 values" in text for text in told)
+    assert any("has decimals 1 times, such as '5.5'" in text for text in told)

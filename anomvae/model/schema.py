@@ -92,6 +92,11 @@ class Schema(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return tuple(column for column in self.columns if column.modelled)
 
     @property
+    def unfilled(self) -> tuple[Column, ...]:
+        """The columns that had no value in training, and so are left out, in order."""
+        return tuple(column for column in self.columns if column.reason.code == "no_values")
+
+    @property
     def redacted(self) -> frozenset[str]:
         """Names of the columns whose cells no output may show."""
         return frozenset(column.name for column in self.columns if column.redacted)
@@ -100,6 +105,19 @@ class Schema(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     def numbers(self) -> NumberFormat:
         """How this table writes numbers."""
         return NumberFormat(self.decimal, self.thousands)
+
+
+class FilledCells(msgspec.Struct, frozen=True):
+    """Cells of a column that are no gaps: how many, and the text of the first."""
+
+    count: int
+    first: str
+
+
+def filled_cells(counts: Mapping[str, int]) -> FilledCells | None:
+    """The cells that are no gaps, from how often each text stands in a column; None where all are gaps."""
+    filled = [text for text, count in counts.items() if count and text.strip(" ") not in value_parsing.MISSING]
+    return FilledCells(sum(counts[text] for text in filled), filled[0]) if filled else None
 
 
 def parse(column: Column, texts: Sequence[str], numbers: NumberFormat) -> tuple[Values, dict[int, DataError]]:

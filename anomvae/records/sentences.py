@@ -103,6 +103,8 @@ WarningCode = Literal[
     "posterior_collapse",
     "max_time",
     "alpha_estimated",
+    "empty_in_training",
+    "new_decimals",
 ]
 
 
@@ -149,6 +151,9 @@ WARNINGS: dict[WarningCode, str] = {
     "the threshold is calibrated for what was reached",
     "alpha_estimated": "{total:,} rows support alpha {supported:.3g} by counting; "
     "alpha {alpha:g} rests on a tail estimate, without a guarantee",
+    "empty_in_training": "column '{column}' was empty in training and is left out; here it has {count:,} values, "
+    "such as '{value}'; fit again with rows that have it",
+    "new_decimals": "column '{column}' has decimals {count:,} times, such as '{value}', in training whole numbers only",
 }
 
 
