@@ -1,6 +1,7 @@
 """What is told about files and fits: warnings as data, and verdicts of files with unreadable rows."""
 
 import json
+import warnings
 from pathlib import Path
 
 import msgspec
@@ -17,6 +18,8 @@ from anomvae.config import FitSettings, SchemaSettings, ScoreSettings
 from anomvae.folder.ledger import Ledger
 from anomvae.folder.status import status
 from anomvae.model.calibration import rejected_verdict
+from anomvae.model.far_off import far_off
+from anomvae.model.schema import Column, Schema
 from anomvae.records.results import GRAVITY, FileResult
 from anomvae.records.sentences import TableWarning, rejection_sentences, table_warning
 from anomvae.report.terminal import console, fit_report
@@ -322,3 +325,64 @@ def test_chunks_of_a_file_tell_the_same_as_the_whole(sparse_model: str, tmp_path
     assert told == whole.warnings
     assert any("here it has 7 values" in text for text in told)
     assert any("has decimals 1 times, such as '5.5'" in text for text in told)
+
+
+# --- a number that is far off all others
+
+
+@pytest.mark.parametrize(
+    ("cell", "column"), [("1e308", "amount"), ("-1e308", "amount"), ("1e308", "count"), ("1" + "0" * 308, "count")]
+)
+def test_one_overflowing_cell_of_training_is_told_and_changes_nothing_else(
+    tmp_path: Path, cell: str, column: str
+) -> None:
+    at = ("count", "amount", "code").index(column)
+    lines = csv_rows(10, 300)
+    strange = lines[:]
+    cells = strange[120].split(",")
+    cells[at] = cell
+    strange[120] = ",".join(cells)
+    file = write(tmp_path / "strange.csv", strange)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        found = fit([file], tmp_path / "strange.anomvae", FAST)
+    usual = fit([write(tmp_path / "usual.csv", [*lines[:120], *lines[121:]])], tmp_path / "usual.anomvae", FAST)
+    assert (found.columns, found.training, found.calibration) == (usual.columns, usual.training, usual.calibration)
+    assert (found.rows_used, found.rows_rejected) == (299, 1)
+    (told,) = (table_warning(one) for one in found.warnings if one.error == "far_off")
+    shown_cell = "-1e+308" if cell.startswith("-") else "1e+308"
+    assert told == (
+        f"{file}:122: rejected_row: column '{column}': {shown_cell} is far off all others (far_off); the row is left out"
+    )
+    schema = model_file.load(tmp_path / "strange.anomvae").schema
+    assert [(one.kind, one.digits) for one in schema.columns[:2]] == [("integer", 0), ("numeric", 2)]
+
+
+@pytest.mark.parametrize("cell", ["1e308", "-1e308", "9" * 308])
+def test_an_overflowing_cell_is_flagged_with_a_readable_reason(small_model: str, tmp_path: Path, cell: str) -> None:
+    lines = csv_rows(11, 50)
+    count, _, code = lines[20].split(",")
+    lines[20] = f"{count},{cell},{code}"
+    detector = model_file.load(Path(small_model))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        (result,) = score([write(tmp_path / "a.csv", lines)], detector, ScoreSettings(threads=1)).files
+    row = result.worst[0]
+    assert (row.line, row.critical, row.reasons[0].column) == (22, True, "amount")
+    assert np.isfinite([row.score, row.recon, row.kl]).all()
+    assert len(row.reasons[0].text) < 200
+
+
+@given(
+    st.lists(st.floats(-1e9, 1e9, allow_subnormal=False), min_size=60, max_size=300),
+    st.sampled_from([1e30, -1e30, 1e308, -1e308]),
+)
+def test_only_what_is_far_off_is_found(values: list[float], strange: float) -> None:
+    column = Column(name="x", kind="numeric", modelled=True)
+    schema = Schema(columns=(column,))
+    numbers = np.array(values)
+    spread = np.sort(np.abs(numbers - np.median(numbers)))
+    if spread[-1] <= 1e6 * (spread[-3] or max(abs(float(np.median(numbers))), 1.0)):
+        assert far_off(schema, {"x": numbers}) == {}
+    numbers[7] = strange
+    assert far_off(schema, {"x": numbers})[7] == "x"

@@ -21,7 +21,8 @@ from anomvae.errors import DataError, UsageError
 from anomvae.model.conditions import Condition
 from anomvae.model.detector import About, Origin
 from anomvae.model.explain import reasons
-from anomvae.model.schema import Column, Schema, Values, declared, infer
+from anomvae.model.far_off import far_off
+from anomvae.model.schema import Column, Schema, Values, as_floats, declared, infer
 from anomvae.model.value_formatting import LOOKED_AT, fit_styles
 from anomvae.model.value_parsing import NumberFormat
 from anomvae.records.results import FitResult, ReviewRow
@@ -77,8 +78,7 @@ def fit(
         message = f"no row meets {selection(conditions)}" if table.rows_read else "no rows to learn from"
         raise DataError("too_few_rows", message).within(paths[0])
     held = hold_out(table) if champion else []
-    fitted_schema = _schema(table, settings, chosen)
-    columns, kept = _typed(fitted_schema, table, paths)
+    fitted_schema, columns, kept = _learnt_columns(table, settings, chosen, paths)
     file = table.file[kept]
     styles = fit_styles(fitted_schema, _first_cells(fitted_schema, table, kept)) if settings.generator else {}
     if not settings.contamination:
@@ -135,6 +135,34 @@ def _result(
         warnings=(*table.warnings, *_notes(learned)),
         seconds=0.0,
     )
+
+
+def _learnt_columns(
+    table: TrainingTable, settings: FitSettings, chosen: SchemaSettings, paths: Sequence[str]
+) -> tuple[Schema, Columns, list[int]]:
+    """The schema, the typed columns, and the table's rows that these have.
+
+    Rows with a number that is far off are left out first, so that the others decide what a column is.
+
+    Args:
+        table: the training files as text.
+        settings: the recipe.
+        chosen: columns to leave out or to type by hand.
+        paths: the files.
+    """
+    schema = _schema(table, settings, chosen)
+    columns, kept = _typed(schema, table, paths)
+    if not (far := far_off(schema, columns)):
+        return schema, columns, kept
+    for i, name in far.items():
+        cell = "a number" if name in schema.redacted else f"{as_floats(columns[name])[i]:.6g}"
+        row = rejected_row(int(table.line[kept[i]]), DataError("far_off", f"{cell} is far off all others", column=name))
+        table.warnings.append(rejection(paths[table.file[kept[i]]], row))
+    table.rejected += len(far)
+    left = {row for i, row in enumerate(kept) if i not in far}
+    table.keep([row in left for row in range(len(table.rows))])
+    schema = _schema(table, settings, chosen)
+    return schema, *_typed(schema, table, paths)
 
 
 def _schema(table: TrainingTable, settings: FitSettings, chosen: SchemaSettings) -> Schema:
