@@ -65,7 +65,7 @@ def column_reason(reason: ColumnReason) -> str:
     """The reason of a column as a sentence, empty where there is nothing to say."""
     value = reason.value
     if reason.code == "constant" and value:
-        value = f" '{_cut(value)}'"
+        value = f" '{shortened(value)}'"
     elif reason.code == "dates" and value == "iso":
         value = "ISO 8601"
     return REASONS[reason.code].format(value=value, distinct=reason.distinct, rows=reason.rows)
@@ -81,7 +81,7 @@ def not_in_training(columns: Sequence[str]) -> str:
     return f"not in training, ignored: {', '.join(columns[:5])}"
 
 
-def _cut(text: str, limit: int = 40) -> str:
+def shortened(text: str, limit: int = 40) -> str:
     """A cell, at most so many characters of it."""
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
