@@ -111,6 +111,11 @@ class TrainingTable(msgspec.Struct):
     sha256: list[str]
     warnings: list[TableWarning]
 
+    def keep(self, chosen: Sequence[bool]) -> None:
+        """Drop all but the chosen rows; `chosen` has one entry a row."""
+        self.rows.keep(chosen)
+        self.file, self.line = self.file[chosen], self.line[chosen]
+
     def column(self, name: str) -> list[str]:
         """The cells (n,) of a column."""
         return self.rows.column(self.names.index(name))
