@@ -18,10 +18,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from anomvae.errors import DataError
+from anomvae.model.likelihood import WIDE
 from anomvae.synthesis.decoder import SIGMA_FLOOR, decoder_shapes, degrees
 from anomvae.synthesis.encoder import EncodedRows, Marginals
 
-BATCH = 256
+BATCH, WIDE_BATCH = 256, 128  # rows of a step; of a wide table fewer
 RATE = 2e-3
 DECAY = 1e-4
 WARM_UP = 0.3  # share of the steps over which beta rises
@@ -101,9 +102,10 @@ def _run(
     optimiser = torch.optim.AdamW(parameters, lr=RATE, weight_decay=DECAY, fused=recipe.device != "mps")
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, recipe.steps)
     started = time.monotonic()
+    batch = WIDE_BATCH if network.wide else BATCH
     for step in range(recipe.steps):
-        index = torch.randint(len(network.x), (BATCH,), generator=rng).to(recipe.device)
-        noise = torch.randn((BATCH, recipe.latent), generator=rng).to(recipe.device)
+        index = torch.randint(len(network.x), (batch,), generator=rng).to(recipe.device)
+        noise = torch.randn((batch, recipe.latent), generator=rng).to(recipe.device)
         loss = network.loss(index, noise, min(1.0, (step + 1) / (WARM_UP * recipe.steps)))
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -147,6 +149,7 @@ class GeneratorNetwork(nn.Module):
         super().__init__()
         self.hidden = recipe.hidden
         width, parts = marginals.width, len(marginals.parts)
+        self.wide = parts >= WIDE
         shapes = dict(decoder_shapes(width, parts, recipe.hidden, recipe.latent, recipe.masked))
         inputs = width
         for i, units in enumerate(recipe.hidden):
@@ -257,12 +260,23 @@ class GeneratorNetwork(nn.Module):
         tied = self.tied[index]
         if not tied.any():
             return density
-        a, b = (self.low[index] - mean) / sigma, (self.high[index] - mean) / sigma
-        low = torch.where(tied, torch.where(a + b > 0, -b, a), -torch.ones_like(a))
-        high = torch.where(tied, torch.where(a + b > 0, -a, b), torch.ones_like(b))
-        top, bottom = torch.special.log_ndtr(high), torch.special.log_ndtr(low)
-        mass = top + torch.log1p(-(bottom - top).clamp(max=-1e-5).exp())
-        return torch.where(tied, -mass, density)
+        low, high = self.low[index], self.high[index]
+        if not self.wide:
+            return torch.where(tied, self._intervals(mean, sigma, low, high, tied), density)
+        # Few values of a wide table are ties, and the normal mass is the dearest part of a step.
+        at = tied.flatten().nonzero().flatten()
+        mean, sigma, low, high = (values.flatten().index_select(0, at) for values in (mean, sigma, low, high))
+        mass = self._intervals(mean, sigma, low, high, torch.ones_like(at, dtype=torch.bool))
+        return density.flatten().index_copy(0, at, mass).view_as(density)
+
+    @staticmethod
+    def _intervals(mean: Tensor, sigma: Tensor, low: Tensor, high: Tensor, tied: Tensor) -> Tensor:
+        """-log of the normal mass from `low` to `high` where `tied`, all of one shape; elsewhere without a meaning."""
+        a, b = (low - mean) / sigma, (high - mean) / sigma
+        left = torch.where(tied, torch.where(a + b > 0, -b, a), -torch.ones_like(a))
+        right = torch.where(tied, torch.where(a + b > 0, -a, b), torch.ones_like(b))
+        top, bottom = torch.special.log_ndtr(right), torch.special.log_ndtr(left)
+        return -(top + torch.log1p(-(bottom - top).clamp(max=-1e-5).exp()))
 
     def _levels(self, out: Tensor, x: Tensor) -> Tensor:
         """-log of the softmax of every category's level, summed (batch); a gap has no level and costs nothing."""
