@@ -21,10 +21,10 @@ from anomvae.errors import DataError
 from anomvae.model.likelihood import WIDE
 from anomvae.synthesis.decoder import SIGMA_FLOOR, decoder_shapes, degrees
 from anomvae.synthesis.encoder import EncodedRows, Marginals
+from anomvae.training.trainer import DECAY, AdamW
 
 BATCH, WIDE_BATCH = 256, 128  # rows of a step; of a wide table fewer
 RATE = 2e-3
-DECAY = 1e-4
 WARM_UP = 0.3  # share of the steps over which beta rises
 AVERAGE = 0.995  # of the weights, every fifth step
 CHUNK = 4096  # rows whose intervals are computed at a time
@@ -97,20 +97,14 @@ def _run(
 ) -> int:  # fmt: skip
     """Run the steps of the optimiser and keep the average of the weights; returns how many steps were made."""
     parameters = list(network.parameters())
-    # The optimiser of training/trainer.py takes the same steps but for the last bit of a weight: torch's fused kernel
-    # rounds in another order. With it a seed would give other synthetic rows than before.
-    optimiser = torch.optim.AdamW(parameters, lr=RATE, weight_decay=DECAY, fused=recipe.device != "mps")
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, recipe.steps)
+    take_step = _optimiser(network, parameters, recipe)
     started = time.monotonic()
     batch = WIDE_BATCH if network.wide else BATCH
     for step in range(recipe.steps):
         index = torch.randint(len(network.x), (batch,), generator=rng).to(recipe.device)
         noise = torch.randn((batch, recipe.latent), generator=rng).to(recipe.device)
         loss = network.loss(index, noise, min(1.0, (step + 1) / (WARM_UP * recipe.steps)))
-        optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-        schedule.step()
+        take_step(loss, step)
         if step % 5 == 4 or step == recipe.steps - 1:
             keep = min(AVERAGE, (step + 1) / (step + 50))  # the first weights are soon forgotten
             torch._foreach_mul_(average, keep)
@@ -122,6 +116,30 @@ def _run(
             if recipe.seconds and time.monotonic() - started > recipe.seconds:
                 return step + 1
     return recipe.steps
+
+
+def _optimiser(
+    network: "GeneratorNetwork", parameters: list[nn.Parameter], recipe: GeneratorRecipe
+) -> Callable[[Tensor, int], None]:
+    """What takes one step down the gradient of a loss, given how many were taken before.
+
+    The optimiser of training/trainer.py takes the same steps as torch's but for the last bit of a weight: torch's fused
+    kernel rounds in another order. With it a seed would give a table that is not wide other synthetic rows than before;
+    a wide one is spared the second of CPU that torch's takes to be imported.
+    """
+    if network.wide:
+        own = AdamW(network)
+        return lambda loss, step: own.step(loss, rate=RATE * (1 + math.cos(math.pi * step / recipe.steps)) / 2)
+    optimiser = torch.optim.AdamW(parameters, lr=RATE, weight_decay=DECAY, fused=recipe.device != "mps")
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, recipe.steps)
+
+    def take_step(loss: Tensor, step: int) -> None:
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        schedule.step()
+
+    return take_step
 
 
 class GeneratorNetwork(nn.Module):
