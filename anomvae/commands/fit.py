@@ -79,6 +79,7 @@ def fit(
     if not len(table.rows):
         message = f"no row meets {selection(conditions)}" if table.rows_read else "no rows to learn from"
         raise DataError("too_few_rows", message).within(paths[0])
+    settings = settings.read_as(table.dialect)
     held = hold_out(table) if champion else []
     fitted_schema = _schema(table, settings, chosen)
     columns, kept = _typed(fitted_schema, table)
@@ -141,7 +142,8 @@ def _result(
 
 
 def _schema(table: TrainingTable, settings: FitSettings, chosen: SchemaSettings) -> Schema:
-    numbers = NumberFormat(settings.decimal, settings.thousands)
+    marks = settings.settled
+    numbers = NumberFormat(marks.decimal, marks.thousands)
     left_out: dict[str, ReasonCode] = dict.fromkeys(chosen.drop, "dropped")
     left_out |= dict.fromkeys(chosen.id, "id")
     if settings.label is not None:
@@ -163,7 +165,7 @@ def _schema(table: TrainingTable, settings: FitSettings, chosen: SchemaSettings)
         else:
             columns.append(infer(name, texts, numbers))
     hidden = [column.masked() if column.name in chosen.redact else column for column in columns]
-    return Schema(columns=tuple(hidden), decimal=settings.decimal, thousands=settings.thousands)
+    return Schema(columns=tuple(hidden), decimal=marks.decimal, thousands=marks.thousands)
 
 
 def _typed(schema: Schema, table: TrainingTable) -> tuple[dict[str, Values], list[int]]:

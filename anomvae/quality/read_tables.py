@@ -65,7 +65,7 @@ def _read(files: Sequence[str], dialect: Dialect, selection: Sequence[Condition]
 
 def _inferred(table: TrainingTable, dialect: Dialect) -> Schema:
     """The schema of a table without a model: the types that its cells allow."""
-    schema = Schema(columns=(), decimal=dialect.decimal, thousands=dialect.thousands)
+    schema = Schema(columns=(), decimal=dialect.settled.decimal, thousands=dialect.settled.thousands)
     columns = [infer(name, table.column(name), schema.numbers) for name in table.names if name]
     return msgspec.structs.replace(schema, columns=tuple(columns))
 

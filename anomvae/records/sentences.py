@@ -91,6 +91,12 @@ WarningCode = Literal[
     "no_final_newline",
     "stray_bom",
     "trailing_delimiter",
+    "delimiter_found",
+    "preamble",
+    "units_lines",
+    "padding_columns",
+    "repeated_header",
+    "comment_lines",
     "header_only",
     "extra_columns",
     "unnamed_column",
@@ -104,8 +110,9 @@ WarningCode = Literal[
 class TableWarning(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What was noticed about a table and tolerated.
 
-    `column` is the column that it concerns, `columns` are several; `count` is how many cells. A value that training
-    never had is the `value`; `near` is a value that training had and that differs only in case, spaces or Unicode form.
+    `column` is the column that it concerns, `columns` are several; `count` is how many cells, lines or columns, and
+    `line` the first of these lines. A value that training never had is the `value`; `near` is a value that training had
+    and that differs only in case, spaces or Unicode form. Of skipped lines, `value` is the text of the first.
     """
 
     code: WarningCode
@@ -114,6 +121,7 @@ class TableWarning(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     value: str = ""
     near: str = ""
     count: int = 0
+    line: int = 0
 
 
 WARNINGS: dict[WarningCode, str] = {
@@ -121,6 +129,12 @@ WARNINGS: dict[WarningCode, str] = {
     "no_final_newline": "the last line has no line end; the file may be cut off",
     "stray_bom": "a byte-order mark stands inside the file and was kept as text",
     "trailing_delimiter": "every row ends in an empty field, which was ignored",
+    "delimiter_found": "columns are split by a {value}",
+    "preamble": "{count} lines before the header were skipped, from line {line} on: '{value}'",
+    "units_lines": "{count} lines of units or kinds under the header were skipped, from line {line} on: '{value}'",
+    "padding_columns": "every row has {count} empty fields more than the header has names; they were left out",
+    "repeated_header": "the header stands in the file {count} times more, first in line {line}; skipped",
+    "comment_lines": "{count} comment lines were skipped, first line {line}",
     "header_only": "no rows under the header",
     "extra_columns": "{columns}",
     "unnamed_column": "a column without a name was ignored",
@@ -140,5 +154,6 @@ def table_warning(warning: TableWarning) -> str:
         value=warning.value,
         near=near,
         count=warning.count,
+        line=warning.line,
     )
     return f"{warning.code}: {text}"

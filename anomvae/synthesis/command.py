@@ -120,7 +120,7 @@ def generate(
     if not isinstance(generator, Generator):
         raise UsageError("this model has no generator; fit it again without --no-generator.")
     dialect = detector.about.dialect if detector.about else Dialect()
-    style = TableStyle(schema, generator.styles, dialect.delimiter)
+    style = TableStyle(schema, generator.styles, dialect.settled.delimiter)
     conditions = tuple(map(parse_condition, settings.where))
     faults = FaultInjector(schema, [item.column for item in generator.dependencies])
     kinds = _fault_kinds(faults, settings)

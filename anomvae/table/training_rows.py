@@ -14,11 +14,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from anomvae.config import FitSettings
+from anomvae.config import Dialect, FitSettings
 from anomvae.config_errors import near
 from anomvae.errors import DataError, UsageError
 from anomvae.model.conditions import OPERATORS, Condition
 from anomvae.model.value_parsing import NumberFormat, is_number
+from anomvae.records.results import RejectedRow
 from anomvae.records.sentences import table_warning
 from anomvae.table import header
 from anomvae.table.reader import TableReader
@@ -98,6 +99,7 @@ class TrainingTable(msgspec.Struct):
         rejected: those of them that could not be read.
         sha256: of each file.
         warnings: what was noticed and tolerated.
+        dialect: of the files, with what was found in the first of them.
     """
 
     names: list[str]
@@ -108,6 +110,7 @@ class TrainingTable(msgspec.Struct):
     rejected: int
     sha256: list[str]
     warnings: list[str]
+    dialect: Dialect
 
     def column(self, name: str) -> list[str]:
         """The cells (n,) of a column."""
@@ -179,19 +182,20 @@ def read_training_table(
         DataError: a file is refused.
         UsageError: a condition names a column that is not there.
     """
-    numbers = NumberFormat(settings.decimal, settings.thousands)
+    numbers = NumberFormat(settings.settled.decimal, settings.settled.thousands)
     sample = _BlockSample(0, settings.max_rows)
-    out = TrainingTable([], sample.rows, np.empty(0, np.int64), np.empty(0, np.int64), 0, 0, [], [])
+    out = TrainingTable([], sample.rows, np.empty(0, np.int64), np.empty(0, np.int64), 0, 0, [], [], settings.dialect())
     for index, file in enumerate(files):
         try:
-            table = TableReader(file, settings.dialect())
-            header.check_training(table.names, settings.delimiter, table.header_line)
+            table = TableReader(file, out.dialect, needed=out.names)
+            header.check_training(table.names, table.dialect.delimiter, table.header_line)
+            out.dialect = table.dialect
             if not out.names:
                 out.names, sample = table.names, _BlockSample(len(table.names), settings.max_rows)
             sample.begin(file)
             meets = _row_filter(conditions, table.names, numbers)
             positions, warnings = header.locate(
-                table.names, out.names, out.names, settings.delimiter, table.header_line
+                table.names, out.names, out.names, table.dialect.delimiter, table.header_line
             )
             table.warnings.extend(warnings)
             for batch in table.batches():
@@ -206,14 +210,21 @@ def read_training_table(
         out.rejected += table.rejected
         out.sha256.append(table.sha256)
         out.warnings += [f"{file}: {table_warning(warning)}" for warning in table.warnings]
-        out.warnings += [f"{file}:{bad.line}: {bad.message} ({bad.code})" for bad in table.rejects[:5]]
+        out.warnings += [f"{file}:{bad.line}: {bad.message} ({bad.code})" for bad in _worth_telling(table.rejects)]
     sample.cut()
+    found = out.dialect.settled
+    out.dialect = msgspec.structs.replace(out.dialect, delimiter=found.delimiter, units_lines=found.units_lines)
     out.rows, (_, out.file, out.line) = sample.rows, sample.origins().T
     if len(out.rows) < sample.count:
         out.warnings.append(
             f"{len(out.rows):,} of {sample.count:,} rows were kept, in blocks drawn at random (--max-rows)"
         )
     return out
+
+
+def _worth_telling(rejects: Sequence[RejectedRow]) -> list[RejectedRow]:
+    """The first rejected rows, and all totals rows."""
+    return [bad for i, bad in enumerate(rejects) if i < 5 or bad.code == "totals_row"]
 
 
 def _row_filter(
