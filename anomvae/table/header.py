@@ -10,7 +10,6 @@ from anomvae.records.sentences import TableWarning
 from anomvae.table.csv_decode import COMMENTS, MAX_COLUMNS
 from anomvae.table.header_search import DELIMITERS
 
-
 SHOWN = 8  # names in a message
 
 

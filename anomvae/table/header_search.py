@@ -8,6 +8,7 @@ names them. A record that looks like a row is never taken for a line before the 
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 
 import msgspec
 
@@ -247,10 +248,9 @@ def _only_units(records: Sequence[TextRecord]) -> bool:
 def _whole_records(lines: Sequence[str], delimiter: str) -> list[TextRecord]:
     """The records of some lines, up to the first that cannot be read, or that they cut off."""
     records: list[TextRecord] = []
-    try:
-        records.extend(CsvRecords(iter(lines), delimiter))
-    except DataError:
-        pass
+    with suppress(DataError):
+        for record in CsvRecords(iter(lines), delimiter):
+            records.append(record)
     return records
 
 

@@ -82,6 +82,7 @@ class TableReader:
         self.header_line = 1
         self._line_offset = 0  # lines before the first that the records count
         self._peeked: deque[TextRecord] = deque()
+        self._pending_error: DataError | None = None  # what the first rows are refused for
         self._parquet = parquet.ParquetReader(name, file) if name.endswith(".parquet") else None
         self.names: list[str] = self._parquet.names if self._parquet else self._read_header(needed)
 
@@ -196,6 +197,7 @@ class TableReader:
             self.warnings.extend(filter(None, [self._sifter.fit_width(self._peeked)]))
         except DataError as error:  # a header that lacks columns is told first, where it is looked at
             self._pending_error = self._pending_error or error
+        self._totals = TotalsWatch(_batch_size(len(self._sifter.names)), whole=self._resume is None)
         return self._sifter.names
 
     def _find_delimiter(self) -> None:
@@ -207,7 +209,6 @@ class TableReader:
 
     def _peek(self) -> None:
         """Read the first records ahead; what ends the file early is raised when the rows are asked for."""
-        self._pending_error: DataError | None = None
         try:
             for record in islice(self._records, PEEK + 1):
                 self._peeked.append(msgspec.structs.replace(record, line=record.line + self._line_offset))
@@ -233,7 +234,6 @@ class TableReader:
         """The rows of a text file; records that are no rows of this table are skipped or rejected."""
         if self._pending_error:
             raise self._pending_error
-        self._totals = TotalsWatch(_batch_size(len(self.names)), whole=self._resume is None)
         if self._resume:
             self._peeked.clear()
             self._line_offset = self._resume.lines
