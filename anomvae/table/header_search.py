@@ -77,8 +77,11 @@ class _Rows:
         widths = Counter(map(len, usual[-TAIL:])).most_common(1)
         self.width = widths[0][0] if widths else 0
         rows = [fields for fields in usual if len(fields) == self.width]
-        first = max(len(rows) // 2, MOST_UNITS + 1)  # a header and lines of units may be among those before
-        rows = rows[min(first, len(rows) - 1) :]
+        leading, half = rows[: MOST_UNITS + 1], max(len(rows) // 2, MOST_UNITS + 1)
+        rows = rows[
+            min(half, len(rows) - 1) :
+        ]  # the header and lines of units are before them, and may stand here again
+        rows = [fields for fields in rows if fields not in leading] or rows
         self.cells = [[text for row in rows if (text := row[j].strip())] for j in range(self.width)]
         self.active = frozenset(j for j, cells in enumerate(self.cells) if cells)
         self.valued = frozenset(j for j in self.active if _mostly_values(self.cells[j]))

@@ -247,7 +247,11 @@ class TableReader:
                 yield row
         for row, is_totals in self._totals.end(self.lines):
             if is_totals:
-                self.reject(RejectedRow(line=row.line, code="totals_row", message="a totals row, which adds up others"))
+                self.reject(
+                    RejectedRow(
+                        line=row.line, code="totals_row", message="a totals row, which adds up the rows above it"
+                    )
+                )
             else:
                 yield row
 
