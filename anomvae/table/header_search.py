@@ -228,7 +228,8 @@ def _skippable(records: Sequence[TextRecord], at: int, rows: _Rows) -> bool:
         return False
     if rows.valued:
         return True
-    short = all(record.comment or 2 * sum(map(bool, record.fields)) <= rows.width for record in records[:at])
+    # A header may lack the name of one column, as R writes it, so that a title has to be far narrower than the rows.
+    short = all(record.comment or 3 * sum(map(bool, record.fields)) <= rows.width for record in records[:at])
     return short and not any(name.strip() in cells for name, cells in zip(records[at].fields, rows.cells, strict=False))
 
 
