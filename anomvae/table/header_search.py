@@ -78,17 +78,16 @@ class _Rows:
         self.width = widths[0][0] if widths else 0
         rows = [fields for fields in usual if len(fields) == self.width]
         leading, half = rows[: MOST_UNITS + 1], max(len(rows) // 2, MOST_UNITS + 1)
-        rows = rows[
-            min(half, len(rows) - 1) :
-        ]  # the header and lines of units are before them, and may stand here again
-        rows = [fields for fields in rows if fields not in leading] or rows
+        words = [fields for fields in leading if not any(map(is_value, fields))]  # the header, lines of units
+        rows = rows[min(half, len(rows) - 1) :]
+        rows = [fields for fields in rows if fields not in words] or rows  # they may stand here again
         self.cells = [[text for row in rows if (text := row[j].strip())] for j in range(self.width)]
         self.active = frozenset(j for j, cells in enumerate(self.cells) if cells)
         self.valued = frozenset(j for j in self.active if _mostly_values(self.cells[j]))
 
     def shows(self, record: TextRecord) -> bool:
         """Whether a record is such a row: of this width, with a value in half of the columns that have values."""
-        if record.error or len(record.fields) != self.width:
+        if record.error or len(record.fields) != self.width or _describes(record):
             return False
         cells = [text for j in self.valued if (text := record.fields[j].strip())]
         return bool(cells) and 2 * sum(map(holds_value, cells)) >= len(cells)
@@ -150,9 +149,9 @@ def find_header_of(
     at = 0 if first else _with_most(records, set(needed))
     if not at and not units:
         return HeaderPlace(0)
-    rows = _Rows(records[at + 1 :])
+    rows = _Rows(records[at:])
     for record in records[:at]:
-        if not record.comment and (_is_data(record) or _may_be_row(record, records[at], rows)):
+        if not _describes(record) and (_is_data(record) or _may_be_row(record, records[at], rows)):
             message = f"rows stand before the header, which is in line {records[at].line}; move them below it"
             raise DataError("no_header", message, line=record.line)
     below = records[at + 1 :]
@@ -224,7 +223,9 @@ def _describes(record: TextRecord) -> bool:
 def _skippable(records: Sequence[TextRecord], at: int, rows: _Rows) -> bool:
     """Whether the record `at` is a header for certain, and none of those before it is a row."""
     names = [text.strip() for text in records[at].fields if text.strip()]
-    if len(set(names)) < len(names) or not GAPS.isdisjoint(names) or any(map(_is_data, records[:at])):
+    if len(set(names)) < len(names) or not GAPS.isdisjoint(names):
+        return False
+    if any(_is_data(record) and not _describes(record) for record in records[:at]):
         return False
     if rows.valued:
         return True
