@@ -282,18 +282,29 @@ class PhysicalLines(Iterator[str]):
         return lines
 
     def take_block(self, reserve: int = 0) -> str | None:
-        """The next block; None where lines of the block before it are left, and where too few lines follow it.
+        """The next block; None where lines of the block before it are left, and where too few lines follow.
 
         Args:
-            reserve: so many lines must follow.
+            reserve: so many lines must follow; of the last blocks, these are left.
         """
         if self._reversed:
             return None
         while not self._ahead or sum(block.count("\n") or 1 for block in islice(self._ahead, 1, None)) < reserve:
             if (more := next(self._blocks, None)) is None:
-                return None
+                return self._take_head(reserve)
             self._ahead.append(more)
         return self._ahead.popleft()
+
+    def _take_head(self, reserve: int) -> str | None:
+        """All that is left but the last lines; None where there are no more than these."""
+        text = "".join(self._ahead)
+        end = len(text)
+        for _ in range(reserve + 1 if text.endswith("\n") else reserve):
+            end = text.rfind("\n", 0, max(end, 0))
+        if end < 0 or not text:
+            return None
+        self._ahead = deque(filter(None, [text[end + 1 :]]))
+        return text[: end + 1]
 
     def give_back(self, block: str) -> None:
         """Put back the block that was taken last, so that its lines are taken one by one."""
@@ -336,7 +347,8 @@ class CsvRecords(Iterator[TextRecord]):
             if fields:
                 has_nul = any("\0" in line for line in self._record.lines)
                 nul_error = DataError("nul_byte", "holds a NUL byte", line=self._record.start) if has_nul else None
-                return TextRecord(fields, self._record.start, nul_error, self._record.comment)
+                comment = fields[0][:1] in ("#", "/") and self._record.comment
+                return TextRecord(fields, self._record.start, nul_error, comment)
 
     def _row_error(self, csv_message: str) -> DataError:
         """Why the record in work is unreadable.

@@ -243,8 +243,10 @@ class TableReader:
             self.rows += found is not None
             if isinstance(found, RejectedRow):
                 self.reject(found)
-            elif found is not None and (row := self._totals.pass_on(TextRecord(found, record.line))):
-                yield row
+            elif found is not None:
+                row = record if found is record.fields else TextRecord(found, record.line)
+                if (row_before := self._totals.pass_on(row)) is not None:
+                    yield row_before
         for row, is_totals in self._totals.end(self.lines):
             if is_totals:
                 self.reject(

@@ -33,7 +33,7 @@ class RowSifter:
     def __init__(self, before: Sequence[TextRecord], header: TextRecord, units: Sequence[TextRecord]) -> None:
         self.names = header.fields
         self.padding = 0
-        self._delimited_header = _stripped(header.fields)
+        self._header = _stripped(header.fields)
         self._units = [_stripped(record.fields) for record in units]
         self._before = {(len(record.fields), _first(record)) for record in before if not record.comment}
         self._told: dict[WarningCode, TableWarning] = {}
@@ -77,12 +77,13 @@ class RowSifter:
             record: the next one.
             line: of the file, on which it starts.
         """
-        if self._is_skipped(record, line):
+        fields, width = record.fields, len(self.names)
+        unlike = len(fields) != width or self._in_header or fields[0].strip() == self._header[0]
+        if unlike and self._is_skipped(record, line):
             return None
         self._in_header = False
         if record.error is not None:
             return RejectedRow(line=line, code=record.error.code, message=record.error.message)
-        fields, width = record.fields, len(self.names)
         if len(fields) == width and not (self.padding and not fields[-1]):
             return fields
         if not self.padding or len(fields) != width + self.padding:
@@ -101,11 +102,11 @@ class RowSifter:
             block: whole lines.
             delimiter: one character.
         """
-        longest = max(self._delimited_header, key=len)
+        longest = max(self._header, key=len)
         if longest not in block:
             return False
         lines = (line.split(delimiter) for line in block.split("\n") if longest in line)
-        return any(_stripped(fields) == self._delimited_header for fields in lines)
+        return any(_stripped(fields) == self._header for fields in lines)
 
     def warnings(self) -> list[TableWarning]:
         """What was skipped so far."""
@@ -114,7 +115,7 @@ class RowSifter:
     def _is_skipped(self, record: TextRecord, line: int) -> bool:
         """Whether a record is the header again, or one of the lines around it, or a comment; it is counted then."""
         fields = _stripped(record.fields)
-        if fields == self._delimited_header:
+        if fields == self._header:
             self._in_header = True
             self._skip("repeated_header", record, line)
         elif self._in_header and fields in self._units:
@@ -132,7 +133,7 @@ class RowSifter:
     def _is_odd(self, record: TextRecord) -> bool:
         """Whether a record says nothing of the width of rows."""
         fields = _stripped(record.fields)
-        again = fields == self._delimited_header or (len(fields), _first(record)) in self._before
+        again = fields == self._header or (len(fields), _first(record)) in self._before
         return record.error is not None or record.comment or again or fields in self._units
 
     def _skip(self, code: WarningCode, record: TextRecord, line: int = 0) -> None:

@@ -75,7 +75,10 @@ class TotalsWatch:
 
     def _release(self) -> TextRecord:
         record = self._held.popleft()
-        self.add([record.fields])
+        if self._remembered < self._most:
+            self.add([record.fields])
+        else:
+            self._count += 1
         return record
 
     def _count_totals(self, last: list[list[str]]) -> int:
