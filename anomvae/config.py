@@ -87,7 +87,7 @@ class Dialect(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     encoding: Annotated[str, Key("Text encoding.")] = "utf-8"
     delimiter: Annotated[
         str,
-        Meta(pattern=r"^(?:auto|.)$", description="one character, or 'auto'"),
+        Meta(pattern=r"^(?:auto|.)\Z"),
         Key(
             "Field delimiter; found in the first training file: comma, semicolon, tab or pipe.",
             "CHAR",

@@ -105,7 +105,7 @@ def test_what_was_found_goes_with_the_model(tmp_path: Path) -> None:
 @pytest.mark.parametrize("value", ["ab", "", "\n"])
 def test_a_delimiter_is_one_character(value: str, tmp_path: Path) -> None:
     (tmp_path / "c.toml").write_text(f"[fit]\ndelimiter = {value!r}\n".replace("'", '"'))
-    with pytest.raises(UsageError, match="one character, or 'auto'"):
+    with pytest.raises(UsageError, match="must be 'auto', or one character"):
         read_config(tmp_path / "c.toml")
 
 

@@ -289,7 +289,8 @@ class PhysicalLines(Iterator[str]):
         """
         if self._reversed:
             return None
-        while not self._ahead or sum(block.count("\n") or 1 for block in islice(self._ahead, 1, None)) < reserve:
+        # The first lines of a block are counted, and those of most tables are enough.
+        while not self._ahead or sum(x.count("\n", 0, 4096) or 1 for x in islice(self._ahead, 1, None)) < reserve:
             if (more := next(self._blocks, None)) is None:
                 return self._take_head(reserve)
             self._ahead.append(more)

@@ -63,6 +63,8 @@ class FastCsvParser:
 
     Attributes:
         usable: whether Arrow can read the numbers of such a table at all.
+        refuses_header: whether a block with the header again is refused for certain: a column of numbers has a name
+            that is none.
     """
 
     def __init__(self, schema: Schema, names: Sequence[str], positions: Sequence[int], delimiter: str) -> None:
@@ -70,6 +72,10 @@ class FastCsvParser:
         self.usable = schema.decimal == "." and not schema.thousands and delimiter.isascii()
         self._numbers = schema.numbers
         self._columns = [(column, str(at)) for column, at in zip(schema.modelled, positions, strict=True)]
+        self.refuses_header = any(
+            column.kind in NUMBERS and not _is_float(names[at])
+            for column, at in zip(schema.modelled, positions, strict=True)
+        )
         self._names = [str(at) for at in range(len(names))]  # a file's own names may stand twice
         self._unusual = tuple(text for text in UNUSUAL if text != delimiter)
 
@@ -103,6 +109,15 @@ class FastCsvParser:
         """Values of a dictionary-encoded column: every different text is parsed once, as the strict reader does."""
         values, errors = parse(column, array.dictionary.to_pylist(), self._numbers)
         return None if errors else values[np.frombuffer(array.indices.buffers()[1], np.int32, len(array))]
+
+
+def _is_float(name: str) -> bool:
+    """Whether Arrow may read a name as a number or a gap."""
+    try:
+        float(name)
+    except ValueError:
+        return name.strip() in MISSING
+    return True
 
 
 def _read_csv(text: str, delimiter: str, names: list[str], types: dict[str, Any]) -> list[Any]:

@@ -281,7 +281,8 @@ class TableReader:
             return None
         if (block := self._text.take_block(reserve=LAST_LINES)) is None:
             return None
-        columns = None if self._sifter.may_skip_in(block, fast.delimiter) else fast.parse(block)
+        again = not fast.refuses_header and self._sifter.has_header(block, fast.delimiter)
+        columns = None if again else fast.parse(block)
         if columns is None:
             self._text.give_back(block)
             return None

@@ -95,8 +95,8 @@ class RowSifter:
             return RejectedRow(line=line, code="row_width", message=message)
         return fields[:width]
 
-    def may_skip_in(self, block: str, delimiter: str) -> bool:
-        """Whether a block of text without quotes may hold a line that `sift` would skip, though it is as wide as a row.
+    def has_header(self, block: str, delimiter: str) -> bool:
+        """Whether a block of text without quotes has the header again, which `sift` would skip.
 
         Args:
             block: whole lines.
