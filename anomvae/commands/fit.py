@@ -71,6 +71,7 @@ def fit(
     if not len(table.rows):
         message = f"no row meets {selection(conditions)}" if table.rows_read else "no rows to learn from"
         raise DataError("too_few_rows", message).within(paths[0])
+    settings = settings.read_as(table.dialect)
     held = hold_out(table) if champion else []
     typed = typed_table(table, settings, chosen, paths)
     fitted_schema, columns, kept = typed.schema, typed.columns, typed.kept

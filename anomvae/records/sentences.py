@@ -91,6 +91,12 @@ WarningCode = Literal[
     "no_final_newline",
     "stray_bom",
     "trailing_delimiter",
+    "delimiter_found",
+    "preamble",
+    "units_lines",
+    "padding_columns",
+    "repeated_header",
+    "comment_lines",
     "header_only",
     "extra_columns",
     "unnamed_column",
@@ -111,10 +117,11 @@ WarningCode = Literal[
 class TableWarning(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What was noticed about a table, or about a fit to it, and tolerated.
 
-    `file` is where it was noticed, where several are read, and `line` the row. `column` is the column that it concerns,
-    `columns` are several; `count` is how many cells, rows or steps, and `total` of how many. A value that training
-    never had is the `value`; `near` is a value that training had and that differs only in case, spaces or Unicode form.
-    A row that could not be read has the reason code `error`, and its `message` for people.
+    `file` is where it was noticed, where several are read, and `line` the row, or the first of several skipped lines,
+    whose text is the `value`. `column` is the column that it concerns, `columns` are several; `count` is how many cells,
+    rows, lines or steps, and `total` of how many. A value that training never had is the `value`; `near` is a value that
+    training had and that differs only in case, spaces or Unicode form. A row that could not be read has the reason code
+    `error`, and its `message` for people.
     """
 
     code: WarningCode
@@ -136,6 +143,12 @@ WARNINGS: dict[WarningCode, str] = {
     "no_final_newline": "the last line has no line end; the file may be cut off",
     "stray_bom": "a byte-order mark stands inside the file and was kept as text",
     "trailing_delimiter": "every row ends in an empty field, which was ignored",
+    "delimiter_found": "columns are split by a {value}",
+    "preamble": "lines before the header, skipped: {count}; the first, line {line}: '{value}'",
+    "units_lines": "lines of units or kinds under the header, skipped: {count}; the first, line {line}: '{value}'",
+    "padding_columns": "rows have {count} empty fields more than the header has names; these were left out",
+    "repeated_header": "lines with the header again, skipped: {count}; the first: line {line}",
+    "comment_lines": "comment lines, skipped: {count}; the first: line {line}",
     "header_only": "no rows under the header",
     "extra_columns": "{columns}",
     "unnamed_column": "a column without a name was ignored",
@@ -171,6 +184,7 @@ def table_warning(warning: TableWarning) -> str:
         message=warning.message,
         alpha=warning.alpha,
         supported=1 / (warning.total + 1),
+        line=warning.line,
     )
     place = ":".join(str(part) for part in (warning.file, warning.line) if part)
     return f"{place}: {warning.code}: {text}" if place else f"{warning.code}: {text}"

@@ -3,7 +3,8 @@
 This is a shortcut of the strict reader (`reader.py`), and never gives another answer: a block is taken only where the
 strict reader would find the same rows on the same lines with the same values and reject none of them. Whatever could
 differ (quotes, a bare CR, NUL, blank lines, rows of another width, a cell that Arrow cannot read as a number) makes the
-shortcut refuse the block as a whole, and the strict reader reads it.
+shortcut refuse the block as a whole, and the strict reader reads it. Blocks with the header again and the end of a file
+are not offered to it.
 """
 
 from collections.abc import Sequence
@@ -70,6 +71,8 @@ class FastCsvParser:
 
     Attributes:
         usable: whether Arrow can split such a table at all.
+        refuses_header: whether a block with the header again is refused for certain: a column of numbers has a name
+            that is none.
     """
 
     def __init__(self, schema: Schema, names: Sequence[str], positions: Sequence[int], delimiter: str) -> None:
@@ -77,15 +80,16 @@ class FastCsvParser:
         self.usable = delimiter.isascii()
         self._columns = [(column, str(at)) for column, at in zip(schema.modelled, positions, strict=True)]
         self._unfilled = [(name, str(at)) for name, at in unfilled_positions(schema, names).items()]
+        self.refuses_header = any(
+            _is_plain(column) and not _is_float(names[at])
+            for column, at in zip(schema.modelled, positions, strict=True)
+        )
         self._names = [str(at) for at in range(len(names))]  # a file's own names may stand twice
-        self._header = delimiter.join(names)
         self._unusual = tuple(text for text in UNUSUAL if text != delimiter)
 
     def parse(self, block: str) -> ParsedBlock | None:
         """The modelled columns of a block of whole lines; None where the strict reader has to read it."""
         if len(block) > MAX_FIELD or block.startswith("\n") or any(text in block for text in self._unusual):
-            return None
-        if f"\n{self._header}\n" in f"\n{block}\n":
             return None
         arrays = self._arrays(block)
         if arrays is None:
@@ -129,6 +133,15 @@ def _filled(array: Any) -> FilledCells | None:
     texts = array.dictionary.to_pylist()
     counts = np.bincount(_indices(array), minlength=len(texts))
     return filled_cells(dict(zip(texts, counts.tolist(), strict=True)))
+
+
+def _is_float(name: str) -> bool:
+    """Whether Arrow may read a name as a number or a gap."""
+    try:
+        float(name)
+    except ValueError:
+        return name.strip() in MISSING
+    return True
 
 
 def _read_csv(text: str, delimiter: str, names: list[str], types: dict[str, Any]) -> list[Any]:

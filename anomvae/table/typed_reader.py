@@ -90,11 +90,11 @@ class TypedReader:
         resume: ResumePoint | None = None,
     ) -> None:
         self.schema = schema
-        self.table = TableReader(name, dialect, file, resume)
-        names, line = self.table.names, self.table.header_line
         needed = [column.name for column in schema.modelled]
+        self.table = TableReader(name, dialect, file, resume, needed=needed)
+        names, line = self.table.names, self.table.header_line
         known = names if extra == "ignore" else [column.name for column in schema.columns]
-        self.positions, self.header_warnings = header.locate(names, needed, known, dialect.delimiter, line)
+        self.positions, self.header_warnings = header.locate(names, needed, known, self.table.dialect.delimiter, line)
         if extra == "strict" and (unknown := header.extra_columns(names, known)):
             raise DataError("extra_columns", not_in_training(unknown), line=line)
         self.table.warnings.extend(self.header_warnings)
