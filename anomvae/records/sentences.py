@@ -118,10 +118,10 @@ class TableWarning(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     """What was noticed about a table, or about a fit to it, and tolerated.
 
     `file` is where it was noticed, where several are read, and `line` the row, or the first of several skipped lines,
-    whose text is the `value`. `column` is the column that it concerns, `columns` are several; `count` is how many cells,
-    rows, lines or steps, and `total` of how many. A value that training never had is the `value`; `near` is a value that
-    training had and that differs only in case, spaces or Unicode form. A row that could not be read has the reason code
-    `error`, and its `message` for people.
+    whose text is the `value`. `column` is the column that it concerns, `columns` are several; `count` is how many
+    cells, rows, lines or steps, and `total` of how many. A value that training never had is the `value`; `near` is a
+    value that training had and that differs only in case, spaces or Unicode form. A row that could not be read has the
+    reason code `error`, and its `message` for people.
     """
 
     code: WarningCode

@@ -118,8 +118,6 @@ class TrainingTable(msgspec.Struct):
         self.rows.keep(chosen)
         self.file, self.line = self.file[chosen], self.line[chosen]
 
-    dialect: Dialect
-
     def column(self, name: str) -> list[str]:
         """The cells (n,) of a column."""
         return self.rows.column(self.names.index(name))
