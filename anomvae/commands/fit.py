@@ -8,25 +8,22 @@ import hashlib
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import islice
 from pathlib import Path
 
 import msgspec
 import numpy as np
 
 from anomvae.commands.compare import NamedModel, compare, hold_out
+from anomvae.commands.schema import TypedTable, find_schema, typed_table
 from anomvae.config import FitSettings, SchemaSettings
-from anomvae.config_errors import near
-from anomvae.errors import DataError, UsageError
+from anomvae.errors import DataError
 from anomvae.model.conditions import Condition
 from anomvae.model.detector import About, Origin
 from anomvae.model.explain import reasons
 from anomvae.model.far_off import far_off
-from anomvae.model.schema import Column, Schema, Values, as_floats, declared, infer
-from anomvae.model.value_formatting import LOOKED_AT, fit_styles
-from anomvae.model.value_parsing import NumberFormat
+from anomvae.model.schema import Values, as_floats
 from anomvae.records.results import FitResult, ReviewRow
-from anomvae.records.sentences import ColumnReason, ReasonCode, TableWarning, selection
+from anomvae.records.sentences import TableWarning, selection
 from anomvae.store import model_file
 from anomvae.synthesis import fit_generator
 from anomvae.table.training_rows import (
@@ -37,7 +34,7 @@ from anomvae.table.training_rows import (
     row_conditions,
     training_files,
 )
-from anomvae.table.typed_reader import parse_columns, rejected_row
+from anomvae.table.typed_reader import rejected_row
 from anomvae.training.fit_detector import FittedDetector, fit_detector
 from anomvae.training.model_card import column_reports, describe, versions
 
@@ -78,9 +75,9 @@ def fit(
         message = f"no row meets {selection(conditions)}" if table.rows_read else "no rows to learn from"
         raise DataError("too_few_rows", message).within(paths[0])
     held = hold_out(table) if champion else []
-    fitted_schema, columns, kept = _learnt_columns(table, settings, chosen, paths)
+    typed = _learnt_columns(table, settings, chosen, paths)
+    fitted_schema, columns, kept = typed.schema, typed.columns, typed.kept
     file = table.file[kept]
-    styles = fit_styles(fitted_schema, _first_cells(fitted_schema, table, kept)) if settings.generator else {}
     if not settings.contamination:
         table.rows = TextRows(0)  # they are not read again, and take a tenth of the memory
     try:
@@ -92,7 +89,7 @@ def fit(
     if settings.generator:
         advance = partial(progress, "generator")
         detector = detector.with_generator(
-            fit_generator(fitted_schema, normal, settings, styles=styles, device=learned.device, progress=advance)
+            fit_generator(fitted_schema, normal, settings, device=learned.device, progress=advance)
         )
     if settings.threshold != "auto":
         detector = detector.with_threshold(detector.calibration.alpha_at(float(settings.threshold)))
@@ -139,8 +136,8 @@ def _result(
 
 def _learnt_columns(
     table: TrainingTable, settings: FitSettings, chosen: SchemaSettings, paths: Sequence[str]
-) -> tuple[Schema, Columns, list[int]]:
-    """The schema, the typed columns, and the table's rows that these have.
+) -> TypedTable:
+    """The rows as typed columns.
 
     Rows with a number that is far off are left out first, so that the others decide what a column is.
 
@@ -150,10 +147,11 @@ def _learnt_columns(
         chosen: columns to leave out or to type by hand.
         paths: the files.
     """
-    schema = _schema(table, settings, chosen)
-    columns, kept = _typed(schema, table, paths)
+    schema = find_schema(table, settings, chosen)
+    typed = typed_table(schema, table, paths)
+    columns, kept = typed.columns, typed.kept
     if not (far := far_off(schema, columns)):
-        return schema, columns, kept
+        return typed
     for i, name in far.items():
         cell = "a number" if name in schema.redacted else f"{as_floats(columns[name])[i]:.6g}"
         row = rejected_row(int(table.line[kept[i]]), DataError("far_off", f"{cell} is far off all others", column=name))
@@ -161,54 +159,7 @@ def _learnt_columns(
     table.rejected += len(far)
     left = {row for i, row in enumerate(kept) if i not in far}
     table.keep([row in left for row in range(len(table.rows))])
-    schema = _schema(table, settings, chosen)
-    return schema, *_typed(schema, table, paths)
-
-
-def _schema(table: TrainingTable, settings: FitSettings, chosen: SchemaSettings) -> Schema:
-    numbers = NumberFormat(settings.decimal, settings.thousands)
-    left_out: dict[str, ReasonCode] = dict.fromkeys(chosen.drop, "dropped")
-    left_out |= dict.fromkeys(chosen.id, "id")
-    if settings.label is not None:
-        left_out[settings.label] = "label"
-    for name in [*left_out, *chosen.columns, *chosen.redact]:
-        if name not in table.names:
-            raise UsageError(
-                f"column '{name}' of --drop, --id or [schema] is not in the training file{near(name, table.names)}"
-            )
-    columns = []
-    for j, name in enumerate(table.names):
-        texts = table.rows.column(j)
-        if name in left_out or not name:
-            reason = ColumnReason(code=left_out.get(name, "no_name"))
-            columns.append(Column(name=name, kind="ignore", modelled=False, reason=reason))
-        elif name in chosen.columns:
-            stated = chosen.columns[name]
-            columns.append(declared(name, stated.kind, stated.format, texts, numbers))
-        else:
-            columns.append(infer(name, texts, numbers))
-    hidden = [column.masked() if column.name in chosen.redact else column for column in columns]
-    return Schema(columns=tuple(hidden), decimal=settings.decimal, thousands=settings.thousands)
-
-
-def _typed(schema: Schema, table: TrainingTable, paths: Sequence[str]) -> tuple[dict[str, Values], list[int]]:
-    """Typed columns of the rows whose every cell could be read, and those rows' positions."""
-    typed = parse_columns(schema.modelled, table.column, schema.numbers)
-    for errors in typed.errors.values():
-        table.warnings += [
-            rejection(paths[table.file[i]], rejected_row(int(table.line[i]), error))
-            for i, error in islice(errors.items(), 3)
-        ]
-    bad = typed.row_errors()
-    table.rejected += len(bad)
-    kept = [i for i in range(len(table.rows)) if i not in bad]
-    return {name: values[kept] for name, values in typed.columns.items()} if bad else typed.columns, kept
-
-
-def _first_cells(schema: Schema, table: TrainingTable, kept: list[int]) -> dict[str, list[str]]:
-    """The cells that show how each modelled column is written: those of the first rows."""
-    rows = table.rows.take(kept[:LOOKED_AT])
-    return {column.name: [row[j] for row in rows] for j, column in enumerate(schema.columns) if column.modelled}
+    return typed_table(find_schema(table, settings, chosen), table, paths)
 
 
 def _review(

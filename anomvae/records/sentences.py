@@ -22,6 +22,7 @@ ReasonCode = Literal[
     "configured",
     "table_category",
     "dates",
+    "open_dates",
     "constant",
 ]
 
@@ -29,7 +30,7 @@ ReasonCode = Literal[
 class ColumnReason(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """Why a column is left out, or what is worth knowing about one that is modelled.
 
-    `value` is the format of `dates`, or the one value of a `constant` column ("" where no output may show it). An
+    `value` is how `dates` are written, or the one value of a `constant` column ("" where no output may show it). An
     `identifier` and a `free_text` column have `distinct` different values in `rows` rows.
     """
 
@@ -57,6 +58,7 @@ REASONS: dict[ReasonCode, str] = {
     "configured": "by configuration",
     "table_category": "a category of the table",
     "dates": "dates, {value}",
+    "open_dates": "dates, {value}; no row tells day from month (state it as format = ...)",
     "constant": "constant{value}: a change is surprising",
 }
 
@@ -66,8 +68,6 @@ def column_reason(reason: ColumnReason) -> str:
     value = reason.value
     if reason.code == "constant" and value:
         value = f" '{shortened(value)}'"
-    elif reason.code == "dates" and value == "iso":
-        value = "ISO 8601"
     return REASONS[reason.code].format(value=value, distinct=reason.distinct, rows=reason.rows)
 
 

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from anomvae.config import FitSettings, seconds
 from anomvae.model.arrays import Floats
 from anomvae.model.schema import Schema, Values
-from anomvae.model.value_formatting import Style
 from anomvae.synthesis.decoder import Decoder
 from anomvae.synthesis.dependencies import find_dependencies
 from anomvae.synthesis.encoder import encode, fit_marginals
@@ -33,7 +32,6 @@ def fit_generator(
     columns: Mapping[str, Values],
     settings: FitSettings,
     *,
-    styles: dict[str, Style],
     device: str,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Generator:
@@ -43,7 +41,6 @@ def fit_generator(
         schema: what the columns are.
         columns: typed values by name, each of shape (n,).
         settings: seed, layout and steps; the rest of the recipe is the same for all data.
-        styles: how the training table wrote the values of each column.
         device: where torch trains, such as "cpu".
         progress: called with steps done and planned.
 
@@ -57,6 +54,7 @@ def fit_generator(
 
     n = len(next(iter(columns.values())))
     dependencies = () if settings.plain else find_dependencies(schema, columns)
+    schema = schema.with_marks()
     derived = frozenset(item.column for item in dependencies)
     marginals = fit_marginals(schema, columns, derived, discrete=not settings.plain)
     recipe = _recipe(settings, n, len(marginals.parts), device)
@@ -71,7 +69,6 @@ def fit_generator(
         mixture=fit_mixture(points, max(1, min(MAX_COMPONENTS, n // 60)), rng),
         dependencies=dependencies,
         typical=medoid(trained.mu),
-        styles=styles,
         unique_rows=find_unique_rows(columns, key),
     )
 

@@ -13,8 +13,7 @@ import msgspec
 from anomvae.config import Dialect
 from anomvae.errors import DataError
 from anomvae.model.detector import Detector
-from anomvae.model.schema import Column, FilledCells, Schema, Values, filled_cells, parse
-from anomvae.model.value_parsing import NumberFormat
+from anomvae.model.schema import Column, FilledCells, Schema, Values, filled_cells, parse, part_key
 from anomvae.records.results import RejectedRow
 from anomvae.records.sentences import not_in_training
 from anomvae.table import header
@@ -28,7 +27,8 @@ ExtraColumns = Literal["ignore", "warn", "strict"]
 class TypedColumns(msgspec.Struct, frozen=True):
     """Columns of text cells as typed values.
 
-    `columns` holds the values of every column, (n,), by its name; `errors` holds, by the name of a column and the
+    `columns` holds the values of every column, (n,), by its name, and its marks by `part_key`; `errors`
+    holds, by the name of a column and the
     index of a row, why a cell could not be read. The value of such a cell is missing.
     """
 
@@ -132,7 +132,7 @@ def typed_batch(text: TextBatch, schema: Schema, positions: Sequence[int], unfil
     if text.parsed is not None:
         return TypedBatch(text.rows, text.lines, text.parsed.columns, text.parsed.filled)
     cells = dict(zip((column.name for column in schema.modelled), columns_of(text.rows, positions), strict=True))
-    typed = parse_columns(schema.modelled, cells.__getitem__, schema.numbers)
+    typed = parse_columns(schema.modelled, cells.__getitem__)
     errors = typed.row_errors()
     if not errors:
         return TypedBatch(text.rows, text.lines, typed.columns, _filled(text.rows, unfilled))
@@ -153,19 +153,19 @@ def _filled(rows: Sequence[Sequence[str]], unfilled: Mapping[str, int]) -> dict[
     return {name: cells for name, cells in found if cells}
 
 
-def parse_columns(
-    columns: Sequence[Column], cells: Callable[[str], Sequence[str]], numbers: NumberFormat
-) -> TypedColumns:
+def parse_columns(columns: Sequence[Column], cells: Callable[[str], Sequence[str]]) -> TypedColumns:
     """Read the cells of some columns, one column after the other.
 
     Args:
         columns: what each of them is.
         cells: the cells (n,) of a column by its name; asked once for each, so that only one column need be in memory.
-        numbers: how numbers are written.
     """
     typed = TypedColumns({}, {})
     for column in columns:
-        typed.columns[column.name], typed.errors[column.name] = parse(column, cells(column.name), numbers)
+        parsed = parse(column, cells(column.name))
+        typed.columns[column.name], typed.errors[column.name] = parsed.values, parsed.errors
+        if parsed.marks is not None:
+            typed.columns[part_key(column.name, "mark")] = parsed.marks
     return typed
 
 
