@@ -21,6 +21,7 @@ from anomvae.errors import DataError, UsageError
 from anomvae.model.conditions import Condition
 from anomvae.model.detector import About, Origin
 from anomvae.model.explain import reasons
+from anomvae.model.groups import GroupColumn, left_out_columns
 from anomvae.model.schema import Column, Schema, Values, declared, infer
 from anomvae.model.value_formatting import LOOKED_AT, fit_styles
 from anomvae.model.value_parsing import NumberFormat
@@ -82,12 +83,13 @@ def fit(
     held = hold_out(table) if champion else []
     fitted_schema = _schema(table, settings, chosen)
     columns, kept = _typed(fitted_schema, table)
-    file = table.file[kept]
+    file, unmodelled = table.file[kept], _unmodelled(fitted_schema, table, kept)
     styles = fit_styles(fitted_schema, _first_cells(fitted_schema, table, kept)) if settings.generator else {}
     if not settings.contamination:
         table.rows = TextRows(0)  # they are not read again, and take a tenth of the memory
     try:
-        learned = fit_detector(fitted_schema, columns, settings, file, progress=partial(progress, "training"))
+        advance = partial(progress, "training")
+        learned = fit_detector(fitted_schema, columns, settings, file, unmodelled=unmodelled, progress=advance)
     except DataError as error:
         raise error.within(paths[0]) from error
     detector = learned.detector
@@ -130,6 +132,7 @@ def _result(
         columns=column_reports(model.detector.schema, about),
         training=about.training,
         calibration=about.threshold,
+        groups=about.groups,
         dependencies=generator.rules() if generator else (),
         self_test=learned.self_test,
         contamination=contamination,
@@ -175,6 +178,13 @@ def _typed(schema: Schema, table: TrainingTable) -> tuple[dict[str, Values], lis
     table.rejected += len(bad)
     kept = [i for i in range(len(table.rows)) if i not in bad]
     return {name: values[kept] for name, values in typed.columns.items()} if bad else typed.columns, kept
+
+
+def _unmodelled(schema: Schema, table: TrainingTable, kept: Sequence[int]) -> list[GroupColumn]:
+    """What the columns that are not modelled say of groups."""
+    columns = [column.name for column in schema.columns if column.name and not column.modelled]
+    texts = ((name, table.column(name)) for name in columns)
+    return [one for name, cells in texts for one in left_out_columns(name, [cells[i] for i in kept], schema.numbers)]
 
 
 def _first_cells(schema: Schema, table: TrainingTable, kept: list[int]) -> dict[str, list[str]]:
