@@ -125,33 +125,28 @@ def random_folds(n: int, rng: np.random.Generator) -> Folds:
     return Folds(blocks, fold, training_pools(fold, 1))
 
 
-def group_folds(groups: Ints, x: Floats, rng: np.random.Generator) -> Folds:
+def group_folds(groups: Ints, rng: np.random.Generator) -> Folds:
     """Deal whole groups, so that a member has seen no row of a group that it scores.
 
-    Groups take the place of rows: they are dealt in blocks of neighbouring groups (days that follow each other), as
-    long as the means of groups stay alike, and groups near to a held-out one are purged. Blocks of neighbouring rows
-    are not kept besides. Neighbours of different groups share no more than the groups say, or their means would tell;
-    and whatever a block and a group have in common would have to go into one fold, which in a table of stacked days is
-    all of it.
+    Groups take the place of rows: they are dealt in about a hundred blocks of groups that follow each other, such as
+    the days of a week. Blocks of neighbouring rows are not kept besides, and no neighbours are purged: what a block and
+    a group have in common would have to go into one fold, which in a table of days at several stations is all of it.
+    Nor are the blocks longer where groups stay alike for long: on days with seasons, blocks of months flagged a third
+    of what was promised (docs/benchmarks.md, "Groups").
 
     Args:
         groups: (n,): the group of each row, from 0 on, neighbours by number.
-        x: the encoded rows (n, units).
         rng: deals the blocks.
 
     Returns:
         At most five folds, which differ by no more rows than the largest block has; fewer where there are fewer groups.
     """
-    count = int(groups.max()) + 1
-    sizes = np.bincount(groups)
-    means = np.stack([np.bincount(groups, weights=column, minlength=count) for column in x.T], axis=1) / sizes[:, None]
-    length = dependence(means).length
-    blocks = block_ids(count, length)
-    fold = balanced_folds(np.bincount(blocks, weights=sizes.astype(np.float64)), rng)[blocks]
-    return Folds(blocks[groups], fold[groups], training_pools(fold, length)[:, groups])
+    blocks = block_ids(int(groups.max()) + 1, 1)[groups]
+    fold = balanced_folds(np.bincount(blocks), rng)[blocks]
+    return Folds(blocks, fold, training_pools(fold, 1))
 
 
-def balanced_folds(sizes: Floats | Ints, rng: np.random.Generator) -> Ints:
+def balanced_folds(sizes: Ints, rng: np.random.Generator) -> Ints:
     """The fold of every block (blocks,), from the rows (blocks,) in each.
 
     Of every five blocks in a row the largest goes to the fold with the fewest rows, and so on. So every fold has blocks

@@ -29,7 +29,9 @@ NO_GROUPS = "none"  # in place of a column: do not look for groups either
 DAY = 86_400.0  # seconds
 LEAST_GROUPS = 10  # that are looked at
 MANY_NAMES = 40  # numbers and names up to so many are a vocabulary that later rows share
-MOST_ROWS = 20  # of a group of numbers or names, in mean: with more, later rows come from the same groups
+MOST_ROWS = 10  # of a group of numbers or names, in mean: with more, later rows come from the same groups,
+EARLY, KNOWN = 0.2, 0.95  # as they do where so early in the table so many of the groups have come
+DENSE = 2  # whole numbers that name something leave out fewer than every second one; a price leaves out more
 MOST_HELD = 0.9  # share of the rows that a group may have, so that a member has others to learn from
 APART = 0.2  # share of the rows of which blocks must have parted the group, for it to matter
 DETERMINED = 0.95  # share of the groups in which a column has one value, from which on it only names the group
@@ -47,13 +49,15 @@ class GroupColumn(msgspec.Struct, frozen=True):
     """Which rows share a value of a column.
 
     `part`: of a date, whether the day is shared or the moment. `codes` (n,): the number of each row's value, -1 for a
-    gap; dates and numbers are counted in their order, names as they come.
+    gap; dates and numbers are counted in their order, names as they come. `measured`: the numbers are no names, since
+    they have fractions or leave most numbers out.
     """
 
     name: str
     nature: Nature
     part: GroupPart
     codes: Ints
+    measured: bool = False
 
     def take(self, rows: Bools) -> "GroupColumn":
         """The same column of some rows."""
@@ -83,11 +87,17 @@ def group_columns(column: Column, values: Values) -> tuple[GroupColumn, ...]:
         return (GroupColumn(column.name, "name", "value", _names(as_texts(values), frozenset({""}))),)
     numbers = as_floats(values)
     if column.kind != "datetime":
-        return (GroupColumn(column.name, "number", "value", _ranks(numbers)),)
+        return (GroupColumn(column.name, "number", "value", _ranks(numbers), _measured(numbers)),)
     moments = GroupColumn(column.name, "date", "value", _ranks(numbers))
     if not np.any(numbers[~np.isnan(numbers)] % DAY):
         return (moments,)
     return GroupColumn(column.name, "date", "day", _ranks(np.floor(numbers / DAY))), moments
+
+
+def _measured(numbers: Floats) -> bool:
+    """Whether numbers (n,) are values of a quantity rather than names that were given out one after the other."""
+    known = np.unique(numbers[~np.isnan(numbers)])
+    return bool(np.any(known % 1) or (len(known) and known[-1] - known[0] >= DENSE * len(known)))
 
 
 def left_out_columns(name: str, texts: Sequence[str], numbers: NumberFormat) -> tuple[GroupColumn, ...]:
@@ -201,9 +211,12 @@ def _may_be_groups(column: GroupColumn) -> bool:
     if not len(codes):
         return False
     count = int(codes.max()) + 1
-    if count < LEAST_GROUPS or len(codes) < 2 * count:
+    if count < LEAST_GROUPS or len(codes) < 2 * count or column.measured:
         return False
-    return column.nature == "date" or (count > MANY_NAMES and len(codes) <= MOST_ROWS * count)
+    early = len(np.unique(codes[: int(EARLY * len(codes))]))
+    return column.nature == "date" or (
+        count > MANY_NAMES and len(codes) <= MOST_ROWS * count and early <= KNOWN * count
+    )
 
 
 def _varying_units(column: GroupColumn, encoding: Encoding, x: Floats, hidden: frozenset[str]) -> Ints:

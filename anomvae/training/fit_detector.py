@@ -255,7 +255,7 @@ def _folds(
         groups = find_groups(columns, encoding, rows, blocks.fold, blocks.pools, seed=settings.seed)
     if groups is None:
         return blocks, None
-    return group_folds(groups.codes, rows.x, np.random.default_rng(settings.seed)), groups
+    return group_folds(groups.codes, np.random.default_rng(settings.seed)), groups
 
 
 def _group_record(groups: Groups, folds: Folds) -> GroupFolds:
