@@ -14,6 +14,7 @@ from typing import Literal
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from anomvae.config_errors import near
 from anomvae.errors import UsageError
@@ -30,19 +31,23 @@ DAY = 86_400.0  # seconds
 LEAST_GROUPS = 10  # that are looked at
 MANY_NAMES = 40  # numbers and names up to so many are a vocabulary that later rows share
 MOST_ROWS = 10  # of a group of numbers or names, in mean: with more, later rows come from the same groups,
-EARLY, KNOWN = 0.2, 0.95  # as they do where so early in the table so many of the groups have come
+END = 0.2  # as they do where this first part of the rows
+KNOWN = 0.95  # has so many of the names already
+REGULAR = 0.9  # variance of group sizes, against that of names met by chance, up to which somebody has planned them
+ARRIVING = 0.1  # share of the names that are new in the last part of the rows, and twice what chance has there
 DENSE = 2  # whole numbers that name something leave out fewer than every second one; a price leaves out more
 MOST_HELD = 0.9  # share of the rows that a group may have, so that a member has others to learn from
 APART = 0.2  # share of the rows of which blocks must have parted the group, for it to matter
 DETERMINED = 0.95  # share of the groups in which a column has one value, from which on it only names the group
+FARTHEST_ROWS = 0.1  # share of the rows that is asked, those far from the middle: their scores make the threshold
 BEYOND_CHANCE = 3.0  # how often the nearest row is of the same group, against chance,
-LEAST_SHARE = 0.1  # and in how many groups more than by chance
+LEAST_SHARE = 0.05  # and in how many groups more than by chance
 MOST_P = 1e-6  # and the chance of as much without any likeness
 NEXT_VALUE = 2.0  # how much more often it has the same number than one of the two next to it
-QUERIES = 1000  # rows of which the nearest one is sought
+LEAST_QUERIES, QUERIES = 100, 1000  # rows of which the nearest one is sought
 PRODUCTS = 2e10  # of numbers, for all candidates; with more rows fewer of them are asked
 CHUNK = 1 << 24  # distances that are held at once
-FARTHEST = 10.0  # standard units; an absurd number hides no likeness in other columns
+CLIP = 10.0  # standard units; an absurd number hides no likeness in other columns
 
 
 class GroupColumn(msgspec.Struct, frozen=True):
@@ -170,11 +175,11 @@ def find_groups(
 ) -> Groups | None:
     """Look for a column whose values make rows alike that blocks of neighbouring rows keep apart.
 
-    Candidates are dates, and numbers and names with so many values of so few rows that later rows must come with new
-    ones; a number counts only if the next number is not as much alike. For each of them, and some rows, the nearest row
-    is sought among those that the row's own member trains on. Columns that only name the group (they have one value in
-    it) do not count, and of dates no other date. As groups are independent where nothing makes them alike, the chance
-    of so many groups with such a neighbour is at most exp(-groups * KL(share, chance)) (Hoeffding 1963).
+    Candidates are dates, and numbers and names of which later rows must bring new ones; a number counts only if the
+    next number is not as much alike. For each of them, and rows far from the middle, the nearest row is sought among
+    those that the row's own member trains on. Columns that only name the group (they have one value in it) do not
+    count, and of dates no other date. As groups are independent where nothing makes them alike, the chance of so many
+    groups with such a neighbour is at most exp(-groups * KL(share, chance)) (Hoeffding 1963).
 
     Args:
         columns: what the columns of the table say.
@@ -189,7 +194,7 @@ def find_groups(
     """
     candidates = [column for column in columns if _may_be_groups(column)]
     dates = frozenset(column.name for column in columns if column.nature == "date")
-    queries = int(min(QUERIES, PRODUCTS / max(len(candidates) * rows.x.size, 1)))
+    most = int(min(QUERIES, PRODUCTS / max(len(candidates) * rows.x.size, 1)))
     best = None
     for column in candidates:
         units = _varying_units(column, encoding, rows.x, dates if column.nature == "date" else frozenset({column.name}))
@@ -197,8 +202,9 @@ def find_groups(
         if not len(units) or asked.mean() < APART:
             continue
         rng = np.random.default_rng(seed)
-        chosen = _some_of_each(column.codes, np.flatnonzero(asked), queries, rng)
-        nearest = _nearest(np.clip(rows.x[:, units], -FARTHEST, FARTHEST), chosen, folds, pools, rng)
+        x = np.clip(rows.x[:, units], -CLIP, CLIP).astype(np.float32)
+        chosen = rng.permutation(_far_from_the_middle(x, np.flatnonzero(asked)))[:most]
+        nearest = _nearest(x, chosen, folds, pools, rng)
         groups = _tested(column, chosen, nearest, folds, pools)
         if groups and (best is None or _excess(groups) > _excess(best)):
             best = groups
@@ -213,10 +219,26 @@ def _may_be_groups(column: GroupColumn) -> bool:
     count = int(codes.max()) + 1
     if count < LEAST_GROUPS or len(codes) < 2 * count or column.measured:
         return False
-    early = len(np.unique(codes[: int(EARLY * len(codes))]))
-    return column.nature == "date" or (
-        count > MANY_NAMES and len(codes) <= MOST_ROWS * count and early <= KNOWN * count
-    )
+    return column.nature == "date" or (count > MANY_NAMES and len(codes) <= MOST_ROWS * count and _will_be_new(codes))
+
+
+def _will_be_new(codes: Ints) -> bool:
+    """Whether later rows will have other names than these (n,) in the order of the table.
+
+    Products and towns are met by chance: by then most are known, and some are far more frequent than others. Patients
+    and batches have about as many rows each as somebody has planned, or they come and go.
+    """
+    sizes = np.bincount(codes)
+    part = int(END * len(codes))
+    if len(np.unique(codes[:part])) > KNOWN * len(sizes):
+        return False
+    new = len(sizes) - len(np.unique(codes[:-part]))
+    by_chance = float((END**sizes).sum())  # names all of whose rows would be in the last part, were rows in any order
+    mean = float(sizes.mean())
+    rate = mean
+    for _ in range(50):  # of a Poisson distribution without zeros that has this mean
+        rate = mean * (1 - np.exp(-rate))
+    return bool(sizes.var() <= REGULAR * mean * (1 + rate - mean) or new >= max(ARRIVING * len(sizes), 2 * by_chance))
 
 
 def _varying_units(column: GroupColumn, encoding: Encoding, x: Floats, hidden: frozenset[str]) -> Ints:
@@ -253,18 +275,13 @@ def _mates(codes: Ints, folds: Ints, pools: Bools) -> Ints:
     return np.asarray(of_member[folds, codes])
 
 
-def _some_of_each(codes: Ints, rows: Ints, most: int, rng: np.random.Generator) -> Ints:
-    """At most so many of the rows (k,), drawn at random, of every group about equally many."""
-    rows = rng.permutation(rows)
-    order = np.argsort(codes[rows], kind="stable")
-    of_group = codes[rows][order]
-    starts = np.flatnonzero(np.diff(of_group, prepend=-1))
-    rank = np.arange(len(rows)) - np.repeat(starts, np.diff(starts, append=len(rows)))
-    drawn = rows[order]
-    return np.asarray(drawn[np.lexsort((rng.random(len(rows)), rank))][:most])
+def _far_from_the_middle(x: NDArray[np.float32], rows: Ints) -> Ints:
+    """The tenth of some rows (k,) of x (n, units) that is farthest from the median, at least a hundred of them."""
+    distance = ((x[rows] - np.median(x, axis=0)) ** 2).sum(axis=1)
+    return np.asarray(rows[np.argsort(-distance, kind="stable")[: max(int(FARTHEST_ROWS * len(rows)), LEAST_QUERIES)]])
 
 
-def _nearest(x: Floats, chosen: Ints, folds: Ints, pools: Bools, rng: np.random.Generator) -> Ints:
+def _nearest(x: NDArray[np.float32], chosen: Ints, folds: Ints, pools: Bools, rng: np.random.Generator) -> Ints:
     """The row (k,) nearest to each chosen row (k,) of those that its member trains on; equally near ones by chance.
 
     Args:
@@ -274,7 +291,6 @@ def _nearest(x: Floats, chosen: Ints, folds: Ints, pools: Bools, rng: np.random.
         pools: (members, n).
         rng: breaks ties.
     """
-    x = x.astype(np.float32)
     squares = (x**2).sum(axis=1)
     out = np.empty(len(chosen), dtype=np.intp)
     for member, pool in enumerate(pools):

@@ -52,8 +52,8 @@ class FittedDetector(msgspec.Struct, frozen=True):
     neighbours there are, of rows or of groups. `hidden`, `latent`: units of the networks' hidden layers and of the
     latent. `latents_used`: latent dimensions that carry information. `steps`: training steps done, of `steps_planned`.
     `device`: of these. `self_test`: how well injected faults are found. `reference`: the distribution that files are
-    compared with. `suspects`: rows that were left out of training; None without `contamination`. `groups`: what folds kept together
-    beside neighbouring rows; None where nothing was stated or found.
+    compared with. `suspects`: rows that were left out of training; None without `contamination`. `groups`: what folds
+    kept together; None where nothing was stated or found.
     """
 
     detector: Detector
