@@ -253,6 +253,7 @@ def _notes(learned: FittedDetector) -> list[str]:
     if learned.steps < learned.steps_planned:
         told = f"{learned.steps:,} of {learned.steps_planned:,} steps"
         notes.append(f"training was ended by --max-time after {told}; the threshold is calibrated for what was reached")
+    notes += _named_groups(learned)
     rows = learned.out_of_fold.deviances.kl.shape[1]
     if learned.detector.calibration.alpha < 1 / (rows + 1):
         notes.append(
@@ -260,3 +261,14 @@ def _notes(learned: FittedDetector) -> list[str]:
             f"alpha {learned.detector.calibration.alpha:g} rests on a tail estimate, without a guarantee"
         )
     return notes
+
+
+def _named_groups(learned: FittedDetector) -> list[str]:
+    """A note on every modelled column of which new groups bring new values."""
+    groups = learned.groups
+    return [
+        f"column '{column.name}' names the groups and is modelled: each new group has a value of it that training never "
+        f"had; keep it out of the model with --id {column.name}"
+        for column in learned.detector.schema.modelled
+        if groups and column.name in groups.columns and column.kind != "datetime"
+    ]
