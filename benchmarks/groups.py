@@ -79,7 +79,7 @@ def patients(count: int, seed: int, *, effect: float = 1.0, numbered: bool = Fal
 
 
 def machines(count: int, hours: int, seed: int) -> Cells:
-    """What machines do hour by hour, one after the other; each has ways of its own."""
+    """What machines do hour by hour, all of them in every hour; each has ways of its own."""
     rng = np.random.default_rng(seed)
     ways = rng.normal(0, 1, (count, 4))
     start = datetime(2026, 1, 1, tzinfo=UTC)

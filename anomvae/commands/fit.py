@@ -267,8 +267,8 @@ def _named_groups(learned: FittedDetector) -> list[str]:
     """A note on every modelled column of which new groups bring new values."""
     groups = learned.groups
     return [
-        f"column '{column.name}' names the groups and is modelled: each new group has a value of it that training never "
-        f"had; keep it out of the model with --id {column.name}"
+        f"column '{column.name}' names the groups and is modelled: each new group has a value of it that training "
+        f"never had; keep it out of the model with --id {column.name}"
         for column in learned.detector.schema.modelled
         if groups and column.name in groups.columns and column.kind != "datetime"
     ]

@@ -43,7 +43,6 @@ FARTHEST_ROWS = 0.1  # share of the rows that is asked, those far from the middl
 BEYOND_CHANCE = 3.0  # how often the nearest row is of the same group, against chance,
 LEAST_SHARE = 0.05  # and in how many groups more than by chance
 MOST_P = 1e-6  # and the chance of as much without any likeness
-NEXT_VALUE = 2.0  # how much more often it has the same number than one of the two next to it
 LEAST_QUERIES, QUERIES = 100, 1000  # rows of which the nearest one is sought
 PRODUCTS = 2e10  # of numbers, for all candidates; with more rows fewer of them are asked
 CHUNK = 1 << 24  # distances that are held at once
@@ -206,8 +205,13 @@ def find_groups(
         chosen = rng.permutation(_far_from_the_middle(x, np.flatnonzero(asked)))[:most]
         nearest = _nearest(x, chosen, folds, pools, rng)
         groups = _tested(column, chosen, nearest, folds, pools)
-        if groups and (best is None or _excess(groups) > _excess(best)):
-            best = groups
+        if groups is None or (best and _excess(best) >= _excess(groups)):
+            continue
+        if column.nature == "number":
+            others = _nearest(x, chosen, folds, pools, rng, apart=column.codes)
+            if _goes_on(column.codes[chosen], column.codes[others]):
+                continue
+        best = groups
     return best
 
 
@@ -281,7 +285,15 @@ def _far_from_the_middle(x: NDArray[np.float32], rows: Ints) -> Ints:
     return np.asarray(rows[np.argsort(-distance, kind="stable")[: max(int(FARTHEST_ROWS * len(rows)), LEAST_QUERIES)]])
 
 
-def _nearest(x: NDArray[np.float32], chosen: Ints, folds: Ints, pools: Bools, rng: np.random.Generator) -> Ints:
+def _nearest(
+    x: NDArray[np.float32],
+    chosen: Ints,
+    folds: Ints,
+    pools: Bools,
+    rng: np.random.Generator,
+    *,
+    apart: Ints | None = None,
+) -> Ints:
     """The row (k,) nearest to each chosen row (k,) of those that its member trains on; equally near ones by chance.
 
     Args:
@@ -290,6 +302,7 @@ def _nearest(x: NDArray[np.float32], chosen: Ints, folds: Ints, pools: Bools, rn
         folds: (n,).
         pools: (members, n).
         rng: breaks ties.
+        apart: (n,): groups, of which the nearest row must be of another one.
     """
     squares = (x**2).sum(axis=1)
     out = np.empty(len(chosen), dtype=np.intp)
@@ -297,7 +310,10 @@ def _nearest(x: NDArray[np.float32], chosen: Ints, folds: Ints, pools: Bools, rn
         known = rng.permutation(np.flatnonzero(pool))
         targets, own = x[known].T, np.flatnonzero(folds[chosen] == member)
         for some in np.array_split(own, max(len(own) * len(known) // CHUNK, 1)):
-            out[some] = known[(squares[known] - 2 * (x[chosen[some]] @ targets)).argmin(axis=1)]
+            distance = squares[known] - 2 * (x[chosen[some]] @ targets)
+            if apart is not None:
+                distance[apart[chosen[some]][:, None] == apart[known]] = np.inf
+            out[some] = known[distance.argmin(axis=1)]
     return out
 
 
@@ -321,11 +337,17 @@ def _tested(column: GroupColumn, chosen: Ints, nearest: Ints, folds: Ints, pools
     p = float(np.exp(-len(size) * _divergence(share, chance)))
     if share < max(BEYOND_CHANCE * chance, chance + LEAST_SHARE) or p > MOST_P:
         return None
-    if column.nature == "number":
-        next_to = np.abs(codes[nearest] - codes[chosen]) == 1
-        if alike.sum() < NEXT_VALUE * next_to.sum():
-            return None
     return Groups((column.name,), column.part, _whole(codes), found=True, share=share, chance=chance, p=p)
+
+
+def _goes_on(own: Ints, others: Ints) -> bool:
+    """Whether the row nearest to rows (k,), of those with another number, has the next one far more often than by chance.
+
+    Ages and years do so, numbers of machines do not.
+    """
+    known = others >= 0
+    by_chance = 2 / max(int(own.max()), 1)
+    return bool((np.abs(own - others)[known] == 1).mean() > BEYOND_CHANCE * by_chance) if known.any() else False
 
 
 def _excess(groups: Groups) -> float:
