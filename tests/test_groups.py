@@ -266,8 +266,11 @@ def test_no_groups_are_found_in_the_sample_data(name: str) -> None:
 
 def test_names_met_by_chance_are_known_early_or_vary_in_number() -> None:
     rng = np.random.default_rng(0)
-    by_chance = np.unique(rng.integers(0, 100, 300), return_inverse=True)[1]
-    assert not grouping._will_be_new(by_chance.astype(np.intp))
+    uneven = 1 / np.arange(20, 120)
+    for popularity, most in ((np.ones(100), 20), (uneven, 2)):
+        draws = [rng.choice(100, 300, p=popularity / popularity.sum()) for _ in range(200)]
+        found = [grouping._will_be_new(np.unique(draw, return_inverse=True)[1].astype(np.intp)) for draw in draws]
+        assert sum(found) <= most
     assert not grouping._will_be_new(np.tile(np.arange(50), 8))  # all of them are in the first eighth
     assert grouping._will_be_new(np.tile(np.arange(100), 3))  # three each
     coming = np.concatenate([rng.integers(i, i + 20, 10) for i in range(100)])

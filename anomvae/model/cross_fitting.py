@@ -128,7 +128,7 @@ def random_folds(n: int, rng: np.random.Generator) -> Folds:
 def group_folds(groups: Ints, rng: np.random.Generator) -> Folds:
     """Deal whole groups, so that a member has seen no row of a group that it scores.
 
-    Groups take the place of rows: they are dealt in about a hundred blocks of groups that follow each other, such as
+    Groups take the place of rows: they are dealt in at most a hundred blocks of groups that follow each other, such as
     the days of a week. Blocks of neighbouring rows are not kept besides, and no neighbours are purged: what a block and
     a group have in common would have to go into one fold, which in a table of days at several stations is all of it.
     Nor are the blocks longer where groups stay alike for long: on days with seasons, blocks of months flagged a third
@@ -141,7 +141,7 @@ def group_folds(groups: Ints, rng: np.random.Generator) -> Folds:
     Returns:
         At most five folds, which differ by no more rows than the largest block has; fewer where there are fewer groups.
     """
-    blocks = block_ids(int(groups.max()) + 1, 1)[groups]
+    blocks = groups // -(-(int(groups.max()) + 1) // BLOCKS)
     fold = balanced_folds(np.bincount(blocks), rng)[blocks]
     return Folds(blocks, fold, training_pools(fold, 1))
 

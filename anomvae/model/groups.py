@@ -33,7 +33,7 @@ MANY_NAMES = 40  # numbers and names up to so many are a vocabulary that later r
 MOST_ROWS = 10  # of a group of numbers or names, in mean: with more, later rows come from the same groups,
 END = 0.2  # as they do where this first part of the rows
 KNOWN = 0.95  # has so many of the names already
-REGULAR = 0.9  # variance of group sizes, against that of names met by chance, up to which somebody has planned them
+REGULAR = 2.0  # standard errors by which group sizes vary less than those of names met by chance: they were planned
 ARRIVING = 0.1  # share of the names that are new in the last part of the rows, and twice what chance has there
 DENSE = 2  # whole numbers that name something leave out fewer than every second one; a price leaves out more
 MOST_HELD = 0.9  # share of the rows that a group may have, so that a member has others to learn from
@@ -242,7 +242,8 @@ def _will_be_new(codes: Ints) -> bool:
     rate = mean
     for _ in range(50):  # of a Poisson distribution without zeros that has this mean
         rate = mean * (1 - np.exp(-rate))
-    return bool(sizes.var() <= REGULAR * mean * (1 + rate - mean) or new >= max(ARRIVING * len(sizes), 2 * by_chance))
+    planned = sizes.var() <= mean * (1 + rate - mean) * (1 - REGULAR * np.sqrt(2 / len(sizes)))
+    return bool(planned or new >= max(ARRIVING * len(sizes), 2 * by_chance))
 
 
 def _varying_units(column: GroupColumn, encoding: Encoding, x: Floats, hidden: frozenset[str]) -> Ints:
@@ -341,9 +342,9 @@ def _tested(column: GroupColumn, chosen: Ints, nearest: Ints, folds: Ints, pools
 
 
 def _goes_on(own: Ints, others: Ints) -> bool:
-    """Whether the row nearest to rows (k,), of those with another number, has the next one far more often than by chance.
+    """Whether rows (k,) are alike beyond their own number: ages and years are, numbers of machines are not.
 
-    Ages and years do so, numbers of machines do not.
+    Then the nearest one of those with another number has the next number far more often than by chance.
     """
     known = others >= 0
     by_chance = 2 / max(int(own.max()), 1)
