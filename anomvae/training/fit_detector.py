@@ -226,9 +226,9 @@ def _checked(columns: Mapping[str, Values], least: int) -> int:
 def _group_columns(
     schema: Schema, columns: Mapping[str, Values], unmodelled: Sequence[GroupColumn]
 ) -> list[GroupColumn]:
-    """What every column of the table says of groups."""
-    modelled = [one for column in schema.modelled for one in group_columns(column, columns[column.name])]
-    return [*modelled, *unmodelled]
+    """What every column of the table says of groups; one of which only the steps are typed says nothing."""
+    whole = [column for column in schema.modelled if column.name in columns]
+    return [*(one for column in whole for one in group_columns(column, columns[column.name])), *unmodelled]
 
 
 def _folds(
