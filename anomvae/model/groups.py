@@ -116,8 +116,8 @@ def stated_groups(names: Sequence[str], columns: Sequence[GroupColumn]) -> Group
     """The groups that the user asks for.
 
     Of a date with times the day counts, where there are ten days or more. With several columns, rows belong together
-    that share a value of any of them, directly or over other rows: a row may lie in no fold from which it is known by
-    one of its columns. Columns that cross each other, such as days and stations, leave one group of all rows.
+    that share a value of any of them, directly or by way of other rows, since each of the columns makes rows alike.
+    Columns that cross each other, such as days and stations, leave one group of all rows, which is refused.
 
     Args:
         names: columns, one at least.
