@@ -30,7 +30,6 @@ from anomvae.model.detector import Detector
 from anomvae.model.explain import reasons
 from anomvae.model.groups import GroupColumn, left_out_columns
 from anomvae.model.schema import Schema, from_arrays
-from anomvae.model.value_formatting import LOOKED_AT, fit_styles
 from anomvae.records.results import Reason
 from anomvae.store import model_file
 from anomvae.synthesis import fit_generator
@@ -136,15 +135,13 @@ class AnomVAE(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         """
         with _as_value_errors():
             schema, rows, unmodelled = self._training_rows(X)
-            columns = {column.name: rows.columns[column.name] for column in schema.modelled}
+            left_out = {column.name for column in schema.columns if not column.modelled}
+            columns = {key: values for key, values in rows.columns.items() if key not in left_out}
             settings = self._settings(len(next(iter(rows.columns.values()), ())))
             learned = fit_detector(schema, columns, settings, unmodelled=unmodelled, least_rows=LEAST_ROWS)
             detector = learned.detector
             if settings.generator:
-                styles = fit_styles(schema, rows.texts(columns, LOOKED_AT))
-                detector = detector.with_generator(
-                    fit_generator(schema, columns, settings, styles=styles, device=learned.device)
-                )
+                detector = detector.with_generator(fit_generator(schema, columns, settings, device=learned.device))
             source = origin(columns, settings.seed)
             detector = detector.with_about(describe(learned, settings, SchemaSettings(), columns, source))
         return self._fitted(detector)
@@ -242,7 +239,7 @@ class AnomVAE(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         table = frames.cells(X)
         schema = inferred(table)
         ignored = [column.name for column in schema.columns if not column.modelled]
-        unmodelled = [one for name in ignored for one in left_out_columns(name, table.columns[name], schema.numbers)]
+        unmodelled = [one for name in ignored for one in left_out_columns(name, table.columns[name])]
         return schema, from_cells(schema, table), unmodelled
 
     def _rows(self, X: Any) -> Rows:

@@ -10,14 +10,13 @@ import numpy as np
 
 from anomvae.config import FitSettings
 from anomvae.model.groups import GroupColumn, left_out_columns
-from anomvae.model.schema import Schema, Values, infer
-from anomvae.model.value_parsing import NumberFormat
+from anomvae.model.infer_column import infer
+from anomvae.model.schema import Schema, Values
 from anomvae.table.typed_reader import parse_columns
 from anomvae.training.fit_detector import fit_detector
 
 ALPHAS = (0.01, 0.05, 0.1)
 SEEDS = (0, 1, 2)
-NUMBERS = NumberFormat()
 Cells = dict[str, list[str]]
 
 
@@ -112,9 +111,9 @@ def some(cells: Cells, chosen: np.ndarray) -> Cells:
 
 def typed(cells: Cells, ids: Sequence[str] = ()) -> tuple[Schema, dict[str, Values], list[GroupColumn]]:
     """The schema of a table, its typed columns, and what the columns `ids`, which are left out, say of groups."""
-    schema = Schema(columns=tuple(infer(name, texts, NUMBERS) for name, texts in cells.items() if name not in ids))
-    columns = parse_columns(schema.modelled, cells.__getitem__, NUMBERS).columns
-    return schema, columns, [one for name in ids for one in left_out_columns(name, cells[name], NUMBERS)]
+    schema = Schema(columns=tuple(infer(name, texts).column for name, texts in cells.items() if name not in ids))
+    columns = parse_columns(schema.modelled, cells.__getitem__).columns
+    return schema, columns, [one for name in ids for one in left_out_columns(name, cells[name])]
 
 
 def false_alarms(
@@ -124,7 +123,7 @@ def false_alarms(
     schema, columns, unmodelled = typed(some(cells, training), ids)
     settings = FitSettings(seed=seed, selftest=False, group=group)
     learned = fit_detector(schema, columns, settings, unmodelled=unmodelled)
-    later = parse_columns(schema.modelled, some(cells, ~training).__getitem__, NUMBERS).columns
+    later = parse_columns(schema.modelled, some(cells, ~training).__getitem__).columns
     p = learned.detector.p_values(later)
     return [float((p <= alpha).mean()) for alpha in ALPHAS], bool(learned.groups and learned.groups.found)
 

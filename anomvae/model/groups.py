@@ -20,8 +20,9 @@ from anomvae.config_errors import near
 from anomvae.errors import UsageError
 from anomvae.model.arrays import Bools, Floats, Ints
 from anomvae.model.encoder import Encoded, Encoding
-from anomvae.model.schema import Column, Values, as_floats, as_texts, infer, parse
-from anomvae.model.value_parsing import MISSING, NumberFormat
+from anomvae.model.infer_column import FOUND, Separators, infer
+from anomvae.model.schema import Column, Values, as_floats, as_texts, parse
+from anomvae.model.value_parsing import MISSING
 from anomvae.records.results import GroupPart
 
 Nature = Literal["date", "number", "name"]
@@ -104,11 +105,11 @@ def _measured(numbers: Floats) -> bool:
     return bool(np.any(known % 1) or (len(known) and known[-1] - known[0] >= DENSE * len(known)))
 
 
-def left_out_columns(name: str, texts: Sequence[str], numbers: NumberFormat) -> tuple[GroupColumn, ...]:
+def left_out_columns(name: str, texts: Sequence[str], separators: Separators = FOUND) -> tuple[GroupColumn, ...]:
     """The same of a column that the model does not see, from its cells (n,); dates and numbers are recognised."""
-    column = infer(name, texts, numbers)
+    column = infer(name, texts, separators).column
     if column.modelled and column.kind != "categorical":
-        return group_columns(column, parse(column, texts, numbers)[0])
+        return group_columns(column, parse(column, texts).values)
     return (GroupColumn(name, "name", "value", _names(texts, MISSING)),)
 
 
