@@ -109,6 +109,7 @@ WarningCode = Literal[
     "posterior_collapse",
     "max_time",
     "alpha_estimated",
+    "group_modelled",
     "empty_in_training",
     "new_decimals",
 ]
@@ -164,6 +165,8 @@ WARNINGS: dict[WarningCode, str] = {
     "the threshold is calibrated for what was reached",
     "alpha_estimated": "{total:,} rows support alpha {supported:.3g} by counting; "
     "alpha {alpha:g} rests on a tail estimate, without a guarantee",
+    "group_modelled": "column '{column}' names the groups and is modelled: each new group has a value of it that "
+    "training never had; keep it out of the model with --id {column}",
     "empty_in_training": "column '{column}' was empty in training and is left out; here it has {count:,} values, "
     "such as '{value}'; fit again with rows that have it",
     "new_decimals": "column '{column}' has decimals {count:,} times, such as '{value}', in training whole numbers only",
