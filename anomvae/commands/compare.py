@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from anomvae.config import ColumnSettings, Dialect, FitSettings, SchemaSettings
+from anomvae.config import Dialect, FitSettings, SchemaSettings
 from anomvae.errors import DataError
 from anomvae.model.anomaly_score import Scores
 from anomvae.model.detector import Detector
@@ -52,9 +52,9 @@ def inherited_settings(champion: NamedModel) -> tuple[FitSettings, SchemaSetting
     about = about_of(champion.name, champion.detector)
     kept = {name: getattr(about.settings, name) for name in (*Dialect.__struct_fields__, *INHERITED)}
     settings = FitSettings(**kept, alpha=champion.detector.calibration.alpha)
-    formats = {column.name: column.date_format or None for column in champion.detector.schema.columns}
+    formats = {column.name: column.dates[0].pattern for column in champion.detector.schema.columns if column.dates}
     columns = {
-        name: ColumnSettings(kind=stated.kind, format=stated.format or formats.get(name))
+        name: msgspec.structs.replace(stated, format=stated.format or formats.get(name))
         for name, stated in about.schema.columns.items()
     }
     return settings, msgspec.structs.replace(about.schema, columns=columns)
@@ -78,8 +78,7 @@ def hold_out(table: TrainingTable) -> list[list[str]]:
         message = f"{rows - cut} rows would be held out to compare on; at least {LEAST_ROWS} are needed"
         raise DataError("too_few_rows", message)
     held = table.rows.take(range(cut, rows))
-    table.rows.keep([i < cut for i in range(rows)])
-    table.file, table.line = table.file[:cut], table.line[:cut]
+    table.keep([i < cut for i in range(rows)])
     return held
 
 
@@ -152,4 +151,4 @@ def _typed(schema: Schema, names: Sequence[str], rows: list[list[str]]) -> Typed
         at = names.index(name)
         return [row[at] for row in rows]
 
-    return parse_columns(schema.modelled, cells, schema.numbers)
+    return parse_columns(schema.modelled, cells)

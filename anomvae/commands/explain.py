@@ -71,7 +71,7 @@ def parse_place(text: str) -> Place:
 def _explained(file: str, line: int, texts: list[str], detector: Detector) -> ExplainedRow:
     schema = detector.schema
     cells = {column.name: [text] for column, text in zip(schema.modelled, texts, strict=True)}
-    typed = parse_columns(schema.modelled, cells.__getitem__, schema.numbers)
+    typed = parse_columns(schema.modelled, cells.__getitem__)
     for error in typed.row_errors().values():
         raise _rejection(rejected_row(line, error))
     found = explain_row(detector, detector.encode(typed.columns), texts)

@@ -25,6 +25,7 @@ from anomvae.records.results import (
     ThresholdResult,
     Training,
 )
+from anomvae.records.sentences import rejection_sentences, table_warning
 from anomvae.report.sanitize import sanitize
 
 VERDICT = {
@@ -92,7 +93,7 @@ def fit_report(result: FitResult) -> RenderableType:
         )
     parts += [*threshold_lines(result.calibration), *_self_test(result.self_test), *_review(result)]
     parts += challenge_lines(result.comparison) if result.comparison else []
-    parts += warning_lines(result.warnings)
+    parts += warning_lines(tuple(map(table_warning, result.warnings)))
     saved = Text.assemble(
         "Saved ", cell(result.model, 80, "bold"), f"  sha256 {result.model_id[:12]}  {result.seconds:.1f} s"
     )
@@ -179,7 +180,9 @@ def file_report(result: FileResult) -> RenderableType:
     head = Text.assemble(
         cell(result.file, 80, "bold"), "  ", (result.verdict.upper(), VERDICT[result.verdict]), f"  {_counts(result)}"
     )
-    parts: list[RenderableType] = [head, Text(_expectation(result), style="dim"), *drift_lines(result.drift)]
+    parts: list[RenderableType] = [head]
+    parts += [cell(text, 300, VERDICT[result.verdict]) for text in rejection_sentences(result.why)]
+    parts += [Text(_expectation(result), style="dim"), *drift_lines(result.drift)]
     if result.worst:
         parts.append(_worst(result.worst))
         if any(row.estimated for row in result.worst):

@@ -7,7 +7,7 @@ Memory is bounded by one batch. What the cells mean is the schema's business (`t
 
 import bisect
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import BinaryIO
 
@@ -15,12 +15,11 @@ import msgspec
 
 from anomvae.config import Dialect
 from anomvae.errors import DataError
-from anomvae.model.schema import Values
 from anomvae.records.results import RejectedRow
 from anomvae.records.sentences import TableWarning
 from anomvae.table import header, parquet
 from anomvae.table.csv_decode import CsvRecords, PhysicalLines, ResumePoint, TextRecord, TextSource
-from anomvae.table.csv_fast import FastCsvParser, UnquotedRows
+from anomvae.table.csv_fast import FastCsvParser, ParsedBlock, UnquotedRows
 from anomvae.table.header_search import DELIMITERS, find_delimiter, find_header, find_header_of
 from anomvae.table.row_sifter import RowSifter
 from anomvae.table.totals import LAST_LINES, TotalsWatch
@@ -36,12 +35,21 @@ MAX_REMEMBERED = 10_000
 class TextBatch(msgspec.Struct, frozen=True):
     """Rows as text: `rows` (n lists of fields, in the file's column order) and their `lines` (n).
 
-    `columns` holds the modelled columns, (n,) each, where the fast parser read them together with the text.
+    `parsed` holds the modelled columns where the fast parser read them together with the text.
     """
 
     rows: list[list[str]] | UnquotedRows
     lines: list[int] | range
-    columns: Mapping[str, Values] | None = None
+    parsed: ParsedBlock | None = None
+
+    def split(self, size: int) -> Iterator["TextBatch"]:
+        """The same rows in batches of a size; what was counted of all of them goes with the first."""
+        for at in range(0, len(self.rows), size):
+            rows, parsed = slice(at, at + size), self.parsed
+            if parsed is not None:
+                columns = {name: values[rows] for name, values in parsed.columns.items()}
+                parsed = ParsedBlock(columns, {} if at else parsed.filled)
+            yield TextBatch(self.rows[rows], self.lines[rows], parsed)
 
 
 class TableReader:
@@ -141,7 +149,7 @@ class TableReader:
                 held = []
             while fast and block:
                 self._totals.add(block.rows)
-                yield from _split(block, size)
+                yield from block.split(size)
                 block = self._parsed_block(fast)
         self._end()
         if held:
@@ -282,15 +290,15 @@ class TableReader:
         if (block := self._text.take_block(reserve=LAST_LINES)) is None:
             return None
         again = not fast.refuses_header and self._sifter.has_header(block, fast.delimiter)
-        columns = None if again else fast.parse(block)
-        if columns is None:
+        parsed = None if again else fast.parse(block)
+        if parsed is None:
             self._text.give_back(block)
             return None
         lines = block.removesuffix("\n").split("\n")
         first = self.lines + 1
         self.rows += len(lines)
         self._records.skip(len(lines))
-        return TextBatch(UnquotedRows(lines, fast.delimiter), range(first, first + len(lines)), columns)
+        return TextBatch(UnquotedRows(lines, fast.delimiter), range(first, first + len(lines)), parsed)
 
     def _end(self) -> None:
         """Count the rows of a Parquet file, tell what was skipped in a text, and warn of a table without rows."""
@@ -327,11 +335,3 @@ def _batch_size(width: int) -> int:
 
 def _batch(records: Sequence[TextRecord]) -> TextBatch:
     return TextBatch([record.fields for record in records], [record.line for record in records])
-
-
-def _split(block: TextBatch, size: int) -> Iterator[TextBatch]:
-    """A parsed block in batches of the usual size."""
-    for at in range(0, len(block.rows), size):
-        rows = slice(at, at + size)
-        columns = {name: values[rows] for name, values in (block.columns or {}).items()}
-        yield TextBatch(block.rows[rows], block.lines[rows], columns)
