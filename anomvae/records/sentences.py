@@ -174,7 +174,7 @@ WARNINGS: dict[WarningCode, str] = {
 
 
 def table_warning(warning: TableWarning) -> str:
-    """A warning as a sentence behind its place and its code."""
+    """A warning as a sentence behind its code, and behind its place where that is one of several files."""
     near = f" (as '{warning.near}' but for case, spaces or Unicode form)" if warning.near else ""
     text = WARNINGS[warning.code].format(
         column=warning.column,
@@ -189,8 +189,8 @@ def table_warning(warning: TableWarning) -> str:
         supported=1 / (warning.total + 1),
         line=warning.line,
     )
-    place = ":".join(str(part) for part in (warning.file, warning.line) if part)
-    return f"{place}: {warning.code}: {text}" if place else f"{warning.code}: {text}"
+    place = f"{warning.file}:{warning.line}" if warning.line else warning.file
+    return f"{place}: {warning.code}: {text}" if warning.file else f"{warning.code}: {text}"
 
 
 VerdictCode = Literal["flags", "drift", "many_rejected", "more_rejected"]
