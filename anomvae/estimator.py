@@ -26,6 +26,7 @@ from anomvae.config import FitSettings, SchemaSettings, build
 from anomvae.errors import DataError, UsageError
 from anomvae.model.anomaly_score import Scores
 from anomvae.model.arrays import Floats
+from anomvae.model.counters import training_steps
 from anomvae.model.detector import Detector
 from anomvae.model.explain import reasons
 from anomvae.model.schema import Schema, from_arrays
@@ -131,13 +132,14 @@ class AnomVAE(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         with _as_value_errors():
             schema, rows = self._training_rows(X)
             columns = {column.name: rows.columns[column.name] for column in schema.modelled}
+            stepped = training_steps(schema, columns)
             settings = self._settings(len(next(iter(rows.columns.values()), ())))
-            learned = fit_detector(schema, columns, settings, least_rows=LEAST_ROWS)
+            learned = fit_detector(schema, stepped, settings, least_rows=LEAST_ROWS)
             detector = learned.detector
             if settings.generator:
                 styles = fit_styles(schema, rows.texts(columns, LOOKED_AT))
                 detector = detector.with_generator(
-                    fit_generator(schema, columns, settings, styles=styles, device=learned.device)
+                    fit_generator(schema, stepped, settings, styles=styles, device=learned.device)
                 )
             source = origin(columns, settings.seed)
             detector = detector.with_about(describe(learned, settings, SchemaSettings(), columns, source))

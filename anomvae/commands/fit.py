@@ -19,6 +19,7 @@ from anomvae.config import FitSettings, SchemaSettings
 from anomvae.config_errors import near
 from anomvae.errors import DataError, UsageError
 from anomvae.model.conditions import Condition
+from anomvae.model.counters import as_counter, group_texts, training_steps
 from anomvae.model.detector import About, Origin
 from anomvae.model.explain import reasons
 from anomvae.model.schema import Column, Schema, Values, declared, infer
@@ -79,7 +80,7 @@ def fit(
     if not len(table.rows):
         message = f"no row meets {selection(conditions)}" if table.rows_read else "no rows to learn from"
         raise DataError("too_few_rows", message).within(paths[0])
-    held = hold_out(table) if champion else []
+    held = hold_out(table) if champion else None
     fitted_schema = _schema(table, settings, chosen)
     columns, kept = _typed(fitted_schema, table)
     file = table.file[kept]
@@ -103,7 +104,7 @@ def fit(
     about = describe(learned, settings, chosen, columns, _origin(table, settings.seed, conditions, paths, len(file)))
     detector = model_file.save(detector.with_about(about), Path(model))
     fitted = NamedModel(str(model), detector)
-    comparison = compare(champion, fitted, table.names, held) if champion else None
+    comparison = compare(champion, fitted, table.names, held) if champion and held else None
     result = _result(fitted, paths, table, learned, about, contamination=settings.contamination)
     took = round(time.monotonic() - started, 2)
     return msgspec.structs.replace(result, review=review, comparison=comparison, seconds=took)
@@ -151,7 +152,7 @@ def _schema(table: TrainingTable, settings: FitSettings, chosen: SchemaSettings)
             raise UsageError(
                 f"column '{name}' of --drop, --id or [schema] is not in the training file{near(name, table.names)}"
             )
-    columns = []
+    columns, starts = [], table.starts()
     for j, name in enumerate(table.names):
         texts = table.rows.column(j)
         if name in left_out or not name:
@@ -162,19 +163,22 @@ def _schema(table: TrainingTable, settings: FitSettings, chosen: SchemaSettings)
             columns.append(declared(name, stated.kind, stated.format, texts, numbers))
         else:
             columns.append(infer(name, texts, numbers))
+        columns[-1] = as_counter(columns[-1], texts, numbers, starts)
     hidden = [column.masked() if column.name in chosen.redact else column for column in columns]
     return Schema(columns=tuple(hidden), decimal=settings.decimal, thousands=settings.thousands)
 
 
 def _typed(schema: Schema, table: TrainingTable) -> tuple[dict[str, Values], list[int]]:
-    """Typed columns of the rows whose every cell could be read, and those rows' positions."""
+    """Typed columns, with steps, of the rows whose every cell could be read, and those rows' positions."""
     typed = parse_columns(schema.modelled, table.column, schema.numbers)
+    groups = group_texts(map(table.column, schema.counter_group)) if schema.counter_group else None
+    columns = training_steps(schema, typed.columns, groups, table.starts())
     for name, errors in typed.errors.items():
         table.warnings += [f"column '{name}': {error.message}; row left out" for error in islice(errors.values(), 3)]
     bad = typed.row_errors()
     table.rejected += len(bad)
     kept = [i for i in range(len(table.rows)) if i not in bad]
-    return {name: values[kept] for name, values in typed.columns.items()} if bad else typed.columns, kept
+    return {name: values[kept] for name, values in columns.items()} if bad else columns, kept
 
 
 def _first_cells(schema: Schema, table: TrainingTable, kept: list[int]) -> dict[str, list[str]]:

@@ -21,7 +21,7 @@ Key = tuple[int, int, int, int, int]  # the state of a file: device, inode, size
 STATES = ("committed", "quarantined")
 ENTRY = (
     "SELECT delivery_id, path, sha256, size, state, base_rows, continues, coalesce(lines, 0),"
-    " coalesce(rows_total, 0) FROM delivery"
+    " coalesce(rows_total, 0), counters FROM delivery"
 )
 
 
@@ -35,6 +35,7 @@ class Entry(msgspec.Struct, frozen=True):
         continues: whether a grown version of the file may be scored from its new rows on.
         lines: physical lines of the file.
         rows_total: rows that were read.
+        counters: the last values of the counters in the file, by column and by group.
     """
 
     delivery_id: str
@@ -46,6 +47,7 @@ class Entry(msgspec.Struct, frozen=True):
     continues: bool
     lines: int
     rows_total: int
+    counters: dict[str, dict[str, float]]
 
 
 class Ledger:
@@ -289,10 +291,7 @@ class Ledger:
     # --- inside
 
     def _entries(self, where: str, values: tuple[Any, ...] = ()) -> list[Entry]:
-        rows = [
-            dict(zip(Entry.__struct_fields__, row, strict=True)) for row in self._db.rows(f"{ENTRY} {where}", values)
-        ]
-        return [Entry(**{**row, "continues": bool(row["continues"])}) for row in rows]
+        return [_entry(tuple(row)) for row in self._db.rows(f"{ENTRY} {where}", values)]
 
     def _insert_evidence(self, fact: Manifest) -> None:
         """Keep the evidence of drift of the newest files; with another model or alpha, the sequence begins anew."""
@@ -309,6 +308,13 @@ class Ledger:
 
     def _set_meta(self, key: str, value: str) -> None:
         self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+
+
+def _entry(row: tuple[Any, ...]) -> Entry:
+    """A row of `ENTRY` as a record."""
+    found = dict(zip(Entry.__struct_fields__, row, strict=True))
+    counters = msgspec.json.decode(found["counters"], type=dict[str, dict[str, float]])
+    return Entry(**{**found, "continues": bool(found["continues"]), "counters": counters})
 
 
 def _columns(fact: Manifest | Quarantined) -> dict[str, Any]:
@@ -332,6 +338,7 @@ def _columns(fact: Manifest | Quarantined) -> dict[str, Any]:
         "base_rows": fact.base_rows,
         "continues": int(fact.continues),
         "lines": fact.lines,
+        "counters": msgspec.json.encode(fact.counters).decode(),
         "rows_total": result.rows,
         "rows_scored": result.scored,
         "rows_rejected": result.rejected,

@@ -18,10 +18,10 @@ from anomvae.model.anomaly_score import TERMS, Scores, log_kl
 from anomvae.model.arrays import Floats, Ints
 from anomvae.model.calibration import Decision
 from anomvae.model.detector import Detector
-from anomvae.model.encoder import Encoded
+from anomvae.model.encoder import Encoded, PlacedFeature
 from anomvae.model.likelihood import expected_value, hide, hide_each_column
-from anomvae.model.schema import MASK
-from anomvae.model.value_formatting import number_text, unit_text
+from anomvae.model.schema import MASK, Column
+from anomvae.model.value_formatting import number_text, step_size, step_text, told_step, unit_text
 from anomvae.records.results import Change, ColumnPart, LatentPart, Reason, Replacement, ScoreTerms
 
 REASONS = 3  # columns named for a row, at most
@@ -52,9 +52,10 @@ def reasons(
     gains, expectations = surprise_explained(detector, rows, scores, chosen)
     shares = gains / np.maximum(gains.sum(axis=1, keepdims=True), 1e-12)
     order = np.argsort(-gains, axis=1, kind="stable")[:, :most]
+    steps = rows.steps[chosen]
     return [
         tuple(
-            _reason(detector, j, float(shares[i, j]), texts[i][j], expectations[i])
+            _reason(detector, j, float(shares[i, j]), Seen(texts[i][j], expectations[i], steps[i]))
             for rank, j in enumerate(ranked)
             if rank == 0 or shares[i, j] >= LEAST_SHARE
         )
@@ -85,13 +86,66 @@ def surprise_explained(detector: Detector, rows: Encoded, scores: Scores, chosen
     return np.maximum(surprise.sum(axis=1, keepdims=True) - hidden.others, 0.0), hidden.expected
 
 
-def _reason(detector: Detector, j: int, share: float, cell: str, expectation: Floats) -> Reason:
-    """Column j of a row as a reason; the arguments are those of `cell_and_expectation`."""
+class Seen(msgspec.Struct, frozen=True):
+    """What one row has in a column: the `cell` as the user wrote it, what the rest of the row makes of it, its steps.
+
+    `expectation` (features,) is a row of `HiddenColumns.expected`, `steps` (counters,) one of `Encoded.steps`.
+    """
+
+    cell: str
+    expectation: Floats
+    steps: Floats
+
+
+def _reason(detector: Detector, j: int, share: float, seen: Seen) -> Reason:
+    """Column j of a row as a reason."""
     column = detector.columns[j]
-    value, expected, low, high = cell_and_expectation(detector, j, cell, expectation)
-    text = f"{column} {value or 'empty'}" + (f", expected {expected}" if expected else "")
+    value, expected, low, high = cell_and_expectation(detector, j, seen.cell, seen.expectation)
+    step = ""
+    if column not in detector.schema.redacted and (found := _surprising_step(detector, j, seen)):
+        step, expected, low, high = found
+    text = f"{column} {value or 'empty'}" + (f" ({step})" if step else "")
+    text += f", expected {expected}" if expected else ""
     text += f" ({low} to {high})" if low else ""
-    return Reason(column=column, share=round(share, 4), value=value, expected=expected, low=low, high=high, text=text)
+    return Reason(
+        column=column,
+        share=round(share, 4),
+        value=value,
+        expected=expected,
+        low=low,
+        high=high,
+        text=text,
+        step=step,
+    )
+
+
+def _surprising_step(detector: Detector, j: int, seen: Seen) -> tuple[str, str, str, str] | None:
+    """How a row came to its value in counter j, and what was expected of the step: value and 90 % interval.
+
+    None where the column has no step, or the row has none; and where a date has a usual step, so that its other parts
+    are to blame.
+    """
+    item = _column(detector, j)
+    features = detector.encoding.features_of[j]
+    placed = features[-1]
+    if placed.feature.part != "step":
+        return None
+    step = float(seen.steps[detector.encoding.steps[placed.position]])
+    if not (told := told_step(item, step)):
+        return None
+    expected, low, high = _expected_part(detector, item, placed, seen.expectation)
+    if item.kind == "datetime" and _is_usual(detector, placed, seen.expectation, step):
+        return None
+    return told, expected, low, high
+
+
+def _is_usual(detector: Detector, placed: PlacedFeature, expectation: Floats, step: float) -> bool:
+    """Whether a step is the expected one, or within its 90 % interval."""
+    j, feature, _ = placed
+    if not feature.numeric:
+        return float((*feature.levels, *feature.rare[:1])[int(expectation[j])]) == step
+    _, low, high = _numbers(detector, placed, expectation)
+    return bool(low <= step <= high)
 
 
 def cell_and_expectation(detector: Detector, column: int, value: str, expectation: Floats) -> tuple[str, str, str, str]:
@@ -122,15 +176,45 @@ def expected(detector: Detector, column: int, expectation: Floats) -> tuple[str,
     Returns:
         The expected value, and the ends of its 90 % interval, which are empty for categories.
     """
-    name = detector.columns[column]
-    item = next(item for item in detector.schema.columns if item.name == name)
+    item = _column(detector, column)
     features = detector.encoding.features_of[column]
-    j, feature, _ = features[0]
-    if feature.numeric:
-        values = (expectation[j] + np.array([0.0, *detector.intervals[j]])) * feature.scale + feature.center
-        value, low, high = (number_text(value, item.digits) for value in np.clip(values, feature.low, feature.high))
-        return value, low, high
-    return ", ".join(unit_text(item, f, int(expectation[j])) for j, f, _ in features), "", ""
+    if features[0].feature.numeric:
+        return _expected_part(detector, item, features[0], expectation)
+    parts = [placed for placed in features if placed.feature.part != "step"] or features
+    return ", ".join(unit_text(item, f, int(expectation[j])) for j, f, _ in parts), "", ""
+
+
+def _column(detector: Detector, j: int) -> Column:
+    """Column j of the model."""
+    return next(item for item in detector.schema.columns if item.name == detector.columns[j])
+
+
+def _expected_part(
+    detector: Detector, item: Column, placed: PlacedFeature, expectation: Floats
+) -> tuple[str, str, str]:
+    """What is expected of one feature, as `expected` has it.
+
+    Args:
+        detector: the fitted model.
+        item: the feature's column.
+        placed: the feature.
+        expectation: (features,): a row of `HiddenColumns.expected`.
+    """
+    j, feature, _ = placed
+    if not feature.numeric:
+        return unit_text(item, feature, int(expectation[j])), "", ""
+    value, low, high = _numbers(detector, placed, expectation)
+    if feature.part == "step":
+        return step_text(item, value), step_size(item, low), step_size(item, high)
+    return number_text(value, item.digits), number_text(low, item.digits), number_text(high, item.digits)
+
+
+def _numbers(detector: Detector, placed: PlacedFeature, expectation: Floats) -> tuple[float, float, float]:
+    """The expected number of a feature, and the ends of its 90 % interval, within the training range."""
+    j, feature, _ = placed
+    values = (expectation[j] + np.array([0.0, *detector.intervals[j]])) * feature.scale + feature.center
+    value, low, high = np.clip(values, feature.low, feature.high).tolist()
+    return value, low, high
 
 
 class RowExplanation(msgspec.Struct, frozen=True):
@@ -285,7 +369,9 @@ def _substitute(detector: Detector, rows: Encoded, i: int, column: int, expectat
         rows.hidden[i, j], rows.level[i, j] = 0.0, -1
         rows.novel[i, j] = rows.gap[i, j] = rows.far[i, j] = False
         if feature.numeric:
-            rows.x[i, at] = (float(expected(detector, column, expectation)[0]) - feature.center) / feature.scale
+            value = _numbers(detector, PlacedFeature(j, feature, at), expectation)[0]
+            written = float(number_text(value, _column(detector, column).digits))
+            rows.x[i, at] = (written - feature.center) / feature.scale
         else:
             rows.level[i, j] = int(expectation[j])
             rows.x[i, at + rows.level[i, j]] = 1.0

@@ -1,6 +1,6 @@
 """What a column is, and why: inferred once from training text, fixed from then on.
 
-A column is numeric, integer, categorical, boolean or datetime, or it is left out for a reason that is kept as a code.
+A column is numeric, integer, a counter, categorical, boolean or datetime, or it is left out for a reason that is kept as a code.
 A constant column stays in the model, because a change of a constant is surprising.
 """
 
@@ -58,7 +58,10 @@ def rounded(values: NDArray[np.float64], digits: int | None) -> NDArray[np.float
 
 
 class Column(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One column: its kind, how its text is read, why it is or is not modelled, and whether no output may show it."""
+    """One column: its kind, how its text is read, why it is or is not modelled, and whether no output may show it.
+
+    `counter`: the step from the row before is modelled (`counters.py`): of a `counter` alone, of a date besides.
+    """
 
     name: str
     kind: Kind
@@ -67,6 +70,7 @@ class Column(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     date_format: str = ""
     digits: int | None = None
     redacted: bool = False
+    counter: bool = False
 
     @property
     def constant(self) -> bool:
@@ -80,11 +84,15 @@ class Column(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Schema(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """All columns of the training table, in order, and the number format of its text."""
+    """All columns of the training table, in order, and the number format of its text.
+
+    `counter_group`: the columns whose cells together name the group within which counters step; empty for none.
+    """
 
     columns: tuple[Column, ...]
     decimal: str = "."
     thousands: str = ""
+    counter_group: tuple[str, ...] = ()
 
     @property
     def modelled(self) -> tuple[Column, ...]:
@@ -116,7 +124,7 @@ def parse(column: Column, texts: Sequence[str], numbers: NumberFormat) -> tuple[
     """
     if column.kind == "categorical":
         return np.array(texts, dtype=object), {}
-    if column.kind in ("numeric", "integer") and (plain := numbers.parse_column(texts)) is not None:
+    if column.kind in ("numeric", "integer", "counter") and (plain := numbers.parse_column(texts)) is not None:
         return np.array(plain), {}
     values, errors = np.full(len(texts), np.nan), {}
     for i, text in enumerate(texts):
@@ -134,7 +142,7 @@ def _unquoted(error: DataError, column: Column) -> DataError:
 
 
 def parse_cell(column: Column, text: str, numbers: NumberFormat) -> float:
-    """One cell of a numeric, integer, boolean or datetime column as a float; NaN where missing."""
+    """One cell of a numeric, integer, counter, boolean or datetime column as a float; NaN where missing."""
     if column.kind == "boolean":
         return value_parsing.parse_boolean(text)
     if column.kind == "datetime":
@@ -201,9 +209,10 @@ def declared(name: str, kind: Kind, style: str | None, texts: Sequence[str], num
         return Column(name=name, kind="ignore", modelled=False, reason=ColumnReason(code="ignored"))
     if kind == "categorical":
         return Column(name=name, kind=kind, modelled=True, reason=CONFIGURED)
-    if kind in ("numeric", "integer"):
+    if kind in ("numeric", "integer", "counter"):
         plain = [p for t in set(texts) if value_parsing.is_number(p := numbers.plain(t))]
-        return Column(name=name, kind=kind, modelled=True, digits=_digits(plain), reason=CONFIGURED)
+        counter = kind == "counter"
+        return Column(name=name, kind=kind, modelled=True, digits=_digits(plain), reason=CONFIGURED, counter=counter)
     if kind == "datetime":
         found = style or infer(name, texts, numbers).date_format
         if not found:

@@ -55,7 +55,7 @@ def fit_style(column: Column, texts: Sequence[str]) -> Style:
             for known in (value_parsing.TRUE, value_parsing.FALSE)
         )
         return Style(true=true[0] if true else "true", false=false[0] if false else "false")
-    if column.kind == "numeric":
+    if column.kind in ("numeric", "counter"):
         # Two decimals in every cell, or only as many as a value needs.
         equally_long = len({value_parsing.decimals(text.replace(",", ".")) for text in seen}) == 1
         return Style(padded=equally_long or any(map(_has_trailing_zero, seen)))
@@ -147,8 +147,8 @@ def python_values(column: Column, values: Values) -> list[Any]:
     """Typed values (n,) as Python's own str, int, float or bool; None where missing, seconds since 1970 for dates."""
     if values.dtype == object:
         return [text or None for text in values.tolist()]
-    kinds = {"integer": int, "boolean": bool, "numeric": float, "datetime": float}
-    kind: Any = kinds[column.kind]
+    kinds = {"integer": int, "boolean": bool, "numeric": float, "datetime": float, "counter": float}
+    kind: Any = int if column.kind == "counter" and column.digits == 0 else kinds[column.kind]
     numbers = np.asarray(values, dtype=np.float64).tolist()
     return [None if math.isnan(value) else kind(value) for value in numbers]
 
@@ -164,11 +164,30 @@ def unit_text(column: Column, feature: Feature, unit: int) -> str:
     level = (*feature.levels, *feature.rare[:1])[unit]
     if feature.part == "era":
         return "a usual date" if level == "usual" else "an odd date"
+    if feature.part == "step":
+        return step_text(column, float(level))
     if feature.part != "value":
         return f"{feature.part} {level}"
     if column.kind == "boolean":
         return "true" if float(level) else "false"
     return level if column.kind == "categorical" else number_text(float(level), column.digits)
+
+
+def step_text(column: Column, step: float) -> str:
+    """The step of a counter, as a reason names it."""
+    return f"step {step_size(column, step)}"
+
+
+def told_step(column: Column, step: float) -> str:
+    """How a counter came to its value from the row before, empty where that is not known."""
+    if math.isnan(step):
+        return ""
+    return f"falls by {step_size(column, -step)} from the row before" if step < 0 else step_text(column, step)
+
+
+def step_size(column: Column, step: float) -> str:
+    """A step with the decimals of its counter; of a date in seconds."""
+    return f"{step:.6g} s" if column.kind == "datetime" else number_text(step, column.digits)
 
 
 def number_text(value: float, digits: int | None) -> str:

@@ -236,7 +236,8 @@ class Reason(Record, frozen=True, kw_only=True):
     """Why a row was flagged: one column's share of its surprise.
 
     `expected`, `low` and `high` are what the rest of the row makes of the column when it is hidden
-    (median and 90 % interval for numbers, most likely value for categories).
+    (median and 90 % interval for numbers, most likely value for categories). Of a counter they are those of the step
+    from the row before, and `step` says how the row came to its value.
     """
 
     column: str
@@ -246,6 +247,7 @@ class Reason(Record, frozen=True, kw_only=True):
     low: str
     high: str
     text: str
+    step: str = ""
 
 
 class RowResult(Record, frozen=True, kw_only=True, tag_field="schema", tag="anomvae.row/1"):

@@ -23,6 +23,7 @@ ReasonCode = Literal[
     "table_category",
     "dates",
     "constant",
+    "counter",
 ]
 
 
@@ -58,6 +59,7 @@ REASONS: dict[ReasonCode, str] = {
     "table_category": "a category of the table",
     "dates": "dates, {value}",
     "constant": "constant{value}: a change is surprising",
+    "counter": "never falls: the step from the row before is modelled",
 }
 
 
@@ -98,6 +100,7 @@ WarningCode = Literal[
     "column_all_missing",
     "missing_value",
     "precision_loss",
+    "counter_falls",
 ]
 
 
@@ -128,6 +131,7 @@ WARNINGS: dict[WarningCode, str] = {
     "column_all_missing": "column '{column}' has no value in this file",
     "missing_value": "column '{column}' is empty {count} times, in training never",
     "precision_loss": "column '{column}' has {count} numbers above 2^53, scored as the nearest float",
+    "counter_falls": "column '{column}' falls {count} times, in training hardly ever; are the rows in another order?",
 }
 
 

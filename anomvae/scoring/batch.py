@@ -15,12 +15,13 @@ from anomvae.config import ScoreSettings
 from anomvae.formats import TableWriter, open_writer
 from anomvae.model.anomaly_score import Scores
 from anomvae.model.calibration import Decision
+from anomvae.model.counters import LastValues
 from anomvae.model.detector import Detector
 from anomvae.model.explain import reasons
 from anomvae.records.results import Reason, RejectedRow, RowResult
 from anomvae.scoring.summary import BatchCounts, count_batch
 from anomvae.table.reader import chunk_batches
-from anomvae.table.typed_reader import TypedBatch, typed_batch
+from anomvae.table.typed_reader import FileSteps, TypedBatch, typed_batch
 from anomvae.table.writer import ScoredRows, scored_columns
 
 
@@ -43,6 +44,7 @@ class Chunk(msgspec.Struct, frozen=True, kw_only=True, tag=True):
         suffix: of the output, which sets its format; empty where no rows are written.
         line: of the first row.
         rows: the rows as a chunk of `TableReader.chunks`.
+        counters: the last values of the counters before the first row.
     """
 
     file: str
@@ -52,6 +54,7 @@ class Chunk(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     suffix: str
     line: int
     rows: bytes
+    counters: LastValues
 
 
 class ScoredChunk(msgspec.Struct, frozen=True):
@@ -133,9 +136,9 @@ def score_chunk(chunk: Chunk, detector: Detector) -> ScoredChunk:
     settings, names = chunk.settings, chunk.names
     writer = open_scored_writer(io.BytesIO(), chunk.suffix, names, detector, settings) if chunk.suffix else None
     score = BatchScorer(chunk.file, detector, settings, chunk.positions, writer)
-    scored = ScoredChunk([], [])
+    scored, steps = ScoredChunk([], []), FileSteps(detector.schema, names, chunk.positions, chunk.counters)
     for text in chunk_batches(chunk.rows, chunk.line, len(names)):
-        batch = typed_batch(text, detector.schema, chunk.positions)
+        batch = typed_batch(text, detector.schema, chunk.positions, steps)
         scored.rejects.extend(batch.rejected)
         if batch.rows:
             scored.batches.append(score(batch))
@@ -156,7 +159,7 @@ def open_scored_writer(
     """
     guarded: list[int] = []
     if settings.spreadsheet_safe:
-        kinds = ("numeric", "integer", "datetime", "boolean")
+        kinds = ("numeric", "integer", "counter", "datetime", "boolean")
         safe = {column.name for column in detector.schema.modelled if column.kind in kinds}
         guarded = [j for j, name in enumerate(names) if name not in safe]
     return open_writer(out, suffix, scored_columns(names, guarded))

@@ -34,6 +34,7 @@ TYPES: dict[str, ColumnType] = {  # of an output's columns, by the kind of a col
     "boolean": "boolean",
     "datetime": "datetime",
     "categorical": "text",
+    "counter": "number",
 }
 
 
@@ -119,7 +120,7 @@ class TableStyle(msgspec.Struct, frozen=True):
 
     def columns(self, extra: Sequence[str] = ()) -> list[OutputColumn]:
         """The columns of an output of such rows; `extra` names columns of text behind the others."""
-        modelled = [OutputColumn(column.name, TYPES[column.kind]) for column in self.schema.modelled]
+        modelled = [OutputColumn(column.name, _output_type(column)) for column in self.schema.modelled]
         return modelled + [OutputColumn(name, "text") for name in extra]
 
     def texts(self, columns: Mapping[str, Values]) -> list[list[str]]:
@@ -129,6 +130,11 @@ class TableStyle(msgspec.Struct, frozen=True):
     def text(self, column: Column, values: Values) -> list[str]:
         """One column as text."""
         return format_values(column, self.styles[column.name], values, self.schema.numbers)
+
+
+def _output_type(column: Column) -> ColumnType:
+    """The type of a column in an output; a counter of whole numbers is written as such."""
+    return "integer" if column.kind == "counter" and column.digits == 0 else TYPES[column.kind]
 
 
 class SyntheticRows(msgspec.Struct, frozen=True):

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anomvae.errors import DataError
+from anomvae.model.counters import as_counter, with_steps
 from anomvae.model.detector import Origin
 from anomvae.model.schema import Column, Schema, Values, infer
 from anomvae.model.value_parsing import NumberFormat
@@ -27,7 +28,8 @@ NUMBERS = NumberFormat()
 class Rows(msgspec.Struct, frozen=True):
     """n rows for the model.
 
-    `columns`: typed values (n,) by name. `cells`: text (n,) of those columns that were read from text.
+    `columns`: typed values (n,) by name, and the steps of counters. `cells`: text (n,) of those columns that were read
+    from text.
     """
 
     columns: dict[str, Values]
@@ -47,13 +49,15 @@ def inferred(table: Cells) -> Schema:
         name: Column(name=name, kind="categorical", modelled=True, reason=ColumnReason(code="table_category"))
         for name in table.categories
     }
-    return Schema(
-        columns=tuple(stated.get(name) or infer(name, texts, NUMBERS) for name, texts in table.columns.items())
+    return Schema(columns=tuple(
+            stated.get(name) or as_counter(infer(name, texts, NUMBERS), texts, NUMBERS)
+            for name, texts in table.columns.items()
+        )
     )
 
 
 def from_cells(schema: Schema, table: Cells) -> Rows:
-    """Type the cells of a table, whose columns are in the order of the schema.
+    """Type the cells of a table, whose columns are in the order of the schema; its rows follow each other.
 
     Raises:
         DataError: a cell cannot be read as what its column is.
@@ -64,7 +68,7 @@ def from_cells(schema: Schema, table: Cells) -> Rows:
     for column, errors in typed.errors.items():
         for row, error in errors.items():
             raise DataError(error.code, f"row {row}, column '{column}': {error.message}")
-    return Rows(typed.columns, {name: cells[name] for name in typed.columns})
+    return Rows(with_steps(schema, typed.columns), {name: cells[name] for name in typed.columns})
 
 
 def from_array(X: NDArray[np.float64], schema: Schema) -> Rows:

@@ -1,0 +1,252 @@
+"""Counters: columns that never fall are modelled by the step from the row before.
+
+The level of a meter, a sequence number, an epoch stamp or the date of a log says little, since no later file shares it;
+its step says much: a standstill, a jump, a reset. Which columns are counters is decided from the training rows in their
+order (`is_counter`). Typed columns hold the steps of a counter beside its values, under `part_key(name, "step")`.
+
+A step is the difference to the last readable value before it in the same file, and within one group where rows have
+groups. It is NaN, which is neither surprising nor usual, where the value is missing or where there is no value before
+it. Steps depend on the order of the rows, so that whoever reads a file in parts hands the last values on (`Steps`).
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+import numpy as np
+
+from anomvae.model.arrays import Bools, Floats, Ints
+from anomvae.model.schema import Column, Schema, Values, as_floats, parse, part_key, rounded
+from anomvae.model.value_parsing import NumberFormat
+from anomvae.records.sentences import ColumnReason
+
+LEAST_VALUES = 50  # readable cells; fewer do not show that a column never falls
+MOST_FALLS = 0.005  # share of the steps: resets and stray cells, which hide no counter
+LEAST_MOVES = 0.3  # share of the steps that are not 0; what mostly stands still is a group or a sorted category
+TAIL_RATIO = 3.0  # of the steps at an end to those in the middle, from which a column is a sorted measure
+HEAD = 1000  # rows that are read first, for a column of a long table
+HEAD_FALLS = 0.1  # share of their steps; a column that falls more often is no counter, and not read on
+SECOND_DIGITS = 6  # decimals of the steps of dates, in seconds
+FALLS_TOLD = 0.05  # share of the steps of a scored file, from which it is said that a counter falls
+
+LastValues = dict[str, dict[str, float]]  # the last readable value of every counter, by column and by group
+
+
+def counters_of(schema: Schema) -> tuple[Column, ...]:
+    """The modelled columns that have steps, in order."""
+    return tuple(column for column in schema.modelled if column.counter)
+
+
+def is_counter(values: Floats, starts: Bools | None = None) -> bool:
+    """Whether a column of the training table never falls, in the order of its rows.
+
+    It has at least 50 readable values, falls in at most 0.5 % of the steps, and moves in at least 30 % of them. A
+    *sorted measure* is none: a table that is sorted by a measure has small steps where its values are common and large
+    ones where they are rare, at one end or at both. So the median of the steps that are not 0 is taken in the first
+    tenth of the rows, in the last tenth, and in the middle half, and neither end may have more than three times the
+    middle's.
+
+    Args:
+        values: (n,), NaN where missing.
+        starts: (n,), true where the row before is not the row before in the file; None where all rows are of one.
+    """
+    if int((~np.isnan(values)).sum()) < LEAST_VALUES:
+        return False
+    steps = differences(values, starts=starts)
+    steps = steps[~np.isnan(steps)]
+    if not len(steps) or np.mean(steps < 0) > MOST_FALLS or np.mean(steps != 0) < LEAST_MOVES:
+        return False
+    return not _is_sorted_measure(steps)
+
+
+def _is_sorted_measure(steps: Floats) -> bool:
+    """Whether the steps (n,) are larger at an end of the table than in its middle half."""
+    n = len(steps)
+    middle, *ends = (
+        _usual_step(steps[part]) for part in (slice(n // 4, n - n // 4), slice(n // 10), slice(n - n // 10, n))
+    )
+    return max(ends) > TAIL_RATIO * middle
+
+
+def _usual_step(steps: Floats) -> float:
+    """The median of the steps upwards; 0 where there is none."""
+    moves = steps[steps > 0]
+    return float(np.median(moves)) if len(moves) else 0.0
+
+
+def as_counter(column: Column, texts: Sequence[str], numbers: NumberFormat, starts: Bools | None = None) -> Column:
+    """The same column, as a counter where its training cells never fall; what the user has stated stays.
+
+    A number becomes a counter, and only its step is modelled. A date keeps its kind and its parts, and has the step
+    besides. A running number, which is left out of tables too short to show a counter, is modelled by its step.
+
+    Args:
+        column: what the column was found to be.
+        texts: its training cells (n,).
+        numbers: how numbers are written.
+        starts: as in `is_counter`.
+    """
+    running = column.reason.code == "running_number"
+    if not running and not _may_be_counter(column):
+        return column
+    readable = msgspec.structs.replace(column, kind="integer") if running else column
+    head = as_floats(parse(readable, texts[:HEAD], numbers)[0])
+    falls = np.diff(head[~np.isnan(head)]) < 0
+    if len(falls) and falls.mean() > HEAD_FALLS:
+        return column
+    if not is_counter(as_floats(parse(readable, texts, numbers)[0]), starts):
+        return column
+    if column.kind == "datetime":
+        return msgspec.structs.replace(column, counter=True)
+    digits = 0 if running else column.digits
+    reason = ColumnReason(code="counter")
+    return msgspec.structs.replace(column, kind="counter", counter=True, modelled=True, digits=digits, reason=reason)
+
+
+def _may_be_counter(column: Column) -> bool:
+    stated = column.reason.code == "configured" or column.constant
+    return column.kind == "datetime" or (column.kind in ("numeric", "integer") and not stated)
+
+
+def differences(
+    values: Floats, codes: Ints | None = None, before: Floats | None = None, starts: Bools | None = None
+) -> Floats:
+    """The step (n,) of every value from the last readable one before it; NaN where there is none.
+
+    Args:
+        values: (n,), NaN where missing.
+        codes: (n,) the group of every row, from 0; None where all rows are of one.
+        before: (groups,) the last value before the first row, NaN where there is none; None for no value at all.
+        starts: (n,), true where a row does not follow the row before it.
+    """
+    codes = np.zeros(len(values), dtype=np.intp) if codes is None else codes
+    readable = np.flatnonzero(~np.isnan(values))
+    order = readable[np.argsort(codes[readable], kind="stable")]
+    now, group = values[order], codes[order]
+    runs = np.zeros(len(values), dtype=np.intp) if starts is None else np.cumsum(starts)
+    last = np.full(len(order), np.nan)
+    last[1:] = now[:-1]
+    first = np.ones(len(order), dtype=bool)
+    first[1:] = group[1:] != group[:-1]
+    broken = first.copy()
+    broken[1:] |= runs[order][1:] != runs[order][:-1]
+    last[broken] = np.nan
+    if before is not None:
+        last[first] = before[group[first]]
+    steps = np.full(len(values), np.nan)
+    steps[order] = now - last
+    return steps
+
+
+class Steps:
+    """The steps of the counters of one file, whose rows come in parts and in order.
+
+    Args:
+        counters: the columns that have steps.
+        last: the last values before the first row; None at the start of a file.
+    """
+
+    def __init__(self, counters: Sequence[Column], last: Mapping[str, Mapping[str, float]] | None = None) -> None:
+        self.counters = counters
+        self._last: LastValues = {column.name: dict((last or {}).get(column.name, {})) for column in counters}
+
+    def take(
+        self, columns: Mapping[str, Values], groups: Sequence[str] | None = None, starts: Bools | None = None
+    ) -> dict[str, Floats]:
+        """The steps (n,) of the next rows by `part_key`; the last values go on from these rows.
+
+        Args:
+            columns: typed columns (n,) by name, with those of the counters.
+            groups: (n,) the group of every row; None where rows have none.
+            starts: (n,), true where a row does not follow the row before it.
+        """
+        names, codes = ([""], None) if groups is None else _codes(groups)
+        steps = {}
+        for column in self.counters:
+            values, last = as_floats(columns[column.name]), self._last[column.name]
+            before = np.array([last.get(name, np.nan) for name in names])
+            digits = SECOND_DIGITS if column.kind == "datetime" else column.digits
+            steps[part_key(column.name, "step")] = rounded(differences(values, codes, before, starts), digits)
+            last.update(_last_values(values, codes, names))
+        return steps
+
+    def state(self) -> LastValues:
+        """The last values, for whoever reads the rows that follow."""
+        return {name: dict(last) for name, last in self._last.items()}
+
+
+def _last_values(values: Floats, codes: Ints | None, names: Sequence[str]) -> dict[str, float]:
+    """The last readable value (n,) of every group that has one."""
+    readable = np.flatnonzero(~np.isnan(values))
+    if codes is None:
+        return {names[0]: float(values[readable[-1]])} if len(readable) else {}
+    groups = codes[readable][::-1]
+    found, at = np.unique(groups, return_index=True)
+    return {names[g]: float(values[readable[::-1][i]]) for g, i in zip(found.tolist(), at.tolist(), strict=True)}
+
+
+def with_steps(
+    schema: Schema,
+    columns: Mapping[str, Values],
+    groups: Sequence[str] | None = None,
+    starts: Bools | None = None,
+) -> dict[str, Values]:
+    """The typed columns of rows that follow each other, and the steps of the counters among them.
+
+    Args:
+        schema: what the columns are.
+        columns: typed columns (n,) by name.
+        groups: (n,) the group of every row; None where rows have none.
+        starts: (n,), true where a row does not follow the row before it.
+    """
+    counters = [column for column in counters_of(schema) if column.name in columns]
+    return {**columns, **Steps(counters).take(columns, groups, starts)}
+
+
+def training_steps(
+    schema: Schema,
+    columns: Mapping[str, Values],
+    groups: Sequence[str] | None = None,
+    starts: Bools | None = None,
+) -> dict[str, Values]:
+    """As `with_steps`, without the falls and the steps after them.
+
+    A few resets do not hide a counter, and do not teach the model that a reset is usual either; nor does the way back
+    from a stray cell.
+    """
+    out = with_steps(schema, columns, groups, starts)
+    codes = None if groups is None else _codes(groups)[1]
+    for column in counters_of(schema):
+        key = part_key(column.name, "step")
+        out[key] = _without_falls(as_floats(out[key]), codes)
+    return out
+
+
+def _without_falls(steps: Floats, codes: Ints | None) -> Floats:
+    """Steps (n,) with NaN for every fall, and for the step after it in its group."""
+    known = np.flatnonzero(~np.isnan(steps))
+    groups = np.zeros(len(known), dtype=np.intp) if codes is None else codes[known]
+    order = np.argsort(groups, kind="stable")
+    fallen = steps[known][order] < 0
+    dropped = fallen.copy()
+    dropped[1:] |= fallen[:-1] & (groups[order][1:] == groups[order][:-1])
+    out = steps.copy()
+    out[known[order][dropped]] = np.nan
+    return out
+
+
+def _codes(groups: Sequence[str]) -> tuple[list[str], Ints]:
+    """The different groups, and the index (n,) of every row's among them."""
+    found, codes = np.unique(np.asarray(groups, dtype=object).astype(str), return_inverse=True)
+    return found.tolist(), codes.astype(np.intp)
+
+
+def shown_values(schema: Schema, last: LastValues) -> LastValues:
+    """The last values that an output may hold: nothing of redacted columns, or of groups that these name."""
+    if schema.redacted.intersection(schema.counter_group):
+        return {}
+    return {name: values for name, values in last.items() if name not in schema.redacted and values}
+
+
+def group_texts(cells: Iterable[Sequence[str]]) -> list[str]:
+    """The group of every row (n,), from the cells of the columns that make it, each (n,)."""
+    return ["\x1f".join(row) for row in zip(*cells, strict=True)]
