@@ -21,6 +21,7 @@ from anomvae.records.sentences import ColumnReason
 
 Values = NDArray[np.float64] | NDArray[np.object_]
 
+NUMBERS = ("numeric", "integer", "counter")  # kinds whose cells are written as numbers
 STRAY_SHARE = 0.005  # so few cells that are no numbers are faults of the file, not a category
 NO_VALUES = ColumnReason(code="no_values")
 CONFIGURED = ColumnReason(code="configured")
@@ -124,7 +125,7 @@ def parse(column: Column, texts: Sequence[str], numbers: NumberFormat) -> tuple[
     """
     if column.kind == "categorical":
         return np.array(texts, dtype=object), {}
-    if column.kind in ("numeric", "integer", "counter") and (plain := numbers.parse_column(texts)) is not None:
+    if column.kind in NUMBERS and (plain := numbers.parse_column(texts)) is not None:
         return np.array(plain), {}
     values, errors = np.full(len(texts), np.nan), {}
     for i, text in enumerate(texts):
@@ -209,7 +210,7 @@ def declared(name: str, kind: Kind, style: str | None, texts: Sequence[str], num
         return Column(name=name, kind="ignore", modelled=False, reason=ColumnReason(code="ignored"))
     if kind == "categorical":
         return Column(name=name, kind=kind, modelled=True, reason=CONFIGURED)
-    if kind in ("numeric", "integer", "counter"):
+    if kind in NUMBERS:
         plain = [p for t in set(texts) if value_parsing.is_number(p := numbers.plain(t))]
         counter = kind == "counter"
         return Column(name=name, kind=kind, modelled=True, digits=_digits(plain), reason=CONFIGURED, counter=counter)

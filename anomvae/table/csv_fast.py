@@ -11,11 +11,10 @@ from typing import Any, overload
 
 import numpy as np
 
-from anomvae.model.schema import Column, Schema, Values, parse
+from anomvae.model.schema import NUMBERS, Column, Schema, Values, parse
 from anomvae.model.value_parsing import MISSING
 from anomvae.table.csv_decode import MAX_FIELD
 
-NUMBERS = ("numeric", "integer", "counter")
 UNUSUAL = ('"', "\r", "\0", "\n\n", "\ufeff", "\t")  # Arrow trims tabs, drops a mark, and counts no blank line
 
 
