@@ -1,6 +1,7 @@
 """What a column is, and why: inferred once from training text, fixed from then on.
 
-A column is numeric, integer, a counter, categorical, boolean or datetime, or it is left out for a reason that is kept as a code.
+A column is numeric, integer, a counter, categorical, boolean or datetime, or it is left out for a reason that is kept
+as a code.
 A constant column stays in the model, because a change of a constant is surprising.
 """
 

@@ -6,6 +6,8 @@ Manifests and quarantine reasons are files beside the results; the ledger can be
 import base64
 from typing import Literal
 
+import msgspec
+
 from anomvae.records.results import FileResult, Record, Verdict, Waits
 
 
@@ -49,7 +51,7 @@ class Manifest(Fact, frozen=True, kw_only=True, tag_field="schema", tag="anomvae
     base_rows: int
     continues: bool
     lines: int
-    counters: dict[str, dict[str, float]] = {}
+    counters: dict[str, dict[str, float]] = msgspec.field(default_factory=dict)
     result_name: str
     result_sha256: str
     alerts_sha256: str

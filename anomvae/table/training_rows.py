@@ -188,7 +188,8 @@ def read_training_table(
     """
     numbers = NumberFormat(settings.decimal, settings.thousands)
     sample = _BlockSample(0, settings.max_rows)
-    out = TrainingTable([], sample.rows, *(np.empty(0, np.int64) for _ in range(3)), 0, 0, [], [])
+    none = np.empty(0, np.int64)
+    out = TrainingTable([], sample.rows, none, none, none, 0, 0, [], [])
     for index, file in enumerate(files):
         try:
             table = TableReader(file, settings.dialect())
@@ -201,11 +202,12 @@ def read_training_table(
                 table.names, out.names, out.names, settings.delimiter, table.header_line
             )
             table.warnings.extend(warnings)
-            number = 0
+            count = 0
             for batch in table.batches():
-                for number, (row, line) in enumerate(zip(batch.rows, batch.lines, strict=True), number + 1):
+                for number, (row, line) in enumerate(zip(batch.rows, batch.lines, strict=True), count):
                     if meets(row):
                         sample.add((index, line, number), [row[at] for at in positions])
+                count += len(batch.rows)
                 progress(file, out.rows_read + table.rows)
             table.check_rejects()
         except DataError as error:

@@ -50,7 +50,8 @@ class TypedBatch(msgspec.Struct, frozen=True):
     """Rows (n) of a table whose every modelled cell could be read.
 
     `rows` are their cells as text, in the file's column order; `lines` are the lines that they start on; `columns`
-    are the modelled columns, (n,) each, by name, and the steps of the counters among them. `rejected` are the rows that stood among them and could not be read.
+    are the modelled columns, (n,) each, by name, and the steps of the counters among them. `rejected` are the rows that
+    stood among them and could not be read.
     """
 
     rows: Sequence[list[str]]

@@ -49,7 +49,8 @@ def inferred(table: Cells) -> Schema:
         name: Column(name=name, kind="categorical", modelled=True, reason=ColumnReason(code="table_category"))
         for name in table.categories
     }
-    return Schema(columns=tuple(
+    return Schema(
+        columns=tuple(
             stated.get(name) or as_counter(infer(name, texts, NUMBERS), texts, NUMBERS)
             for name, texts in table.columns.items()
         )
