@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import anomvae
 from anomvae.config import Dialect, FitSettings, ScoreSettings
-from anomvae.model.counters import Steps, as_counter, differences, is_counter, training_steps, with_steps
+from anomvae.model.counters import Steps, differences, is_counter, training_steps, with_counters, with_steps
 from anomvae.model.detector import Detector
 from anomvae.model.schema import Column, Schema, infer, part_key
 from anomvae.model.value_parsing import NumberFormat
@@ -32,8 +32,11 @@ def texts(values: np.ndarray, digits: int = 0) -> list[str]:
 
 
 def found(values: np.ndarray, digits: int = 0) -> Column:
-    cells = texts(values, digits)
-    return as_counter(infer("x", cells, NUMBERS), cells, NUMBERS)
+    return as_counter(infer("x", texts(values, digits), NUMBERS), texts(values, digits))
+
+
+def as_counter(column: Column, cells: list[str]) -> Column:
+    return with_counters([column], {column.name: cells}.__getitem__, NUMBERS)[0]
 
 
 # --- which columns are counters
@@ -63,12 +66,26 @@ def test_sorted_measures_and_columns_that_mostly_stand_still_are_no_counters() -
     assert not is_counter(np.sort(rng.normal(50, 10, 500)))
     assert not is_counter(np.sort(rng.lognormal(3, 1, 500)))
     assert not is_counter(np.sort(rng.exponential(1, 500)))
+    groups = [np.sort(rng.exponential(50, 300)) for _ in range(3)]  # sorted within groups: two falls
+    assert not is_counter(np.concatenate(groups))
     assert not is_counter(np.repeat(np.arange(100.0), 5))  # moves in a fifth of the steps
     assert not is_counter(np.arange(600.0)[::-1])
     assert not is_counter(rng.normal(0, 1, 600))
     assert not is_counter(np.arange(49.0))
     assert is_counter(np.arange(50.0))
     assert not is_counter(np.full(100, NAN))
+
+
+def test_a_meter_of_a_winter_is_one_where_dates_show_the_order_of_time() -> None:
+    season = 1 + 9 * np.cos(np.linspace(0, np.pi, 400)) ** 2  # ten times as much at both ends
+    meter = texts(np.cumsum(season * np.random.default_rng(3).gamma(4, 1, 400)))
+    dates = [f"2026-{1 + i // 28:02d}-{1 + i % 28:02d}" for i in range(300)] + [
+        f"2027-{1 + i // 28:02d}-{1 + i % 28:02d}" for i in range(100)
+    ]
+    cells = {"meter": meter, "date": dates}
+    columns = [infer(name, column, NUMBERS) for name, column in cells.items()]
+    assert not with_counters(columns[:1], cells.__getitem__, NUMBERS)[0].counter
+    assert [column.kind for column in with_counters(columns, cells.__getitem__, NUMBERS)] == ["counter", "datetime"]
 
 
 def test_every_file_of_the_training_table_may_begin_lower() -> None:
@@ -80,16 +97,18 @@ def test_every_file_of_the_training_table_may_begin_lower() -> None:
 
 def test_what_the_user_has_stated_stays() -> None:
     cells = texts(np.arange(100.0))
-    stated = Column(name="x", kind="integer", modelled=True, reason=anomvae.records.sentences.ColumnReason(code="configured"))
-    assert as_counter(stated, cells, NUMBERS) is stated
+    stated = Column(
+        name="x", kind="integer", modelled=True, reason=anomvae.records.sentences.ColumnReason(code="configured")
+    )
+    assert as_counter(stated, cells) is stated
 
 
 def test_dates_that_never_fall_keep_their_kind() -> None:
     cells = [f"2026-03-{1 + i // 24:02d} {i % 24:02d}:00:00" for i in range(200)]
-    column = as_counter(infer("t", cells, NUMBERS), cells, NUMBERS)
+    column = as_counter(infer("t", cells, NUMBERS), cells)
     assert (column.kind, column.counter) == ("datetime", True)
     shuffled = [cells[i] for i in np.random.default_rng(0).permutation(200)]
-    assert not as_counter(infer("t", shuffled, NUMBERS), shuffled, NUMBERS).counter
+    assert not as_counter(infer("t", shuffled, NUMBERS), shuffled).counter
 
 
 # --- steps
@@ -134,7 +153,9 @@ def test_steps_do_not_depend_on_how_the_rows_are_cut(rows, cuts, grouped) -> Non
         if not np.isnan(value):
             last[key] = value
     parts, reader = [], Steps([METER])
-    for low, high in zip(bounds := sorted({0, len(rows), *(cut for cut in cuts if cut < len(rows))}), bounds[1:], strict=False):
+    for low, high in zip(
+        bounds := sorted({0, len(rows), *(cut for cut in cuts if cut < len(rows))}), bounds[1:], strict=False
+    ):
         part = slice(low, high)
         parts.append(reader.take({"meter": values[part]}, groups and groups[part])[part_key("meter", "step")])
         reader = Steps([METER], json.loads(json.dumps(reader.state())))  # as a ledger keeps it

@@ -19,7 +19,7 @@ from anomvae.config import FitSettings, SchemaSettings
 from anomvae.config_errors import near
 from anomvae.errors import DataError, UsageError
 from anomvae.model.conditions import Condition
-from anomvae.model.counters import as_counter, group_texts, training_steps
+from anomvae.model.counters import group_texts, training_steps, with_counters
 from anomvae.model.detector import About, Origin
 from anomvae.model.explain import reasons
 from anomvae.model.schema import Column, Schema, Values, declared, infer
@@ -152,7 +152,7 @@ def _schema(table: TrainingTable, settings: FitSettings, chosen: SchemaSettings)
             raise UsageError(
                 f"column '{name}' of --drop, --id or [schema] is not in the training file{near(name, table.names)}"
             )
-    columns, starts = [], table.starts()
+    columns = []
     for j, name in enumerate(table.names):
         texts = table.rows.column(j)
         if name in left_out or not name:
@@ -163,7 +163,7 @@ def _schema(table: TrainingTable, settings: FitSettings, chosen: SchemaSettings)
             columns.append(declared(name, stated.kind, stated.format, texts, numbers))
         else:
             columns.append(infer(name, texts, numbers))
-        columns[-1] = as_counter(columns[-1], texts, numbers, starts)
+    columns = with_counters(columns, table.column, numbers, table.starts())
     hidden = [column.masked() if column.name in chosen.redact else column for column in columns]
     return Schema(columns=tuple(hidden), decimal=settings.decimal, thousands=settings.thousands)
 

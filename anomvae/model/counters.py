@@ -9,7 +9,7 @@ groups. It is NaN, which is neither surprising nor usual, where the value is mis
 it. Steps depend on the order of the rows, so that whoever reads a file in parts hands the last values on (`Steps`).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 import numpy as np
@@ -22,7 +22,8 @@ from anomvae.records.sentences import ColumnReason
 LEAST_VALUES = 50  # readable cells; fewer do not show that a column never falls
 MOST_FALLS = 0.005  # share of the steps: resets and stray cells, which hide no counter
 LEAST_MOVES = 0.3  # share of the steps that are not 0; what mostly stands still is a group or a sorted category
-TAIL_RATIO = 3.0  # of the steps at an end to those in the middle, from which a column is a sorted measure
+TAIL_RATIO = 3.0  # of the usual steps at an end to those elsewhere, from which a column is a sorted measure
+MOST_SORTED = 1 / 3  # share of the rows between falls that may look sorted by chance
 HEAD = 1000  # rows that are read first, for a column of a long table
 HEAD_FALLS = 0.1  # share of their steps; a column that falls more often is no counter, and not read on
 SECOND_DIGITS = 6  # decimals of the steps of dates, in seconds
@@ -36,18 +37,16 @@ def counters_of(schema: Schema) -> tuple[Column, ...]:
     return tuple(column for column in schema.modelled if column.counter)
 
 
-def is_counter(values: Floats, starts: Bools | None = None) -> bool:
+def is_counter(values: Floats, starts: Bools | None = None, *, in_time: bool = False) -> bool:
     """Whether a column of the training table never falls, in the order of its rows.
 
     It has at least 50 readable values, falls in at most 0.5 % of the steps, and moves in at least 30 % of them. A
-    *sorted measure* is none: a table that is sorted by a measure has small steps where its values are common and large
-    ones where they are rare, at one end or at both. So the median of the steps that are not 0 is taken in the first
-    tenth of the rows, in the last tenth, and in the middle half, and neither end may have more than three times the
-    middle's.
+    *sorted measure* is none (`_is_sorted`), unless other columns show that the rows are in the order of time.
 
     Args:
         values: (n,), NaN where missing.
         starts: (n,), true where the row before is not the row before in the file; None where all rows are of one.
+        in_time: whether the rows are known to be in the order of time, so that they are not sorted by a measure.
     """
     if int((~np.isnan(values)).sum()) < LEAST_VALUES:
         return False
@@ -55,16 +54,26 @@ def is_counter(values: Floats, starts: Bools | None = None) -> bool:
     steps = steps[~np.isnan(steps)]
     if not len(steps) or np.mean(steps < 0) > MOST_FALLS or np.mean(steps != 0) < LEAST_MOVES:
         return False
-    return not _is_sorted_measure(steps)
+    if in_time:
+        return True
+    parts = [part[part >= 0] for part in np.split(steps, np.flatnonzero(steps < 0))]
+    long = [part for part in parts if len(part) >= LEAST_VALUES] or [steps]
+    return MOST_SORTED * sum(map(len, long)) >= sum(len(part) for part in long if _is_sorted(part))
 
 
-def _is_sorted_measure(steps: Floats) -> bool:
-    """Whether the steps (n,) are larger at an end of the table than in its middle half."""
+def _is_sorted(steps: Floats) -> bool:
+    """Whether rows that are sorted by a measure have such steps (n,).
+
+    A sorted measure has small steps where its values are common, and large ones where they are rare: at one end of the
+    table or at both. Compared are the medians of the steps that are not 0: neither the first tenth nor the last may
+    have more than three times that of the middle half, nor the first fifth or the last that of any other fifth.
+    """
     n = len(steps)
     middle, *ends = (
-        _usual_step(steps[part]) for part in (slice(n // 4, n - n // 4), slice(n // 10), slice(n - n // 10, n))
+        _usual_step(steps[at]) for at in (slice(n // 4, n - n // 4), slice(n // 10), slice(n - n // 10, n))
     )
-    return max(ends) > TAIL_RATIO * middle
+    fifths = [_usual_step(part) for part in np.array_split(steps, 5)]
+    return max(ends) > TAIL_RATIO * middle or max(fifths[0], fifths[-1]) > TAIL_RATIO * min(fifths)
 
 
 def _usual_step(steps: Floats) -> float:
@@ -73,27 +82,42 @@ def _usual_step(steps: Floats) -> float:
     return float(np.median(moves)) if len(moves) else 0.0
 
 
-def as_counter(column: Column, texts: Sequence[str], numbers: NumberFormat, starts: Bools | None = None) -> Column:
-    """The same column, as a counter where its training cells never fall; what the user has stated stays.
+def with_counters(
+    columns: Sequence[Column],
+    cells: Callable[[str], Sequence[str]],
+    numbers: NumberFormat,
+    starts: Bools | None = None,
+) -> list[Column]:
+    """The columns of the training table, as counters where their cells never fall; what the user has stated stays.
 
     A number becomes a counter, and only its step is modelled. A date keeps its kind and its parts, and has the step
-    besides. A running number, which is left out of tables too short to show a counter, is modelled by its step.
+    besides; where there is such a date the rows are in the order of time. A running number, which is left out of tables
+    too short to show a counter, is modelled by its step.
 
     Args:
-        column: what the column was found to be.
-        texts: its training cells (n,).
+        columns: what the columns were found to be.
+        cells: the training cells (n,) of a column by its name.
         numbers: how numbers are written.
         starts: as in `is_counter`.
     """
+    found = {}
+    for column in sorted(filter(_may_be_counter, columns), key=lambda one: one.kind != "datetime"):
+        in_time = any(one.kind == "datetime" and one.counter for one in found.values())
+        found[column.name] = _as_counter(column, cells(column.name), numbers, starts, in_time=in_time)
+    return [found.get(column.name, column) for column in columns]
+
+
+def _as_counter(
+    column: Column, texts: Sequence[str], numbers: NumberFormat, starts: Bools | None, *, in_time: bool
+) -> Column:
+    """One of the columns of `with_counters`, from its cells (n,); the other arguments are those of `is_counter`."""
     running = column.reason.code == "running_number"
-    if not running and not _may_be_counter(column):
-        return column
     readable = msgspec.structs.replace(column, kind="integer") if running else column
     head = as_floats(parse(readable, texts[:HEAD], numbers)[0])
     falls = np.diff(head[~np.isnan(head)]) < 0
     if len(falls) and falls.mean() > HEAD_FALLS:
         return column
-    if not is_counter(as_floats(parse(readable, texts, numbers)[0]), starts):
+    if not is_counter(as_floats(parse(readable, texts, numbers)[0]), starts, in_time=in_time):
         return column
     if column.kind == "datetime":
         return msgspec.structs.replace(column, counter=True)
@@ -103,8 +127,9 @@ def as_counter(column: Column, texts: Sequence[str], numbers: NumberFormat, star
 
 
 def _may_be_counter(column: Column) -> bool:
-    stated = column.reason.code == "configured" or column.constant
-    return column.kind == "datetime" or (column.kind in ("numeric", "integer") and not stated)
+    if column.kind == "datetime" or column.reason.code == "running_number":
+        return True
+    return column.kind in ("numeric", "integer") and column.reason.code != "configured" and not column.constant
 
 
 def differences(

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anomvae.errors import DataError
-from anomvae.model.counters import as_counter, with_steps
+from anomvae.model.counters import with_counters, with_steps
 from anomvae.model.detector import Origin
 from anomvae.model.schema import Column, Schema, Values, infer
 from anomvae.model.value_parsing import NumberFormat
@@ -49,12 +49,8 @@ def inferred(table: Cells) -> Schema:
         name: Column(name=name, kind="categorical", modelled=True, reason=ColumnReason(code="table_category"))
         for name in table.categories
     }
-    return Schema(
-        columns=tuple(
-            stated.get(name) or as_counter(infer(name, texts, NUMBERS), texts, NUMBERS)
-            for name, texts in table.columns.items()
-        )
-    )
+    columns = [stated.get(name) or infer(name, texts, NUMBERS) for name, texts in table.columns.items()]
+    return Schema(columns=tuple(with_counters(columns, table.columns.__getitem__, NUMBERS)))
 
 
 def from_cells(schema: Schema, table: Cells) -> Rows:
