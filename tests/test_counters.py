@@ -162,3 +162,221 @@ def test_steps_do_not_depend_on_how_the_rows_are_cut(rows, cuts, grouped) -> Non
     np.testing.assert_array_equal(np.concatenate(parts), expected)
     np.testing.assert_array_equal(whole[part_key("meter", "step")], expected)
     assert reader.state() == {"meter": last}
+
+
+# --- files: whole, in batches, in chunks, from any row on, side by side
+
+
+HEADER = "time,meter,power,note"
+GROUPED = "room"
+
+
+def log(rows: int, seed: int, start: float = 40_000, meanwhile: dict[int, str] | None = None) -> list[str]:
+    """Lines of a meter that idles at night, one reading in ten minutes; `meanwhile` other readings by row."""
+    rng = np.random.default_rng(seed)
+    lines, total = [], start
+    for i in range(rows):
+        hour = i // 6 % 24
+        power = max(rng.normal(2.2, 0.3), 0.1) if rng.random() < (0.25 if 1 <= hour < 5 else 0.8) else 0.0
+        total += power / 6
+        shown = (meanwhile or {}).get(i, f"{total:.2f}")
+        stamp = f"2026-{7 + i // 144 // 28:02d}-{1 + i // 144 % 28:02d} {hour:02d}:{i % 6}0:00"
+        lines.append(f"{stamp},{shown},{power:.2f},ok")
+    return lines
+
+
+def write(path: Path, lines: list[str]) -> Path:
+    path.write_text("\n".join([HEADER, *lines]) + "\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("counters")
+    source = write(folder / "train.csv", log(1200, 1))
+    anomvae.fit([str(source)], folder / "m.anomvae", FitSettings(steps=300, selftest=False))
+    return folder / "m.anomvae"
+
+
+@pytest.fixture(scope="module")
+def detector(model: Path) -> Detector:
+    return anomvae.load(str(model))
+
+
+def scored(path: Path, detector: Detector, suffix: str = ".csv", **more: object) -> bytes:
+    out = io.BytesIO()
+    FileScorer(str(path), detector, ScoreSettings(threads=1), lambda name, rows: None, **more).score(out, "o", suffix)
+    return out.getvalue()
+
+
+def new_lines() -> list[str]:
+    """A file with gaps, a cell that cannot be read, a row that is rejected for another cell, and a reading of 0."""
+    lines = log(300, 7, 41_000, {20: "", 50: "0.00", 51: "", 90: "41x"})
+    lines[120] = lines[120].replace("2026-", "two-")
+    return lines
+
+
+def test_a_meter_is_read_and_its_reading_of_0_is_flagged(detector: Detector, tmp_path: Path) -> None:
+    kinds = {column.name: (column.kind, column.counter) for column in detector.schema.columns}
+    assert kinds["meter"] == ("counter", True)
+    assert kinds["time"] == ("datetime", True)
+    assert [f.part for f in detector.encoding.features if f.column == "meter"] == ["step"]
+    path = write(tmp_path / "new.csv", new_lines())
+    result = anomvae.score([str(path)], detector, ScoreSettings(top=50))
+    worst = {row.line: row for row in result.files[0].worst}
+    fall = worst[52].reasons[0]
+    assert fall.column == "meter"
+    assert fall.step.startswith("falls by 410") and fall.step.endswith("from the row before")
+    assert fall.text.startswith(f"meter 0.00 ({fall.step}), expected step ")
+    assert fall.low != "" and float(fall.low) <= float(fall.high)
+    assert result.files[0].flagged <= 9
+    assert not any(warning.startswith("counter_falls") for warning in result.files[0].warnings)
+
+
+def test_batches_chunks_and_stretches_give_the_same_bytes(
+    detector: Detector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from anomvae.scoring import file
+    from anomvae.table import csv_decode, reader
+
+    path = write(tmp_path / "new.csv", new_lines())
+    whole = scored(path, detector)
+    for size in (1, 7, 64):
+        monkeypatch.setattr(reader, "BATCH_ROWS", size)
+        assert scored(path, detector) == whole
+    monkeypatch.setattr(reader, "FAST_FROM", 0)  # the fast parser takes all blocks but those with strange cells
+    monkeypatch.setattr(csv_decode, "CHUNK", 1024)
+    assert scored(path, detector) == whole
+
+    names = HEADER.split(",")
+    cells = [line.split(",") for line in new_lines()]
+    table = pa.table({name: [row[j] for row in cells] for j, name in enumerate(names)})
+    pq.write_table(table, tmp_path / "new.parquet", row_group_size=37)
+    monkeypatch.setattr(reader, "BATCH_ROWS", 16)
+    at_once = scored(tmp_path / "new.parquet", detector)
+    assert at_once == whole
+    monkeypatch.setattr(file, "LONG_ROWS", 1)
+    monkeypatch.setattr(file, "CHUNK_CELLS", 2 * 16 * len(names))
+    asked = []
+
+    def elsewhere(chunks):
+        for chunk in chunks:
+            there = msgspec.msgpack.decode(msgspec.msgpack.encode(chunk), type=Chunk)
+            asked.append(there.counters)
+            yield msgspec.msgpack.decode(msgspec.msgpack.encode(score_chunk(there, detector)), type=ScoredChunk)
+
+    assert scored(tmp_path / "new.parquet", detector, chunk_scorer=elsewhere) == whole
+    assert len(asked) == 10 and asked[0] == {"time": {}, "meter": {}} and asked[1]["meter"][""] > 41_000
+
+
+def test_every_row_can_be_explained_as_it_was_scored(model: Path, detector: Detector, tmp_path: Path) -> None:
+    path = write(tmp_path / "new.csv", new_lines())
+    import csv
+
+    rows = {int(row["_av_line"]): row for row in csv.DictReader(scored(path, detector).decode().splitlines())}
+    lines = [2, 3, 22, 23, 52, 53, 54, 93, 123, 301]
+    explained = anomvae.commands.explain.explain([f"{path}:{line}" for line in lines], detector)
+    for row in explained.rows:
+        assert row.score == float(rows[row.line]["_av_score"])
+
+
+def test_a_file_that_falls_everywhere_is_told_so(detector: Detector, tmp_path: Path) -> None:
+    path = write(tmp_path / "new.csv", log(100, 3, 41_000)[::-1])
+    warnings = anomvae.score([str(path)], detector).files[0].warnings
+    assert sorted(w.split(":")[0] for w in warnings) == ["counter_falls", "counter_falls"]
+
+
+# --- a grown file, and what the ledger keeps
+
+
+def test_a_grown_file_goes_on_from_its_last_row(model: Path, detector: Detector, tmp_path: Path) -> None:
+    import csv
+
+    lines = new_lines()
+    whole = scored(write(tmp_path / "whole.csv", lines), detector)
+    expected = {row["_av_line"]: row["_av_score"] for row in csv.DictReader(whole.decode().splitlines())}
+    inbox, out = tmp_path / "in", tmp_path / "out"
+    inbox.mkdir()
+    found: dict[str, str] = {}
+    for upto in (51, 52, 91, 121, 300):  # behind the 0, the gap, the unreadable cell and the rejected row
+        write(inbox / "log.csv", lines[:upto])
+        assert folder_score(inbox, out, model) in (0, 1)
+    for path in sorted((out / "results").glob("*.csv")):
+        found |= {row["_av_line"]: row["_av_score"] for row in csv.DictReader(path.open())}
+    assert len(list((out / "results").glob("*.csv"))) == 5
+    assert found == expected
+    manifest = max(
+        (json.loads(path.read_text()) for path in (out / "results").glob("*.json")), key=lambda one: one["sequence"]
+    )
+    assert manifest["counters"]["meter"] == {"": float(lines[-1].split(",")[1])}
+    (out / "ledger.sqlite").unlink()  # rebuilt from the manifests
+    write(inbox / "log.csv", [*lines, lines[-1].replace(lines[-1].split(",")[1], "41000.00")])
+    assert folder_score(inbox, out, model) in (0, 1)
+    last = max(((out / "results").glob("*.csv")), key=lambda path: path.stat().st_mtime_ns)
+    assert [row["_av_flag"] for row in csv.DictReader(last.open())] == ["true"]
+
+
+def folder_score(inbox: Path, out: Path, model: Path) -> int:
+    from anomvae.cli import main
+
+    return main(["score", str(inbox), "-o", str(out), "-m", str(model), "-q", "--settle", "0.001s"])
+
+
+# --- groups
+
+
+def test_counters_step_within_their_group(tmp_path: Path) -> None:
+    schema = Schema(columns=(METER, Column(name="room", kind="ignore", modelled=False)), counter_group=("room",))
+    path = tmp_path / "rooms.csv"
+    path.write_text("room,meter\na,1.0\nb,50.0\na,3.5\nb,50.1\na,3.4\n")
+    batch = next(TypedReader(str(path), schema, Dialect()).batches())
+    np.testing.assert_array_equal(batch.columns[part_key("meter", "step")], [NAN, NAN, 2.5, 0.1, -0.1])
+
+
+# --- synthetic rows and the estimator
+
+
+def test_generated_counters_go_on_from_training(model: Path, detector: Detector, tmp_path: Path) -> None:
+    out = tmp_path / "made.csv"
+    anomvae.generate(detector, 400, output=str(out))
+    import csv
+
+    rows = list(csv.DictReader(out.open()))
+    meter = np.array([float(row["meter"]) for row in rows])
+    last = float(log(1200, 1)[-1].split(",")[1])
+    assert meter[0] >= last
+    assert (np.diff(meter) >= 0).all()
+    real = np.diff([float(line.split(",")[1]) for line in log(1200, 1)])
+    assert abs(np.diff(meter).mean() / real.mean() - 1) < 0.25
+    frame = detector.sample(50)
+    assert (np.diff(frame["meter"]) >= 0).all()
+    with pytest.raises(anomvae.errors.UsageError, match="'meter' is a counter"):
+        detector.sample(5, {"meter": 3})
+
+
+def test_a_filled_counter_stays_and_the_rows_after_go_on_from_it(detector: Detector, tmp_path: Path) -> None:
+    from anomvae.config import GenerateSettings
+    import csv
+
+    (tmp_path / "like.csv").write_text("meter,note\n,ok\n50000.00,ok\n,ok\n,ok\n")
+    anomvae.generate(
+        detector, settings=GenerateSettings(like=str(tmp_path / "like.csv")), output=str(tmp_path / "o.csv")
+    )
+    meter = [float(row["meter"]) for row in csv.DictReader((tmp_path / "o.csv").open())]
+    last = float(log(1200, 1)[-1].split(",")[1])
+    assert last <= meter[0] < last + 5
+    assert meter[1] == 50_000
+    assert 50_000 <= meter[2] <= meter[3] < 50_010
+
+
+def test_the_estimator_takes_the_rows_of_a_frame_in_their_order() -> None:
+    import pandas as pd
+
+    lines = [line.split(",") for line in log(400, 5)]
+    frame = pd.DataFrame({"meter": [float(row[1]) for row in lines], "power": [float(row[2]) for row in lines]})
+    found = anomvae.AnomVAE(steps=200, random_state=0).fit(frame)
+    assert found.detector_.schema.columns[0].kind == "counter"
+    new = frame.copy()
+    new.loc[100, "meter"] = 0
+    assert found.predict(new)[100] == -1
+    assert np.isfinite(found.score_samples(frame[100:101])).all()  # a row alone has no step
