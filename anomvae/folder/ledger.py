@@ -13,6 +13,7 @@ import msgspec
 from anomvae.errors import UsageError
 from anomvae.folder.database import Database
 from anomvae.folder.outbox import Outbox, OutboxUpdate
+from anomvae.model.counters import CounterState
 from anomvae.records.folder import Manifest, Quarantined
 from anomvae.records.results import REMEMBERED, Evidence, evidence
 
@@ -35,7 +36,7 @@ class Entry(msgspec.Struct, frozen=True):
         continues: whether a grown version of the file may be scored from its new rows on.
         lines: physical lines of the file.
         rows_total: rows that were read.
-        counters: the last values of the counters in the file, by column and by group.
+        counters: the state of the counters behind the file.
     """
 
     delivery_id: str
@@ -47,7 +48,7 @@ class Entry(msgspec.Struct, frozen=True):
     continues: bool
     lines: int
     rows_total: int
-    counters: dict[str, dict[str, float]]
+    counters: CounterState = {}
 
 
 class Ledger:
@@ -313,7 +314,7 @@ class Ledger:
 def _entry(row: tuple[Any, ...]) -> Entry:
     """A row of `ENTRY` as a record."""
     found = dict(zip(Entry.__struct_fields__, row, strict=True))
-    counters = msgspec.json.decode(found["counters"], type=dict[str, dict[str, float]])
+    counters = msgspec.json.decode(found["counters"], type=CounterState)
     return Entry(**{**found, "continues": bool(found["continues"]), "counters": counters})
 
 

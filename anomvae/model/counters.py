@@ -6,10 +6,12 @@ order (`is_counter`). Typed columns hold the steps of a counter beside its value
 
 A step is the difference to the last readable value before it in the same file, and within one group where rows have
 groups. It is NaN, which is neither surprising nor usual, where the value is missing or where there is no value before
-it. Steps depend on the order of the rows, so that whoever reads a file in parts hands the last values on (`Steps`).
+it. Steps depend on the order of the rows, so that whoever reads a file in parts hands on what is left of the rows
+before (`CounterState`). Where a counter falls again and again, its rows are in no order, and its steps say nothing:
+after three falls among the last twenty steps, a step is taken as not known until they lie back.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 import numpy as np
@@ -29,7 +31,11 @@ HEAD_FALLS = 0.1  # share of their steps; a column that falls more often is no c
 SECOND_DIGITS = 6  # decimals of the steps of dates, in seconds
 FALLS_TOLD = 0.05  # share of the steps of a scored file, from which it is said that a counter falls
 
-LastValues = dict[str, dict[str, float]]  # the last readable value of every counter, by column and by group
+RECENT = 20  # steps whose falls are remembered
+MOST_RECENT = 3  # falls among them from which the rows are in no order
+
+# The last readable value of every counter, and its recent falls as bits, the newest lowest; by column and by group.
+CounterState = dict[str, dict[str, tuple[float, int]]]
 
 
 def counters_of(schema: Schema) -> tuple[Column, ...]:
@@ -167,46 +173,66 @@ class Steps:
 
     Args:
         counters: the columns that have steps.
-        last: the last values before the first row; None at the start of a file.
+        state: what is left of the rows before the first; None at the start of a file.
     """
 
-    def __init__(self, counters: Sequence[Column], last: Mapping[str, Mapping[str, float]] | None = None) -> None:
+    def __init__(self, counters: Sequence[Column], state: CounterState | None = None) -> None:
         self.counters = counters
-        self._last: LastValues = {column.name: dict((last or {}).get(column.name, {})) for column in counters}
+        self._state: CounterState = {column.name: dict((state or {}).get(column.name, {})) for column in counters}
 
     def take(
         self, columns: Mapping[str, Values], groups: Sequence[str] | None = None, starts: Bools | None = None
     ) -> dict[str, Floats]:
-        """The steps (n,) of the next rows by `part_key`; the last values go on from these rows.
+        """The steps (n,) of the next rows by `part_key`; the state goes on to the rows after these.
 
         Args:
             columns: typed columns (n,) by name, with those of the counters.
             groups: (n,) the group of every row; None where rows have none.
             starts: (n,), true where a row does not follow the row before it.
         """
-        names, codes = ([""], None) if groups is None else _codes(groups)
+        n = len(next(iter(columns.values())))
+        names, codes = ([""], np.zeros(n, dtype=np.intp)) if groups is None else _codes(groups)
         steps = {}
         for column in self.counters:
-            values, last = as_floats(columns[column.name]), self._last[column.name]
-            before = np.array([last.get(name, np.nan) for name in names])
+            values, state = as_floats(columns[column.name]), self._state[column.name]
+            before = np.array([state.get(name, (np.nan, 0))[0] for name in names])
             digits = SECOND_DIGITS if column.kind == "datetime" else column.digits
-            steps[part_key(column.name, "step")] = rounded(differences(values, codes, before, starts), digits)
-            last.update(_last_values(values, codes, names))
+            found = rounded(differences(values, codes, before, starts), digits)
+            for code, rows in _rows_by_group(codes, len(names)):
+                readable = rows[~np.isnan(values[rows])]
+                if len(readable):
+                    bits = _hide_disorder(found, readable, state.get(names[code], (np.nan, 0))[1])
+                    state[names[code]] = float(values[readable[-1]]), bits
+            steps[part_key(column.name, "step")] = found
         return steps
 
-    def state(self) -> LastValues:
-        """The last values, for whoever reads the rows that follow."""
-        return {name: dict(last) for name, last in self._last.items()}
+    def state(self) -> CounterState:
+        """What is left of the rows so far, for whoever reads those that follow."""
+        return {name: dict(last) for name, last in self._state.items()}
 
 
-def _last_values(values: Floats, codes: Ints | None, names: Sequence[str]) -> dict[str, float]:
-    """The last readable value (n,) of every group that has one."""
-    readable = np.flatnonzero(~np.isnan(values))
-    if codes is None:
-        return {names[0]: float(values[readable[-1]])} if len(readable) else {}
-    groups = codes[readable][::-1]
-    found, at = np.unique(groups, return_index=True)
-    return {names[g]: float(values[readable[::-1][i]]) for g, i in zip(found.tolist(), at.tolist(), strict=True)}
+def _rows_by_group(codes: Ints, count: int) -> Iterator[tuple[int, Ints]]:
+    """The rows of every group, in order; `codes` (n,) from 0 to `count` - 1."""
+    order = np.argsort(codes, kind="stable")
+    return enumerate(np.split(order, np.searchsorted(codes[order], np.arange(1, count))))
+
+
+def _hide_disorder(steps: Floats, rows: Ints, bits: int) -> int:
+    """Make NaN of the steps behind too many falls, in place; returns the recent falls after the last row as bits.
+
+    Args:
+        steps: (n,) of all rows.
+        rows: (k,): those of one group that have a value, in order.
+        bits: the recent falls before them.
+    """
+    falls = steps[rows] < 0
+    if not falls.any() and not bits:
+        return 0
+    history = np.array([bits >> at & 1 for at in reversed(range(RECENT))], dtype=bool)
+    total = np.concatenate([[0], np.cumsum(np.concatenate([history, falls]))])
+    steps[rows[total[RECENT:-1] - total[: len(rows)] >= MOST_RECENT]] = np.nan
+    recent = np.concatenate([history, falls])[-RECENT:]
+    return sum(1 << at for at, fall in enumerate(reversed(recent.tolist())) if fall)
 
 
 def with_steps(
@@ -265,11 +291,11 @@ def _codes(groups: Sequence[str]) -> tuple[list[str], Ints]:
     return found.tolist(), codes.astype(np.intp)
 
 
-def shown_values(schema: Schema, last: LastValues) -> LastValues:
-    """The last values that an output may hold: nothing of redacted columns, or of groups that these name."""
+def shown_state(schema: Schema, state: CounterState) -> CounterState:
+    """What an output may hold of a state: nothing of redacted columns, or of groups that these name."""
     if schema.redacted.intersection(schema.counter_group):
         return {}
-    return {name: values for name, values in last.items() if name not in schema.redacted and values}
+    return {name: groups for name, groups in state.items() if name not in schema.redacted and groups}
 
 
 def group_texts(cells: Iterable[Sequence[str]]) -> list[str]:

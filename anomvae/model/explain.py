@@ -21,7 +21,7 @@ from anomvae.model.detector import Detector
 from anomvae.model.encoder import Encoded, PlacedFeature
 from anomvae.model.likelihood import expected_value, hide, hide_each_column
 from anomvae.model.schema import MASK, Column
-from anomvae.model.value_formatting import number_text, step_size, step_text, told_step, unit_text
+from anomvae.model.value_formatting import number_text, step_phrase, step_size, step_text, unit_text
 from anomvae.records.results import Change, ColumnPart, LatentPart, Reason, Replacement, ScoreTerms
 
 REASONS = 3  # columns named for a row, at most
@@ -97,46 +97,52 @@ class Seen(msgspec.Struct, frozen=True):
     steps: Floats
 
 
+class Shown(msgspec.Struct, frozen=True):
+    """A cell as it may be shown, and what is expected there, as text: a mask where no output may show the column.
+
+    `low` and `high` are the ends of the 90 % interval, empty for categories. `step` says how a counter came to its
+    value, and the rest is then of the step; empty where the step is not to blame.
+    """
+
+    value: str
+    expected: str
+    low: str = ""
+    high: str = ""
+    step: str = ""
+
+
 def _reason(detector: Detector, j: int, share: float, seen: Seen) -> Reason:
     """Column j of a row as a reason."""
-    column = detector.columns[j]
-    value, expected, low, high = cell_and_expectation(detector, j, seen.cell, seen.expectation)
-    step = ""
-    if column not in detector.schema.redacted and (found := _surprising_step(detector, j, seen)):
-        step, expected, low, high = found
-    text = f"{column} {value or 'empty'}" + (f" ({step})" if step else "")
-    text += f", expected {expected}" if expected else ""
-    text += f" ({low} to {high})" if low else ""
-    return Reason(
-        column=column,
-        share=round(share, 4),
-        value=value,
-        expected=expected,
-        low=low,
-        high=high,
-        text=text,
-        step=step,
-    )
+    column, cell = detector.columns[j], cell_and_expectation(detector, j, seen)
+    text = f"{column} {cell.value or 'empty'}" + (f" ({cell.step})" if cell.step else "")
+    text += f", expected {cell.expected}" if cell.expected else ""
+    text += f" ({cell.low} to {cell.high})" if cell.low else ""
+    return Reason(column=column, share=round(share, 4), text=text, **msgspec.structs.asdict(cell))
 
 
-def _surprising_step(detector: Detector, j: int, seen: Seen) -> tuple[str, str, str, str] | None:
-    """How a row came to its value in counter j, and what was expected of the step: value and 90 % interval.
+def cell_and_expectation(detector: Detector, column: int, seen: Seen) -> Shown:
+    """What may be shown of a cell; `column` is an index into `detector.columns`."""
+    if detector.columns[column] in detector.schema.redacted:
+        return Shown(MASK, MASK)
+    if found := _surprising_step(detector, column, seen):
+        return found
+    return Shown(seen.cell, *expected(detector, column, seen.expectation))
+
+
+def _surprising_step(detector: Detector, column: int, seen: Seen) -> Shown | None:
+    """How a row came to its value in a counter, and what was expected of the step.
 
     None where the column has no step, or the row has none; and where a date has a usual step, so that its other parts
     are to blame.
     """
-    item = _column(detector, j)
-    features = detector.encoding.features_of[j]
-    placed = features[-1]
+    item, placed = _column(detector, column), detector.encoding.features_of[column][-1]
     if placed.feature.part != "step":
         return None
     step = float(seen.steps[detector.encoding.steps[placed.position]])
-    if not (told := told_step(item, step)):
+    usual = item.kind == "datetime" and _is_usual(detector, placed, seen.expectation, step)
+    if usual or not (phrase := step_phrase(item, step)):
         return None
-    expected, low, high = _expected_part(detector, item, placed, seen.expectation)
-    if item.kind == "datetime" and _is_usual(detector, placed, seen.expectation, step):
-        return None
-    return told, expected, low, high
+    return Shown(seen.cell, *_expected_part(detector, item, placed, seen.expectation), phrase)
 
 
 def _is_usual(detector: Detector, placed: PlacedFeature, expectation: Floats, step: float) -> bool:
@@ -146,23 +152,6 @@ def _is_usual(detector: Detector, placed: PlacedFeature, expectation: Floats, st
         return float((*feature.levels, *feature.rare[:1])[int(expectation[j])]) == step
     _, low, high = _numbers(detector, placed, expectation)
     return bool(low <= step <= high)
-
-
-def cell_and_expectation(detector: Detector, column: int, value: str, expectation: Floats) -> tuple[str, str, str, str]:
-    """A cell as it may be shown, and what is expected there.
-
-    Args:
-        detector: the fitted model.
-        column: index into `detector.columns`.
-        value: the cell as the user wrote it.
-        expectation: (features,): a row of `HiddenColumns.expected`.
-
-    Returns:
-        Value, expected value, and the ends of the 90 % interval, as text; a mask where no output may show the column.
-    """
-    if detector.columns[column] in detector.schema.redacted:
-        return MASK, MASK, "", ""
-    return value, *expected(detector, column, expectation)
 
 
 def expected(detector: Detector, column: int, expectation: Floats) -> tuple[str, str, str]:
@@ -250,7 +239,7 @@ def explain_row(detector: Detector, row: Encoded, texts: Sequence[str]) -> RowEx
         decision=decision,
         terms=ScoreTerms(**dict(zip(TERMS, scores.terms[0].tolist(), strict=True))),
         latent=_latent(detector, float(scores.kl[0])),
-        columns=_columns(detector, texts, expectation, scores, shares),
+        columns=_columns(detector, [Seen(text, expectation, row.steps[0]) for text in texts], scores, shares),
         changes=tuple(_changes(detector, row, texts, expectation)) if decision.flagged[0] else (),
     )
 
@@ -267,15 +256,12 @@ def _latent(detector: Detector, kl: float) -> LatentPart:
     )
 
 
-def _columns(
-    detector: Detector, texts: Sequence[str], expectation: Floats, scores: Scores, shares: Floats
-) -> tuple[ColumnPart, ...]:
+def _columns(detector: Detector, seen: Sequence[Seen], scores: Scores, shares: Floats) -> tuple[ColumnPart, ...]:
     """Every column of a row, the culprits first.
 
     Args:
         detector: the fitted model.
-        texts: the cells of the row.
-        expectation: (features,): a row of `HiddenColumns.expected`.
+        seen: what the row has in every column.
         scores: of this row alone.
         shares: (columns,): of the surprise, as far as it goes away with a column.
     """
@@ -283,17 +269,14 @@ def _columns(
     surprise = detector.anomaly_score.columns.surprise(scores.contributions)[0]
     parts = []
     for j in np.lexsort((-surprise, -shares)).tolist():
-        value, expected_text, low, high = cell_and_expectation(detector, j, texts[j], expectation)
+        cell = cell_and_expectation(detector, j, seen[j])
         parts.append(
             ColumnPart(
                 column=detector.columns[j],
-                value=value,
-                expected=expected_text,
-                low=low,
-                high=high,
                 deviance=float(deviance[j]),
                 surprise=float(surprise[j]),
                 share=round(float(shares[j]), 4),
+                **msgspec.structs.asdict(cell),
             )
         )
     return tuple(parts)
@@ -328,8 +311,9 @@ def _change(
     """A change as a record; `outcome` is the score and p of the changed row."""
     cells = []
     for j in columns:
-        value, expected_text, _, _ = cell_and_expectation(detector, j, texts[j], expectation)
-        cells.append(Replacement(column=detector.columns[j], value=value, expected=expected_text))
+        hidden = detector.columns[j] in detector.schema.redacted
+        value, wanted = (MASK, MASK) if hidden else (texts[j], expected(detector, j, expectation)[0])
+        cells.append(Replacement(column=detector.columns[j], value=value, expected=wanted))
     score, p = map(float, outcome)
     return Change(cells=tuple(cells), score=score, p=p, suffices=p > detector.calibration.alpha)
 

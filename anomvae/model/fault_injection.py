@@ -126,7 +126,7 @@ def _swap(
     for a, b in pairwise(present) if len(first) > 1 else ((a, b) for a in first for b in present if b is not a):
         x, y = float(columns[a.name][i]), float(columns[b.name][i])
         new = _rounded(y, a), _rounded(x, b)
-        if new != (x, y):
+        if new[0] != x and new[1] != y:
             _put(columns, i, a.name, new[0])
             _put(columns, i, b.name, new[1])
             return f"{a.name}|{b.name}"

@@ -178,7 +178,7 @@ def step_text(column: Column, step: float) -> str:
     return f"step {step_size(column, step)}"
 
 
-def told_step(column: Column, step: float) -> str:
+def step_phrase(column: Column, step: float) -> str:
     """How a counter came to its value from the row before, empty where that is not known."""
     if math.isnan(step):
         return ""

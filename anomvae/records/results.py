@@ -508,7 +508,7 @@ class ColumnPart(Record, frozen=True, kw_only=True):
     """One column of the row: its value as written, and what the other columns make of it when it is hidden.
 
     `deviance` is its part of `recon`, `surprise` the -log p of that among training rows, `share` its part of
-    the blame, by repair.
+    the blame, by repair. `step` is as in `Reason`.
     """
 
     column: str
@@ -519,6 +519,7 @@ class ColumnPart(Record, frozen=True, kw_only=True):
     deviance: float
     surprise: float
     share: float
+    step: str = ""
 
 
 class Replacement(Record, frozen=True, kw_only=True):

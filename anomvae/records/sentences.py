@@ -131,7 +131,7 @@ WARNINGS: dict[WarningCode, str] = {
     "column_all_missing": "column '{column}' has no value in this file",
     "missing_value": "column '{column}' is empty {count} times, in training never",
     "precision_loss": "column '{column}' has {count} numbers above 2^53, scored as the nearest float",
-    "counter_falls": "column '{column}' falls {count} times, in training hardly ever; are the rows in another order?",
+    "counter_falls": "column '{column}' falls {count} times, in training it never does: are the rows in another order?",
 }
 
 

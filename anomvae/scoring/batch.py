@@ -15,7 +15,7 @@ from anomvae.config import ScoreSettings
 from anomvae.formats import TableWriter, open_writer
 from anomvae.model.anomaly_score import Scores
 from anomvae.model.calibration import Decision
-from anomvae.model.counters import LastValues
+from anomvae.model.counters import CounterState
 from anomvae.model.detector import Detector
 from anomvae.model.explain import reasons
 from anomvae.records.results import Reason, RejectedRow, RowResult
@@ -44,7 +44,7 @@ class Chunk(msgspec.Struct, frozen=True, kw_only=True, tag=True):
         suffix: of the output, which sets its format; empty where no rows are written.
         line: of the first row.
         rows: the rows as a chunk of `TableReader.chunks`.
-        counters: the last values of the counters before the first row.
+        counters: the state of the counters before the first row.
     """
 
     file: str
@@ -54,7 +54,7 @@ class Chunk(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     suffix: str
     line: int
     rows: bytes
-    counters: LastValues
+    counters: CounterState
 
 
 class ScoredChunk(msgspec.Struct, frozen=True):

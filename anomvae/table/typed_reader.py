@@ -12,7 +12,7 @@ import msgspec
 from anomvae.config import Dialect
 from anomvae.errors import DataError
 from anomvae.model.arrays import Floats
-from anomvae.model.counters import LastValues, Steps, counters_of, group_texts
+from anomvae.model.counters import CounterState, Steps, counters_of, group_texts
 from anomvae.model.detector import Detector
 from anomvae.model.schema import Column, Schema, Values, parse
 from anomvae.model.value_parsing import NumberFormat
@@ -69,14 +69,14 @@ class FileSteps:
         schema: of the model.
         names: the columns of the file.
         positions: of the modelled columns among them.
-        last: the last values before the first row; None at the start of the file.
+        state: what is left of the rows before the first; None at the start of the file.
     """
 
     def __init__(
-        self, schema: Schema, names: Sequence[str], positions: Sequence[int], last: LastValues | None = None
+        self, schema: Schema, names: Sequence[str], positions: Sequence[int], state: CounterState | None = None
     ) -> None:
         at = dict(zip((column.name for column in schema.modelled), positions, strict=True))
-        self._steps = Steps(counters_of(schema), last)
+        self._steps = Steps(counters_of(schema), state)
         self._numbers = schema.numbers
         self._counters = [at[column.name] for column in self._steps.counters]
         group = schema.counter_group if self._counters else ()
@@ -104,8 +104,8 @@ class FileSteps:
         groups = group_texts([texts[at] for at in self._group]) if self._group else None
         return self._steps.take(typed, groups)
 
-    def state(self) -> LastValues:
-        """The last values so far."""
+    def state(self) -> CounterState:
+        """What is left of the rows so far, for those that follow."""
         return self._steps.state()
 
 
@@ -167,14 +167,14 @@ class TypedReader:
             if batch.rows:
                 yield batch
 
-    def chunks(self, cells: int) -> Iterator[tuple[int, bytes, LastValues]]:
+    def chunks(self, cells: int) -> Iterator[tuple[int, bytes, CounterState]]:
         """The rows of a Parquet file in place of `batches`, for whoever scores them elsewhere.
 
         Args:
             cells: about so many in a chunk.
 
         Returns:
-            The line of the first row of each chunk, the chunk, and the last values of the counters before it.
+            The line of the first row of each chunk, the chunk, and the state of the counters before it.
 
         Raises:
             DataError: the file as a whole cannot be trusted to be this table.

@@ -44,13 +44,20 @@ class Rows(msgspec.Struct, frozen=True):
 
 
 def inferred(table: Cells) -> Schema:
-    """The schema of a table: categories where the table declares them, else what the cells suggest."""
+    """The schema of a table: categories where the table declares them, else what the cells suggest.
+
+    A number that never falls is a counter, as in a file. A date has no step: rows of a frame are scored in any order
+    and alone, and a date says enough without.
+    """
     stated = {
         name: Column(name=name, kind="categorical", modelled=True, reason=ColumnReason(code="table_category"))
         for name in table.categories
     }
     columns = [stated.get(name) or infer(name, texts, NUMBERS) for name, texts in table.columns.items()]
-    return Schema(columns=tuple(with_counters(columns, table.columns.__getitem__, NUMBERS)))
+    found = with_counters(columns, table.columns.__getitem__, NUMBERS)
+    return Schema(
+        columns=tuple(was if is_.kind == "datetime" else is_ for was, is_ in zip(columns, found, strict=True))
+    )
 
 
 def from_cells(schema: Schema, table: Cells) -> Rows:

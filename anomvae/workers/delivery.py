@@ -15,7 +15,7 @@ import msgspec
 from anomvae import durable_io
 from anomvae.config import ScoreSettings
 from anomvae.errors import DataError
-from anomvae.model.counters import LastValues, shown_values
+from anomvae.model.counters import CounterState, shown_state
 from anomvae.model.detector import Detector
 from anomvae.records.results import RowResult
 from anomvae.scoring.batch import ChunkScorer
@@ -48,7 +48,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         alerts: the temporary file for the lines of the alert log.
         target: the path that the output will have.
         base_size, base_lines: bytes and physical lines that were scored before, of a file that has grown.
-        base_counters: the last values of the counters in these.
+        base_counters: the state of the counters behind these.
     """
 
     name: str
@@ -61,7 +61,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     target: str
     base_size: int = 0
     base_lines: int = 0
-    base_counters: LastValues = {}
+    base_counters: CounterState = {}
 
     @property
     def spool(self) -> str:
@@ -83,7 +83,7 @@ class Scored(msgspec.Struct, frozen=True, kw_only=True):
         tenths: counts of severities, which add up over the files of a run to find the rows critical in all of it.
         lines: physical lines of the file.
         continues: whether a grown version of the file may be scored from its new rows on.
-        counters: the last values of the counters in the file, for those rows; without what no output may show.
+        counters: the state of the counters behind the file, for those rows; without what no output may show.
     """
 
     summary: FileSummary
@@ -92,7 +92,7 @@ class Scored(msgspec.Struct, frozen=True, kw_only=True):
     tenths: Tenths
     lines: int
     continues: bool
-    counters: LastValues = {}
+    counters: CounterState = {}
 
 
 class Fingerprint(msgspec.Struct, frozen=True):
@@ -172,7 +172,7 @@ def score_delivery(
         tenths=scorer.severities.tenths(),
         lines=scorer.table.lines,
         continues=scorer.table.continues,
-        counters=shown_values(detector.schema, scorer.steps.state()) if scorer.table.continues else {},
+        counters=shown_state(detector.schema, scorer.steps.state()) if scorer.table.continues else {},
     )
 
 
