@@ -97,6 +97,14 @@ def test_every_file_of_the_training_table_may_begin_lower() -> None:
     assert is_counter(values, starts)
 
 
+def test_rows_in_no_order_have_no_steps_after_three_falls() -> None:
+    values = np.array([5, 1, 6, 2, 7, 3, 8, *range(9, 40)], dtype=np.float64)
+    steps = with_steps(Schema(columns=(METER,)), {"meter": values})[part_key("meter", "step")]
+    np.testing.assert_array_equal(steps[:7], [NAN, -4, 5, -4, 5, -4, NAN])
+    assert np.isnan(steps[6:22]).all()  # three falls lie among the twenty steps before
+    np.testing.assert_array_equal(steps[22:], np.ones(16))
+
+
 def test_what_the_user_has_stated_stays() -> None:
     cells = texts(np.arange(100.0))
     stated = Column(

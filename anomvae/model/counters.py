@@ -106,7 +106,7 @@ def with_counters(
         numbers: how numbers are written.
         starts: as in `is_counter`.
     """
-    found = {}
+    found: dict[str, Column] = {}
     for column in sorted(filter(_may_be_counter, columns), key=lambda one: one.kind != "datetime"):
         in_time = any(one.kind == "datetime" and one.counter for one in found.values())
         found[column.name] = _as_counter(column, cells(column.name), numbers, starts, in_time=in_time)
@@ -190,6 +190,8 @@ class Steps:
             groups: (n,) the group of every row; None where rows have none.
             starts: (n,), true where a row does not follow the row before it.
         """
+        if not self.counters:
+            return {}
         n = len(next(iter(columns.values())))
         names, codes = ([""], np.zeros(n, dtype=np.intp)) if groups is None else _codes(groups)
         steps = {}
