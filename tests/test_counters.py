@@ -97,6 +97,16 @@ def test_every_file_of_the_training_table_may_begin_lower() -> None:
     assert is_counter(values, starts)
 
 
+def test_counters_of_groups_are_found_within_their_groups() -> None:
+    rng = np.random.default_rng(4)
+    groups = rng.choice(["a", "b", "c"], 300)
+    values, last = np.zeros(300), {"a": 0.0, "b": 5e4, "c": 9e5}
+    for i, group in enumerate(groups):
+        values[i] = last[group] = last[group] + rng.integers(0, 9)
+    assert not is_counter(values)
+    assert is_counter(values, groups=groups.tolist())
+
+
 def test_rows_in_no_order_have_no_steps_after_three_falls() -> None:
     values = np.array([5, 1, 6, 2, 7, 3, 8, *range(9, 40)], dtype=np.float64)
     steps = with_steps(Schema(columns=(METER,)), {"meter": values})[part_key("meter", "step")]

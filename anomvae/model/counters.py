@@ -12,6 +12,7 @@ after three falls among the last twenty steps, a step is taken as not known unti
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 
 import msgspec
 import numpy as np
@@ -26,8 +27,6 @@ MOST_FALLS = 0.005  # share of the steps: resets and stray cells, which hide no 
 LEAST_MOVES = 0.3  # share of the steps that are not 0; what mostly stands still is a group or a sorted category
 TAIL_RATIO = 3.0  # of the usual steps at an end to those elsewhere, from which a column is a sorted measure
 MOST_SORTED = 1 / 3  # share of the rows between falls that may look sorted by chance
-HEAD = 1000  # rows that are read first, for a column of a long table
-HEAD_FALLS = 0.1  # share of their steps; a column that falls more often is no counter, and not read on
 SECOND_DIGITS = 6  # decimals of the steps of dates, in seconds
 FALLS_TOLD = 0.05  # share of the steps of a scored file, from which it is said that a counter falls
 
@@ -43,7 +42,9 @@ def counters_of(schema: Schema) -> tuple[Column, ...]:
     return tuple(column for column in schema.modelled if column.counter)
 
 
-def is_counter(values: Floats, starts: Bools | None = None, *, in_time: bool = False) -> bool:
+def is_counter(
+    values: Floats, starts: Bools | None = None, groups: Sequence[str] | None = None, *, in_time: bool = False
+) -> bool:
     """Whether a column of the training table never falls, in the order of its rows.
 
     It has at least 50 readable values, falls in at most 0.5 % of the steps, and moves in at least 30 % of them. A
@@ -52,11 +53,13 @@ def is_counter(values: Floats, starts: Bools | None = None, *, in_time: bool = F
     Args:
         values: (n,), NaN where missing.
         starts: (n,), true where the row before is not the row before in the file; None where all rows are of one.
+        groups: (n,) the group of every row, within which it steps; None where rows have none.
         in_time: whether the rows are known to be in the order of time, so that they are not sorted by a measure.
     """
     if int((~np.isnan(values)).sum()) < LEAST_VALUES:
         return False
-    steps = differences(values, starts=starts)
+    codes = np.zeros(len(values), dtype=np.intp) if groups is None else _codes(groups)[1]
+    steps = differences(values, codes, starts=starts)[np.argsort(codes, kind="stable")]
     steps = steps[~np.isnan(steps)]
     if not len(steps) or np.mean(steps < 0) > MOST_FALLS or np.mean(steps != 0) < LEAST_MOVES:
         return False
@@ -93,6 +96,8 @@ def with_counters(
     cells: Callable[[str], Sequence[str]],
     numbers: NumberFormat,
     starts: Bools | None = None,
+    *,
+    groups: Sequence[str] | None = None,
 ) -> list[Column]:
     """The columns of the training table, as counters where their cells never fall; what the user has stated stays.
 
@@ -104,26 +109,21 @@ def with_counters(
         columns: what the columns were found to be.
         cells: the training cells (n,) of a column by its name.
         numbers: how numbers are written.
-        starts: as in `is_counter`.
+        starts, groups: as in `is_counter`.
     """
     found: dict[str, Column] = {}
     for column in sorted(filter(_may_be_counter, columns), key=lambda one: one.kind != "datetime"):
         in_time = any(one.kind == "datetime" and one.counter for one in found.values())
-        found[column.name] = _as_counter(column, cells(column.name), numbers, starts, in_time=in_time)
+        check = partial(is_counter, starts=starts, groups=groups, in_time=in_time)
+        found[column.name] = _as_counter(column, cells(column.name), numbers, check)
     return [found.get(column.name, column) for column in columns]
 
 
-def _as_counter(
-    column: Column, texts: Sequence[str], numbers: NumberFormat, starts: Bools | None, *, in_time: bool
-) -> Column:
-    """One of the columns of `with_counters`, from its cells (n,); the other arguments are those of `is_counter`."""
+def _as_counter(column: Column, texts: Sequence[str], numbers: NumberFormat, check: Callable[[Floats], bool]) -> Column:
+    """One of the columns of `with_counters`, from its cells (n,); `check` says whether values (n,) are of a counter."""
     running = column.reason.code == "running_number"
     readable = msgspec.structs.replace(column, kind="integer") if running else column
-    head = as_floats(parse(readable, texts[:HEAD], numbers)[0])
-    falls = np.diff(head[~np.isnan(head)]) < 0
-    if len(falls) and falls.mean() > HEAD_FALLS:
-        return column
-    if not is_counter(as_floats(parse(readable, texts, numbers)[0]), starts, in_time=in_time):
+    if not check(as_floats(parse(readable, texts, numbers)[0])):
         return column
     if column.kind == "datetime":
         return msgspec.structs.replace(column, counter=True)
