@@ -109,7 +109,8 @@ def with_counters(
         columns: what the columns were found to be.
         cells: the training cells (n,) of a column by its name.
         numbers: how numbers are written.
-        starts, groups: as in `is_counter`.
+        starts: (n,), true where the row before is not the row before in the file; None where all rows are of one.
+        groups: (n,) the group of every row, within which it steps; None where rows have none.
     """
     found: dict[str, Column] = {}
     for column in sorted(filter(_may_be_counter, columns), key=lambda one: one.kind != "datetime"):
