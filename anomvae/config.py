@@ -58,13 +58,22 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class ColumnSettings(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[schema.columns.NAME]`: what a column is, where guessing is not wanted.
 
-    `format` is a strptime format, for datetime columns only.
+    `format` is for datetime columns; what follows it is for numbers, and what is not stated is found from the cells.
     """
 
     kind: Annotated[Kind, Key("What the column is.", example="datetime")]
     format: Annotated[str | None, Key("How its dates are written, in the manner of strptime.", example="%d.%m.%Y")] = (
         None
     )
+    decimal: Annotated[Literal[".", ","] | None, Key("Decimal sign of its numbers.", example=",")] = None
+    thousands: Annotated[str | None, Key("Thousands separator of its numbers.", example=".")] = None
+    prefix: Annotated[str | None, Key("What stands before its numbers, with its spaces.", example="$ ")] = None
+    suffix: Annotated[str | None, Key("What stands behind its numbers, with its spaces.", example=" EUR")] = None
+    negative: Annotated[
+        Literal["minus", "unicode_minus", "parentheses", "trailing"] | None,
+        Key("How negative numbers are written.", example="parentheses"),
+    ] = None
+    gaps: Annotated[tuple[str, ...], Key("Texts that stand for a missing value.", example=("-", "#N/A"))] = ()
 
 
 class SchemaSettings(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -86,8 +95,13 @@ class Dialect(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     encoding: Annotated[str, Key("Text encoding.")] = "utf-8"
     delimiter: Annotated[str, Meta(min_length=1, max_length=1), Key("Field delimiter.", limits="one character")] = ","
-    decimal: Annotated[Literal[".", ","], Key("Decimal sign, . or ,", "TEXT", default="")] = "."
-    thousands: Annotated[Literal["", ",", ".", " ", "'", "_"], Key("Thousands separator.", "TEXT")] = ""
+    decimal: Annotated[
+        Literal["auto", ".", ","], Key("Decimal sign, . or ,", "TEXT", default="found in every column")
+    ] = "auto"
+    thousands: Annotated[
+        Literal["auto", "", ",", ".", " ", "'", "_"],
+        Key("Thousands separator.", "TEXT", default="found in every column"),
+    ] = "auto"
     skip_lines: Annotated[int, Meta(ge=0), Key("Lines before the header.", default="")] = 0
 
     def __post_init__(self) -> None:

@@ -30,7 +30,6 @@ from anomvae.model.counters import training_steps
 from anomvae.model.detector import Detector
 from anomvae.model.explain import reasons
 from anomvae.model.schema import Schema, from_arrays
-from anomvae.model.value_formatting import LOOKED_AT, fit_styles
 from anomvae.records.results import Reason
 from anomvae.store import model_file
 from anomvae.synthesis import fit_generator
@@ -131,16 +130,14 @@ class AnomVAE(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         """
         with _as_value_errors():
             schema, rows = self._training_rows(X)
-            columns = {column.name: rows.columns[column.name] for column in schema.modelled}
+            left_out = {column.name for column in schema.columns if not column.modelled}
+            columns = {key: values for key, values in rows.columns.items() if key not in left_out}
             stepped = training_steps(schema, columns)
             settings = self._settings(len(next(iter(rows.columns.values()), ())))
             learned = fit_detector(schema, stepped, settings, least_rows=LEAST_ROWS)
             detector = learned.detector
             if settings.generator:
-                styles = fit_styles(schema, rows.texts(columns, LOOKED_AT))
-                detector = detector.with_generator(
-                    fit_generator(schema, stepped, settings, styles=styles, device=learned.device)
-                )
+                detector = detector.with_generator(fit_generator(schema, stepped, settings, device=learned.device))
             source = origin(columns, settings.seed)
             detector = detector.with_about(describe(learned, settings, SchemaSettings(), columns, source))
         return self._fitted(detector)

@@ -18,14 +18,14 @@ from anomvae.commands.explain import explain
 from anomvae.config import Dialect, FitSettings, GenerateSettings, ScoreSettings
 from anomvae.model.counters import Steps, differences, is_counter, training_steps, with_counters, with_steps
 from anomvae.model.detector import Detector
-from anomvae.model.schema import Column, Schema, infer, part_key
-from anomvae.model.value_parsing import NumberFormat
+from anomvae.model.infer_column import infer
+from anomvae.model.number_format import NumberFormat
+from anomvae.model.schema import Column, Schema, part_key
 from anomvae.scoring.batch import Chunk, ScoredChunk, score_chunk
 from anomvae.scoring.file import FileScorer
 from anomvae.table.typed_reader import TypedReader
 
-NUMBERS = NumberFormat()
-METER = Column(name="meter", kind="counter", modelled=True, digits=1, counter=True)
+METER = Column(name="meter", kind="counter", modelled=True, number=NumberFormat(digits=1), counter=True)
 NAN = np.nan
 
 
@@ -34,11 +34,11 @@ def texts(values: np.ndarray, digits: int = 0) -> list[str]:
 
 
 def found(values: np.ndarray, digits: int = 0) -> Column:
-    return as_counter(infer("x", texts(values, digits), NUMBERS), texts(values, digits))
+    return as_counter(infer("x", texts(values, digits)).column, texts(values, digits))
 
 
 def as_counter(column: Column, cells: list[str]) -> Column:
-    return with_counters([column], {column.name: cells}.__getitem__, NUMBERS)[0]
+    return with_counters([column], {column.name: cells}.__getitem__)[0]
 
 
 # --- which columns are counters
@@ -47,11 +47,12 @@ def as_counter(column: Column, cells: list[str]) -> Column:
 def test_meters_sequences_and_stamps_are_counters() -> None:
     rng = np.random.default_rng(1)
     meter = 40_000 + np.cumsum(np.where(rng.random(600) < 0.7, rng.gamma(4, 0.1, 600), 0.0))
-    stamps = 1_760_000_000 + np.cumsum(rng.integers(1, 200, 600))
-    for values, digits in ((meter, 2), (stamps, 0), (np.arange(1, 601), 0), (np.arange(1000, 1060), 0)):
+    for values, digits in ((meter, 2), (np.arange(1, 601), 0), (np.arange(1000, 1060), 0)):
         column = found(np.asarray(values), digits)
         assert (column.kind, column.counter, column.modelled, column.digits) == ("counter", True, True, digits)
         assert "step" in str(column.reason)
+    stamps = found(1_760_000_000 + np.cumsum(rng.integers(1, 200, 600)))
+    assert stamps.counter and stamps.kind == "datetime"  # seconds since 1970
 
 
 def test_a_reset_or_a_stray_cell_does_not_hide_a_counter() -> None:
@@ -85,9 +86,9 @@ def test_a_meter_of_a_winter_is_one_where_dates_show_the_order_of_time() -> None
         f"2027-{1 + i // 28:02d}-{1 + i % 28:02d}" for i in range(100)
     ]
     cells = {"meter": meter, "date": dates}
-    columns = [infer(name, column, NUMBERS) for name, column in cells.items()]
-    assert not with_counters(columns[:1], cells.__getitem__, NUMBERS)[0].counter
-    assert [column.kind for column in with_counters(columns, cells.__getitem__, NUMBERS)] == ["counter", "datetime"]
+    columns = [infer(name, column).column for name, column in cells.items()]
+    assert not with_counters(columns[:1], cells.__getitem__)[0].counter
+    assert [column.kind for column in with_counters(columns, cells.__getitem__)] == ["counter", "datetime"]
 
 
 def test_every_file_of_the_training_table_may_begin_lower() -> None:
@@ -125,10 +126,10 @@ def test_what_the_user_has_stated_stays() -> None:
 
 def test_dates_that_never_fall_keep_their_kind() -> None:
     cells = [f"2026-03-{1 + i // 24:02d} {i % 24:02d}:00:00" for i in range(200)]
-    column = as_counter(infer("t", cells, NUMBERS), cells)
+    column = as_counter(infer("t", cells).column, cells)
     assert (column.kind, column.counter) == ("datetime", True)
     shuffled = [cells[i] for i in np.random.default_rng(0).permutation(200)]
-    assert not as_counter(infer("t", shuffled, NUMBERS), shuffled).counter
+    assert not as_counter(infer("t", shuffled).column, shuffled).counter
 
 
 # --- steps

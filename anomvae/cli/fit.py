@@ -54,7 +54,8 @@ def command(
 
     With --from the model goes to challenger.anomvae, or to -o, never over the old one.
     """
-    from anomvae.commands.fit import COLLAPSED, fit
+    from anomvae.commands.fit import fit
+    from anomvae.records.sentences import table_warning
     from anomvae.report.terminal import fit_report
 
     model = output or config.model or "model.anomvae"
@@ -80,8 +81,10 @@ def command(
 
         detector = model_file.load(model, generator=False)
         write_page(report, html_report.of_model(detector, inspect.card_of(detector, model)), printer)
-    if printer.quiet and result.training.latents_used == 0:
-        note(f"warning: {COLLAPSED}")
+    if printer.quiet:
+        for warning in result.warnings:
+            if warning.code == "posterior_collapse":
+                note(f"warning: {table_warning(warning)}")
     return 0
 
 

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from anomvae.config import ColumnSettings, Dialect, FitSettings, SchemaSettings
+from anomvae.config import Dialect, FitSettings, SchemaSettings
 from anomvae.errors import DataError
 from anomvae.model.anomaly_score import Scores
 from anomvae.model.counters import group_texts, with_steps
@@ -53,9 +53,9 @@ def inherited_settings(champion: NamedModel) -> tuple[FitSettings, SchemaSetting
     about = about_of(champion.name, champion.detector)
     kept = {name: getattr(about.settings, name) for name in (*Dialect.__struct_fields__, *INHERITED)}
     settings = FitSettings(**kept, alpha=champion.detector.calibration.alpha)
-    formats = {column.name: column.date_format or None for column in champion.detector.schema.columns}
+    formats = {column.name: column.dates[0].pattern for column in champion.detector.schema.columns if column.dates}
     columns = {
-        name: ColumnSettings(kind=stated.kind, format=stated.format or formats.get(name))
+        name: msgspec.structs.replace(stated, format=stated.format or formats.get(name))
         for name, stated in about.schema.columns.items()
     }
     return settings, msgspec.structs.replace(about.schema, columns=columns)
@@ -159,6 +159,6 @@ def _typed(schema: Schema, names: Sequence[str], held: HeldOut) -> TypedColumns:
         at = names.index(name)
         return [row[at] for row in held.rows]
 
-    typed = parse_columns(schema.modelled, cells, schema.numbers)
+    typed = parse_columns(schema.modelled, cells)
     groups = group_texts(map(cells, schema.counter_group)) if schema.counter_group else None
     return TypedColumns(with_steps(schema, typed.columns, groups, held.starts), typed.errors)

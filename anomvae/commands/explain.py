@@ -95,7 +95,7 @@ def _explained(
     """
     schema, texts = detector.schema, [record.fields[at] for at in positions]
     cells = {column.name: [text] for column, text in zip(schema.modelled, texts, strict=True)}
-    typed = parse_columns(schema.modelled, cells.__getitem__, schema.numbers)
+    typed = parse_columns(schema.modelled, cells.__getitem__)
     for error in typed.row_errors().values():
         raise _rejection(rejected_row(line, error))
     found = explain_row(detector, detector.encode({**typed.columns, **record.steps}), texts)

@@ -8,25 +8,21 @@ import hashlib
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import islice
 from pathlib import Path
 
 import msgspec
 import numpy as np
 
 from anomvae.commands.compare import NamedModel, compare, hold_out
+from anomvae.commands.schema import find_schema, typed_table
 from anomvae.config import FitSettings, SchemaSettings
-from anomvae.config_errors import near
-from anomvae.errors import DataError, UsageError
+from anomvae.errors import DataError
 from anomvae.model.conditions import Condition
-from anomvae.model.counters import group_texts, training_steps, with_counters
 from anomvae.model.detector import About, Origin
 from anomvae.model.explain import reasons
-from anomvae.model.schema import Column, Schema, Values, declared, infer
-from anomvae.model.value_formatting import LOOKED_AT, fit_styles
-from anomvae.model.value_parsing import NumberFormat
+from anomvae.model.schema import Values
 from anomvae.records.results import FitResult, ReviewRow
-from anomvae.records.sentences import ColumnReason, ReasonCode, selection
+from anomvae.records.sentences import TableWarning, selection
 from anomvae.store import model_file
 from anomvae.synthesis import fit_generator
 from anomvae.table.training_rows import (
@@ -36,15 +32,10 @@ from anomvae.table.training_rows import (
     row_conditions,
     training_files,
 )
-from anomvae.table.typed_reader import parse_columns
 from anomvae.training.fit_detector import FittedDetector, fit_detector
 from anomvae.training.model_card import column_reports, describe, versions
 
 LISTED = 20  # rows to review
-COLLAPSED = (
-    "posterior collapse: no latent dimension is in use, the KL says nothing of a row; "
-    "lower --beta (0.03 is the default), train longer (--steps), or give more rows"
-)
 
 Columns = dict[str, Values]
 Progress = Callable[[str, int, int], None]
@@ -81,10 +72,10 @@ def fit(
         message = f"no row meets {selection(conditions)}" if table.rows_read else "no rows to learn from"
         raise DataError("too_few_rows", message).within(paths[0])
     held = hold_out(table) if champion else None
-    fitted_schema = _schema(table, settings, chosen)
-    columns, kept = _typed(fitted_schema, table)
+    fitted_schema = find_schema(table, settings, chosen)
+    typed = typed_table(fitted_schema, table, paths)
+    columns, kept = typed.columns, typed.kept
     file = table.file[kept]
-    styles = fit_styles(fitted_schema, _first_cells(fitted_schema, table, kept)) if settings.generator else {}
     if not settings.contamination:
         table.rows = TextRows(0)  # they are not read again, and take a tenth of the memory
     try:
@@ -96,7 +87,7 @@ def fit(
     if settings.generator:
         advance = partial(progress, "generator")
         detector = detector.with_generator(
-            fit_generator(fitted_schema, normal, settings, styles=styles, device=learned.device, progress=advance)
+            fit_generator(fitted_schema, normal, settings, device=learned.device, progress=advance)
         )
     if settings.threshold != "auto":
         detector = detector.with_threshold(detector.calibration.alpha_at(float(settings.threshold)))
@@ -139,52 +130,6 @@ def _result(
         warnings=(*table.warnings, *_notes(learned)),
         seconds=0.0,
     )
-
-
-def _schema(table: TrainingTable, settings: FitSettings, chosen: SchemaSettings) -> Schema:
-    numbers = NumberFormat(settings.decimal, settings.thousands)
-    left_out: dict[str, ReasonCode] = dict.fromkeys(chosen.drop, "dropped")
-    left_out |= dict.fromkeys(chosen.id, "id")
-    if settings.label is not None:
-        left_out[settings.label] = "label"
-    for name in [*left_out, *chosen.columns, *chosen.redact]:
-        if name not in table.names:
-            raise UsageError(
-                f"column '{name}' of --drop, --id or [schema] is not in the training file{near(name, table.names)}"
-            )
-    columns = []
-    for j, name in enumerate(table.names):
-        texts = table.rows.column(j)
-        if name in left_out or not name:
-            reason = ColumnReason(code=left_out.get(name, "no_name"))
-            columns.append(Column(name=name, kind="ignore", modelled=False, reason=reason))
-        elif name in chosen.columns:
-            stated = chosen.columns[name]
-            columns.append(declared(name, stated.kind, stated.format, texts, numbers))
-        else:
-            columns.append(infer(name, texts, numbers))
-    columns = with_counters(columns, table.column, numbers, table.starts())
-    hidden = [column.masked() if column.name in chosen.redact else column for column in columns]
-    return Schema(columns=tuple(hidden), decimal=settings.decimal, thousands=settings.thousands)
-
-
-def _typed(schema: Schema, table: TrainingTable) -> tuple[dict[str, Values], list[int]]:
-    """Typed columns, with steps, of the rows whose every cell could be read, and those rows' positions."""
-    typed = parse_columns(schema.modelled, table.column, schema.numbers)
-    groups = group_texts(map(table.column, schema.counter_group)) if schema.counter_group else None
-    columns = training_steps(schema, typed.columns, groups, table.starts())
-    for name, errors in typed.errors.items():
-        table.warnings += [f"column '{name}': {error.message}; row left out" for error in islice(errors.values(), 3)]
-    bad = typed.row_errors()
-    table.rejected += len(bad)
-    kept = [i for i in range(len(table.rows)) if i not in bad]
-    return {name: values[kept] for name, values in columns.items()} if bad else columns, kept
-
-
-def _first_cells(schema: Schema, table: TrainingTable, kept: list[int]) -> dict[str, list[str]]:
-    """The cells that show how each modelled column is written: those of the first rows."""
-    rows = table.rows.take(kept[:LOOKED_AT])
-    return {column.name: [row[j] for row in rows] for j, column in enumerate(schema.columns) if column.modelled}
 
 
 def _review(
@@ -239,18 +184,14 @@ def _origin(table: TrainingTable, seed: int, conditions: tuple[Condition, ...], 
     )
 
 
-def _notes(learned: FittedDetector) -> list[str]:
+def _notes(learned: FittedDetector) -> list[TableWarning]:
     """What the user should know about the fit, loudest first."""
     notes = []
     if learned.latents_used == 0:
-        notes.append(COLLAPSED)
+        notes.append(TableWarning(code="posterior_collapse"))
     if learned.steps < learned.steps_planned:
-        told = f"{learned.steps:,} of {learned.steps_planned:,} steps"
-        notes.append(f"training was ended by --max-time after {told}; the threshold is calibrated for what was reached")
-    rows = learned.out_of_fold.deviances.kl.shape[1]
-    if learned.detector.calibration.alpha < 1 / (rows + 1):
-        notes.append(
-            f"{rows} rows support alpha {1 / (rows + 1):.3g} by counting; "
-            f"alpha {learned.detector.calibration.alpha:g} rests on a tail estimate, without a guarantee"
-        )
+        notes.append(TableWarning(code="max_time", count=learned.steps, total=learned.steps_planned))
+    rows, alpha = learned.out_of_fold.deviances.kl.shape[1], learned.detector.calibration.alpha
+    if alpha < 1 / (rows + 1):
+        notes.append(TableWarning(code="alpha_estimated", total=rows, alpha=alpha))
     return notes

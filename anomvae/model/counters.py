@@ -19,7 +19,6 @@ import numpy as np
 
 from anomvae.model.arrays import Bools, Floats, Ints
 from anomvae.model.schema import Column, Schema, Values, as_floats, parse, part_key, rounded
-from anomvae.model.value_parsing import NumberFormat
 from anomvae.records.sentences import ColumnReason
 
 LEAST_VALUES = 50  # readable cells; fewer do not show that a column never falls
@@ -94,7 +93,6 @@ def _usual_step(steps: Floats) -> float:
 def with_counters(
     columns: Sequence[Column],
     cells: Callable[[str], Sequence[str]],
-    numbers: NumberFormat,
     starts: Bools | None = None,
     *,
     groups: Sequence[str] | None = None,
@@ -102,13 +100,11 @@ def with_counters(
     """The columns of the training table, as counters where their cells never fall; what the user has stated stays.
 
     A number becomes a counter, and only its step is modelled. A date keeps its kind and its parts, and has the step
-    besides; where there is such a date the rows are in the order of time. A running number, which is left out of tables
-    too short to show a counter, is modelled by its step.
+    besides; where there is such a date the rows are in the order of time.
 
     Args:
         columns: what the columns were found to be.
         cells: the training cells (n,) of a column by its name.
-        numbers: how numbers are written.
         starts: (n,), true where the row before is not the row before in the file; None where all rows are of one.
         groups: (n,) the group of every row, within which it steps; None where rows have none.
     """
@@ -116,25 +112,23 @@ def with_counters(
     for column in sorted(filter(_may_be_counter, columns), key=lambda one: one.kind != "datetime"):
         in_time = any(one.kind == "datetime" and one.counter for one in found.values())
         check = partial(is_counter, starts=starts, groups=groups, in_time=in_time)
-        found[column.name] = _as_counter(column, cells(column.name), numbers, check)
+        found[column.name] = _as_counter(column, cells(column.name), check)
     return [found.get(column.name, column) for column in columns]
 
 
-def _as_counter(column: Column, texts: Sequence[str], numbers: NumberFormat, check: Callable[[Floats], bool]) -> Column:
+def _as_counter(column: Column, texts: Sequence[str], check: Callable[[Floats], bool]) -> Column:
     """One of the columns of `with_counters`, from its cells (n,); `check` says whether values (n,) are of a counter."""
-    running = column.reason.code == "running_number"
-    readable = msgspec.structs.replace(column, kind="integer") if running else column
-    if not check(as_floats(parse(readable, texts, numbers)[0])):
+    if column.kind == "counter":
+        return msgspec.structs.replace(column, counter=True)
+    if not check(as_floats(parse(column, texts).values)):
         return column
     if column.kind == "datetime":
         return msgspec.structs.replace(column, counter=True)
-    digits = 0 if running else column.digits
-    reason = ColumnReason(code="counter")
-    return msgspec.structs.replace(column, kind="counter", counter=True, modelled=True, digits=digits, reason=reason)
+    return msgspec.structs.replace(column, kind="counter", counter=True, reason=ColumnReason(code="counter"))
 
 
 def _may_be_counter(column: Column) -> bool:
-    if column.kind == "datetime" or column.reason.code == "running_number":
+    if column.kind in ("datetime", "counter"):
         return True
     return column.kind in ("numeric", "integer") and column.reason.code != "configured" and not column.constant
 

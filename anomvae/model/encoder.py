@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from anomvae.errors import DataError
 from anomvae.model.arrays import Bools, Floats, Ints
-from anomvae.model.schema import Column, Schema, Values, as_floats, part_key
+from anomvae.model.schema import Column, Schema, Values, as_floats, as_marks, part_key
 
 Part = Literal["value", "hour", "weekday", "month", "era", "mark", "step"]
 SECOND = ("mark", "step")  # parts that are typed columns of their own
@@ -42,6 +42,7 @@ class Feature(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     A number is centred on `center` and divided by `scale`. A category has one unit per value of `levels` (text, or
     numbers written with repr), and one more that all values of `rare` share. `gaps`: training had missing values.
+    `marked`: a feature for the marks of the column tells of its gaps, so that this one does not.
     `low`, `high`: the range of a number in training, or of the dates that count as usual.
     """
 
@@ -53,6 +54,7 @@ class Feature(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     levels: tuple[str, ...] = ()
     rare: tuple[str, ...] = ()
     gaps: bool = False
+    marked: bool = False
     low: float = 0.0
     high: float = 0.0
 
@@ -184,9 +186,17 @@ def fit_encoding(schema: Schema, columns: Mapping[str, Values], *, discrete: boo
             features.append(_categories(column.name, "value", _written(np.asarray(values, dtype=np.float64))))
         elif column.kind != "counter":
             features.append(_number(column.name, np.asarray(values, dtype=np.float64)))
+        if column.marks:
+            features.append(_categories(column.name, "mark", as_marks(columns, column.name)))
         if column.counter:
             features.append(_step(column, as_floats(columns[part_key(column.name, "step")]), discrete=discrete))
-    return Encoding(features=tuple(features))
+    marked = {feature.column for feature in features if feature.part == "mark"}
+    return Encoding(features=tuple(_without_gaps(f) if f.column in marked else f for f in features))
+
+
+def _without_gaps(feature: Feature) -> Feature:
+    """A feature of a column with marks, which tell of its gaps."""
+    return msgspec.structs.replace(feature, gaps=False, marked=feature.part != "mark")
 
 
 def encode(encoding: Encoding, columns: Mapping[str, Values]) -> Encoded:
@@ -235,7 +245,7 @@ def _encode_feature(out: Encoded, placed: PlacedFeature, values: Values) -> None
     else:
         hidden[:, j] = gap
         if feature.part != "step":
-            out.novel[:, j] |= gap
+            out.novel[:, j] |= gap & (not feature.marked)
 
 
 def _far(feature: Feature, values: Floats) -> Bools:

@@ -20,13 +20,13 @@ from anomvae.model.calibration import Decision
 from anomvae.model.detector import Detector
 from anomvae.model.encoder import Encoded, PlacedFeature
 from anomvae.model.likelihood import expected_value, hide, hide_each_column
-from anomvae.model.schema import MASK, Column
-from anomvae.model.value_formatting import number_text, step_phrase, step_size, step_text, unit_text
+from anomvae.model.schema import MASK, USUAL, Column, rounded
+from anomvae.model.value_formatting import marked_text, number_text, step_phrase, step_size, step_text, unit_text
 from anomvae.records.results import Change, ColumnPart, LatentPart, Reason, Replacement, ScoreTerms
 
 REASONS = 3  # columns named for a row, at most
 LEAST_SHARE = 0.05  # of the surprise: what a column after the first has to account for, to be named
-USUAL = 2.0  # standard deviations of log KL: about 95 % of training rows
+USUAL_KL = 2.0  # standard deviations of log KL: about 95 % of training rows
 PARTNERS = 2  # the best single changes that are tried together with every other one
 
 
@@ -135,14 +135,18 @@ def _surprising_step(detector: Detector, column: int, seen: Seen) -> Shown | Non
     None where the column has no step, or the row has none; and where a date has a usual step, so that its other parts
     are to blame.
     """
-    item, placed = _column(detector, column), detector.encoding.features_of[column][-1]
-    if placed.feature.part != "step":
+    item = _column(detector, column)
+    placed = next((one for one in detector.encoding.features_of[column] if one.feature.part == "step"), None)
+    if placed is None:
         return None
     step = float(seen.steps[detector.encoding.steps[placed.position]])
     usual = item.kind == "datetime" and _is_usual(detector, placed, seen.expectation, step)
     if usual or not (phrase := step_phrase(item, step)):
         return None
-    return Shown(seen.cell, *_expected_part(detector, item, placed, seen.expectation), phrase)
+    if placed.feature.numeric:
+        return Shown(seen.cell, *_expected_number(detector, item, placed, seen.expectation), phrase)
+    likeliest = unit_text(item, placed.feature, int(seen.expectation[placed.position]))
+    return Shown(seen.cell, likeliest, step=phrase)
 
 
 def _is_usual(detector: Detector, placed: PlacedFeature, expectation: Floats, step: float) -> bool:
@@ -165,10 +169,14 @@ def expected(detector: Detector, column: int, expectation: Floats) -> tuple[str,
     Returns:
         The expected value, and the ends of its 90 % interval, which are empty for categories.
     """
-    item = _column(detector, column)
-    features = detector.encoding.features_of[column]
+    item, features = _column(detector, column), detector.encoding.features_of[column]
+    marks = [placed for placed in features if placed.feature.part == "mark"]
+    mark = next((f.levels[int(expectation[j])] for j, f, _ in marks if int(expectation[j]) < len(f.levels)), USUAL)
+    if item.is_gap(mark):
+        return mark, "", ""
+    features = tuple(placed for placed in features if placed.feature.part != "mark")
     if features[0].feature.numeric:
-        return _expected_part(detector, item, features[0], expectation)
+        return _expected_number(detector, item, features[0], expectation, mark)
     parts = [placed for placed in features if placed.feature.part != "step"] or features
     return ", ".join(unit_text(item, f, int(expectation[j])) for j, f, _ in parts), "", ""
 
@@ -178,24 +186,22 @@ def _column(detector: Detector, j: int) -> Column:
     return next(item for item in detector.schema.columns if item.name == detector.columns[j])
 
 
-def _expected_part(
-    detector: Detector, item: Column, placed: PlacedFeature, expectation: Floats
+def _expected_number(
+    detector: Detector, item: Column, placed: PlacedFeature, expectation: Floats, mark: str = USUAL
 ) -> tuple[str, str, str]:
-    """What is expected of one feature, as `expected` has it.
+    """What is expected of one feature that is a number, as `expected` has it.
 
     Args:
         detector: the fitted model.
         item: the feature's column.
         placed: the feature.
         expectation: (features,): a row of `HiddenColumns.expected`.
+        mark: how the number is expected to be written.
     """
-    j, feature, _ = placed
-    if not feature.numeric:
-        return unit_text(item, feature, int(expectation[j])), "", ""
     value, low, high = _numbers(detector, placed, expectation)
-    if feature.part == "step":
+    if placed.feature.part == "step":
         return step_text(item, value), step_size(item, low), step_size(item, high)
-    return number_text(value, item.digits), number_text(low, item.digits), number_text(high, item.digits)
+    return marked_text(item, value, mark), number_text(item, low), number_text(item, high)
 
 
 def _numbers(detector: Detector, placed: PlacedFeature, expectation: Floats) -> tuple[float, float, float]:
@@ -250,9 +256,9 @@ def _latent(detector: Detector, kl: float) -> LatentPart:
     z = (float(log_kl(np.array(kl))) - median) / spread
     return LatentPart(
         kl=kl,
-        low=float(np.exp(median - USUAL * spread)),
-        high=float(np.exp(median + USUAL * spread)),
-        state="usual" if abs(z) <= USUAL else "high" if z > 0 else "low",
+        low=float(np.exp(median - USUAL_KL * spread)),
+        high=float(np.exp(median + USUAL_KL * spread)),
+        state="usual" if abs(z) <= USUAL_KL else "high" if z > 0 else "low",
     )
 
 
@@ -348,13 +354,14 @@ def _rescored(
 
 def _substitute(detector: Detector, rows: Encoded, i: int, column: int, expectation: Floats) -> None:
     """Give row i the expected value of a column: a number rounded as it would be written, or the likeliest level."""
+    digits = _column(detector, column).digits
     for j, feature, at in detector.encoding.features_of[column]:
         rows.x[i, at : at + feature.units + feature.gaps] = 0.0
         rows.hidden[i, j], rows.level[i, j] = 0.0, -1
         rows.novel[i, j] = rows.gap[i, j] = rows.far[i, j] = False
         if feature.numeric:
             value = _numbers(detector, PlacedFeature(j, feature, at), expectation)[0]
-            written = float(number_text(value, _column(detector, column).digits))
+            written = float(f"{value:.6g}") if digits is None else float(rounded(np.array([value]), digits)[0])
             rows.x[i, at] = (written - feature.center) / feature.scale
         else:
             rows.level[i, j] = int(expectation[j])

@@ -17,7 +17,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from anomvae.model.schema import NUMBERS, Column, Schema, Values, as_floats, part_key, rounded
+from anomvae.model.schema import NUMERIC, Column, Schema, Values, as_floats, part_key, rounded
 
 Columns = dict[str, Values]
 Texts = NDArray[np.object_]
@@ -41,7 +41,7 @@ class FaultInjector:
         self._categories = [column.name for column in modelled if column.kind == "categorical"]
         self._varying = [column.name for column in modelled if not column.constant]
         self._children = [name for name in children if only in (None, name)]
-        self._every_number = [c for c in schema.modelled if not c.constant and c.kind in NUMBERS]
+        self._every_number = [c for c in schema.modelled if not c.constant and c.kind in NUMERIC]
         self._numbers = [column for column in self._every_number if only in (None, column.name)]
 
     def possible(self) -> tuple[str, ...]:

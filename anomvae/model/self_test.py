@@ -14,7 +14,7 @@ from anomvae.model.arrays import Bools, Ints
 from anomvae.model.detector import Detector
 from anomvae.model.fault_injection import FaultInjector
 from anomvae.model.metrics import wilson
-from anomvae.model.schema import NUMBERS, Values
+from anomvae.model.schema import NUMERIC, Values
 from anomvae.records.results import Power
 
 KINDS = ("wild", "unit", "swap", "dependency", "category", "gap")
@@ -93,7 +93,7 @@ def _columns_for(kind: str, detector: Detector, columns: Mapping[str, Values], p
         return [column.name for column in modelled if column.kind == "categorical"]
     if kind == "dependency":
         return [name for name in predictable if (columns[name][1:] != columns[name][:1]).any()]
-    numbers = [column.name for column in modelled if not column.constant and column.kind in NUMBERS]
+    numbers = [column.name for column in modelled if not column.constant and column.kind in NUMERIC]
     return [] if kind == "swap" and len(numbers) < 2 else numbers
 
 

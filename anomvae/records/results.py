@@ -4,6 +4,8 @@ from typing import Literal
 
 import msgspec
 
+from anomvae.records.sentences import TableWarning
+
 
 class ColumnDrift(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a file's rows differ from training in one column, or a part of a date (`part`).
@@ -228,7 +230,7 @@ class FitResult(Record, frozen=True, kw_only=True, tag_field="schema", tag="anom
     to_review: int = 0
     review: tuple[ReviewRow, ...] = ()
     comparison: Challenge | None = None
-    warnings: tuple[str, ...]
+    warnings: tuple[TableWarning, ...]
     seconds: float
 
 

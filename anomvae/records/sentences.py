@@ -22,6 +22,7 @@ ReasonCode = Literal[
     "configured",
     "table_category",
     "dates",
+    "open_dates",
     "constant",
     "counter",
 ]
@@ -30,7 +31,7 @@ ReasonCode = Literal[
 class ColumnReason(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """Why a column is left out, or what is worth knowing about one that is modelled.
 
-    `value` is the format of `dates`, or the one value of a `constant` column ("" where no output may show it). An
+    `value` is how `dates` are written, or the one value of a `constant` column ("" where no output may show it). An
     `identifier` and a `free_text` column have `distinct` different values in `rows` rows.
     """
 
@@ -58,6 +59,7 @@ REASONS: dict[ReasonCode, str] = {
     "configured": "by configuration",
     "table_category": "a category of the table",
     "dates": "dates, {value}",
+    "open_dates": "dates, {value}; no row tells day from month (state it as format = ...)",
     "constant": "constant{value}: a change is surprising",
     "counter": "never falls: the step from the row before is modelled",
 }
@@ -68,8 +70,6 @@ def column_reason(reason: ColumnReason) -> str:
     value = reason.value
     if reason.code == "constant" and value:
         value = f" '{_cut(value)}'"
-    elif reason.code == "dates" and value == "iso":
-        value = "ISO 8601"
     return REASONS[reason.code].format(value=value, distinct=reason.distinct, rows=reason.rows)
 
 
@@ -101,14 +101,21 @@ WarningCode = Literal[
     "missing_value",
     "precision_loss",
     "counter_falls",
+    "rejected_row",
+    "sampled_rows",
+    "posterior_collapse",
+    "max_time",
+    "alpha_estimated",
 ]
 
 
 class TableWarning(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What was noticed about a table and tolerated.
+    """What was noticed about a table, or about a fit to it, and tolerated.
 
-    `column` is the column that it concerns, `columns` are several; `count` is how many cells. A value that training
+    `file` is where it was noticed, where several are read, and `line` the row. `column` is the column that it concerns,
+    `columns` are several; `count` is how many cells, rows or steps, and `total` of how many. A value that training
     never had is the `value`; `near` is a value that training had and that differs only in case, spaces or Unicode form.
+    A row that could not be read has the reason code `error`, and its `message` for people.
     """
 
     code: WarningCode
@@ -117,6 +124,12 @@ class TableWarning(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     value: str = ""
     near: str = ""
     count: int = 0
+    total: int = 0
+    file: str = ""
+    line: int = 0
+    error: str = ""
+    message: str = ""
+    alpha: float = 0.0
 
 
 WARNINGS: dict[WarningCode, str] = {
@@ -132,11 +145,19 @@ WARNINGS: dict[WarningCode, str] = {
     "missing_value": "column '{column}' is empty {count} times, in training never",
     "precision_loss": "column '{column}' has {count} numbers above 2^53, scored as the nearest float",
     "counter_falls": "column '{column}' falls {count} times, in training it never does: are the rows in another order?",
+    "rejected_row": "{message} ({error}); the row is left out",
+    "sampled_rows": "{count:,} of {total:,} rows were kept, in blocks drawn at random (--max-rows)",
+    "posterior_collapse": "no latent dimension is in use, the KL says nothing of a row; "
+    "lower --beta (0.03 is the default), train longer (--steps), or give more rows",
+    "max_time": "training was ended by --max-time after {count:,} of {total:,} steps; "
+    "the threshold is calibrated for what was reached",
+    "alpha_estimated": "{total:,} rows support alpha {supported:.3g} by counting; "
+    "alpha {alpha:g} rests on a tail estimate, without a guarantee",
 }
 
 
 def table_warning(warning: TableWarning) -> str:
-    """A warning as a sentence behind its code."""
+    """A warning as a sentence behind its place and its code."""
     near = f" (as '{warning.near}' but for case, spaces or Unicode form)" if warning.near else ""
     text = WARNINGS[warning.code].format(
         column=warning.column,
@@ -144,5 +165,11 @@ def table_warning(warning: TableWarning) -> str:
         value=warning.value,
         near=near,
         count=warning.count,
+        total=warning.total,
+        error=warning.error,
+        message=warning.message,
+        alpha=warning.alpha,
+        supported=1 / (warning.total + 1),
     )
-    return f"{warning.code}: {text}"
+    place = ":".join(str(part) for part in (warning.file, warning.line) if part)
+    return f"{place}: {warning.code}: {text}" if place else f"{warning.code}: {text}"

@@ -25,6 +25,7 @@ from anomvae.records.results import (
     ThresholdResult,
     Training,
 )
+from anomvae.records.sentences import table_warning
 from anomvae.report.sanitize import sanitize
 
 VERDICT = {
@@ -92,7 +93,7 @@ def fit_report(result: FitResult) -> RenderableType:
         )
     parts += [*threshold_lines(result.calibration), *_self_test(result.self_test), *_review(result)]
     parts += challenge_lines(result.comparison) if result.comparison else []
-    parts += warning_lines(result.warnings)
+    parts += warning_lines(tuple(map(table_warning, result.warnings)))
     saved = Text.assemble(
         "Saved ", cell(result.model, 80, "bold"), f"  sha256 {result.model_id[:12]}  {result.seconds:.1f} s"
     )

@@ -28,6 +28,7 @@ from anomvae.model.conditions import Condition
 from anomvae.model.detector import Detector
 from anomvae.model.fault_injection import KINDS, FaultInjector
 from anomvae.model.schema import Schema
+from anomvae.model.value_formatting import format_values
 from anomvae.records.sentences import selection
 from anomvae.synthesis.complete_rows import PartialRows, read_partial_rows, row_constraints
 from anomvae.synthesis.generator import BLOCK, Columns, Generator
@@ -120,7 +121,7 @@ def generate(
     if not isinstance(generator, Generator):
         raise UsageError("this model has no generator; fit it again without --no-generator.")
     dialect = detector.about.dialect if detector.about else Dialect()
-    style = TableStyle(schema, generator.styles, dialect.delimiter)
+    style = TableStyle(schema, dialect.delimiter)
     conditions = tuple(map(parse_condition, settings.where))
     faults = FaultInjector(schema, [item.column for item in generator.dependencies])
     kinds = _fault_kinds(faults, settings)
@@ -343,7 +344,7 @@ def _rows_to_add(
     lacking = {level: target - rows for level, rows in levels.items() if rows < target}
     if name in generator.texts:
         return lacking
-    return {style.text(columns[name], np.array([float(level)]))[0]: rows for level, rows in lacking.items()}
+    return {format_values(columns[name], np.array([float(level)]))[0]: rows for level, rows in lacking.items()}
 
 
 def _fault_kinds(faults: FaultInjector, settings: GenerateSettings) -> tuple[str, ...]:

@@ -77,7 +77,7 @@ def read_partial_rows(file: str, detector: Detector, generator: Generator) -> Pa
     if not rows:
         raise UsageError(f"{file}: has no rows to complete.")
     at = table.names.index
-    typed = parse_columns(chosen, lambda name: [row[at(name)] for row in rows], detector.schema.numbers)
+    typed = parse_columns(chosen, lambda name: [row[at(name)] for row in rows])
     for column, errors in typed.errors.items():
         for i, error in errors.items():
             raise UsageError(f"{file}:{lines[i]}: column '{column}': {error.message}.") from error

@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from anomvae.errors import UsageError
 from anomvae.model.arrays import Floats
 from anomvae.model.conditions import Condition, Constraint, constraints_of, step_of
-from anomvae.model.schema import Schema, Values, as_floats
-from anomvae.model.value_formatting import Style
+from anomvae.model.schema import Schema, Values, agree, as_floats, as_marks, part_key
 from anomvae.synthesis.decoder import Decoder
 from anomvae.synthesis.dependencies import Dependency, fill_in, move_to_parents
 from anomvae.synthesis.encoder import Marginal, Marginals, Part, join_parts
@@ -152,13 +151,12 @@ class Generator:
     """Draws synthetic rows; it is fitted by `train.fit_generator` and never changes.
 
     Args:
-        schema: what the columns are.
+        schema: what the columns are, with their marks (`Schema.with_marks`).
         marginals: the distribution of every column alone.
         decoder: the network that makes rows of latent points.
         mixture: the density of the latent points.
         dependencies: columns that follow from others and are computed once these are drawn.
         typical: (latent,): the latent point of the most central training row.
-        styles: how the training text wrote each column.
         unique_rows: recognises copies of the training rows that occur once.
     """
 
@@ -171,12 +169,11 @@ class Generator:
         mixture: Mixture,
         dependencies: tuple[Dependency, ...],
         typical: Floats,
-        styles: dict[str, Style],
         unique_rows: UniqueRows,
     ) -> None:
         self.schema, self.marginals, self.decoder = schema, marginals, decoder
         self.mixture, self.dependencies, self.typical = mixture, dependencies, typical
-        self.styles, self.unique_rows = styles, unique_rows
+        self.unique_rows = unique_rows
         self._steps = {column.name: step_of(column) for column in schema.modelled}
         self.texts = frozenset(column.name for column in schema.modelled if column.kind == "categorical")
         self._names = [_level_values(part, part.column in self.texts) for part in marginals.parts]
@@ -344,6 +341,12 @@ class Generator:
             decoding.condition_on(j, x)
         columns = join_parts(self.marginals, drawn)
         fill_in(self.dependencies, columns)
+        for column in self.schema.modelled:
+            if column.marks:
+                key = part_key(column.name, "mark")
+                columns[column.name], columns[key] = agree(
+                    column, as_floats(columns[column.name]), as_marks(columns, column.name)
+                )
         return {column.name: columns[column.name] for column in self.schema.modelled}, state.weight
 
     def _draw_part(

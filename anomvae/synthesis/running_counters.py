@@ -26,7 +26,8 @@ def steps_for_values(schema: Schema, columns: Mapping[str, Values]) -> dict[str,
         schema: what the columns are.
         columns: typed columns by name, with the steps of counters.
     """
-    out = {column.name: columns[column.name] for column in schema.modelled}
+    steps_of = {part_key(column.name, "step") for column in schema.modelled if column.counter}
+    out = {key: values for key, values in columns.items() if key not in steps_of}
     for column in drawn_counters(schema):
         steps, gap = as_floats(columns[part_key(column.name, "step")]), np.isnan(as_floats(out[column.name]))
         usual = rounded(np.nanmedian(steps, keepdims=True), column.digits)

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from anomvae.config import FitSettings, seconds
 from anomvae.model.arrays import Floats
 from anomvae.model.schema import Schema, Values
-from anomvae.model.value_formatting import Style
 from anomvae.synthesis.decoder import Decoder
 from anomvae.synthesis.dependencies import find_dependencies
 from anomvae.synthesis.encoder import Marginals, encode, fit_marginals
@@ -35,7 +34,6 @@ def fit_generator(
     columns: Mapping[str, Values],
     settings: FitSettings,
     *,
-    styles: dict[str, Style],
     device: str,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Generator:
@@ -45,7 +43,6 @@ def fit_generator(
         schema: what the columns are.
         columns: typed values by name, each of shape (n,), and the steps of counters.
         settings: seed, layout and steps; the rest of the recipe is the same for all data.
-        styles: how the training table wrote the values of each column.
         device: where torch trains, such as "cpu".
         progress: called with steps done and planned.
 
@@ -60,6 +57,7 @@ def fit_generator(
     last, columns = last_values(schema, columns), steps_for_values(schema, columns)
     n = len(next(iter(columns.values())))
     dependencies = () if settings.plain else find_dependencies(_without_counters(schema), columns)
+    schema = schema.with_marks()
     derived = frozenset(item.column for item in dependencies)
     marginals = _with_starts(fit_marginals(schema, columns, derived, discrete=not settings.plain), last)
     recipe = _recipe(settings, n, len(marginals.parts), device)
@@ -74,7 +72,6 @@ def fit_generator(
         mixture=fit_mixture(points, max(1, min(MAX_COMPONENTS, n // 60)), rng),
         dependencies=dependencies,
         typical=medoid(trained.mu),
-        styles=styles,
         unique_rows=find_unique_rows(columns, key),
     )
 

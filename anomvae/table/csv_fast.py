@@ -11,7 +11,7 @@ from typing import Any, overload
 
 import numpy as np
 
-from anomvae.model.schema import NUMBERS, Column, Schema, Values, parse
+from anomvae.model.schema import NUMERIC, Column, Schema, Values, parse, part_key
 from anomvae.model.value_parsing import MISSING
 from anomvae.table.csv_decode import MAX_FIELD
 
@@ -60,13 +60,12 @@ class FastCsvParser:
         delimiter: one character.
 
     Attributes:
-        usable: whether Arrow can read the numbers of such a table at all.
+        usable: whether Arrow can split such a table at all.
     """
 
     def __init__(self, schema: Schema, names: Sequence[str], positions: Sequence[int], delimiter: str) -> None:
         self.delimiter = delimiter
-        self.usable = schema.decimal == "." and not schema.thousands and delimiter.isascii()
-        self._numbers = schema.numbers
+        self.usable = delimiter.isascii()
         self._columns = [(column, str(at)) for column, at in zip(schema.modelled, positions, strict=True)]
         self._names = [str(at) for at in range(len(names))]  # a file's own names may stand twice
         self._header = delimiter.join(names)
@@ -83,10 +82,8 @@ class FastCsvParser:
             return None
         out: dict[str, Values] = {}
         for (column, _), array in zip(self._columns, arrays, strict=True):
-            values = _floats(array) if column.kind in NUMBERS else self._from_texts(column, array)
-            if values is None:
+            if not (_floats(column, array, out) if _is_plain(column) else _from_texts(column, array, out)):
                 return None
-            out[column.name] = values
         return out
 
     def _arrays(self, block: str) -> list[Any] | None:
@@ -94,16 +91,11 @@ class FastCsvParser:
         import pyarrow as pa
 
         text = pa.dictionary(pa.int32(), pa.string())
-        types = {at: pa.float64() if column.kind in NUMBERS else text for column, at in self._columns}
+        types = {at: pa.float64() if _is_plain(column) else text for column, at in self._columns}
         try:
             return _read_csv(block, self.delimiter, self._names, types)
         except (pa.ArrowInvalid, UnicodeEncodeError):
             return None
-
-    def _from_texts(self, column: Column, array: Any) -> Values | None:
-        """Values of a dictionary-encoded column: every different text is parsed once, as the strict reader does."""
-        values, errors = parse(column, array.dictionary.to_pylist(), self._numbers)
-        return None if errors else values[np.frombuffer(array.indices.buffers()[1], np.int32, len(array))]
 
 
 def _read_csv(text: str, delimiter: str, names: list[str], types: dict[str, Any]) -> list[Any]:
@@ -131,10 +123,29 @@ def _read_csv(text: str, delimiter: str, names: list[str], types: dict[str, Any]
     return [column.combine_chunks() for column in table.columns]
 
 
-def _floats(array: Any) -> Values | None:
-    """Numbers with NaN for what was missing; None where one is not finite, which the strict reader rejects."""
+def _is_plain(column: Column) -> bool:
+    """Whether Arrow reads the numbers of a column as the strict reader does."""
+    return column.kind in NUMERIC and column.number.plain and not column.marks
+
+
+def _floats(column: Column, array: Any, out: dict[str, Values]) -> bool:
+    """Add plain numbers to `out`, NaN where missing; false where one is not finite, which the strict reader rejects."""
     missing = array.null_count
     # to_numpy() would import pandas.
     buffer = (array.fill_null(np.nan) if missing else array).buffers()[1]
     values = np.frombuffer(buffer, np.float64, len(array))
-    return values if np.isfinite(values).sum() == len(array) - missing else None
+    out[column.name] = values
+    return bool(np.isfinite(values).sum() == len(array) - missing)
+
+
+def _from_texts(column: Column, array: Any, out: dict[str, Values]) -> bool:
+    """Add a dictionary-encoded column to `out`; false where one of its texts is an error.
+
+    Every different text is read once, as the strict reader does.
+    """
+    parsed = parse(column, array.dictionary.to_pylist())
+    rows = np.frombuffer(array.indices.buffers()[1], np.int32, len(array))
+    out[column.name] = parsed.values[rows]
+    if parsed.marks is not None:
+        out[part_key(column.name, "mark")] = parsed.marks[rows]
+    return not parsed.errors

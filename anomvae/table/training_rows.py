@@ -18,8 +18,10 @@ from anomvae.config import FitSettings
 from anomvae.config_errors import near
 from anomvae.errors import DataError, UsageError
 from anomvae.model.conditions import OPERATORS, Condition
-from anomvae.model.value_parsing import NumberFormat, is_number
-from anomvae.records.sentences import table_warning
+from anomvae.model.infer_column import Separators, number_of, separators_of
+from anomvae.model.number_format import NumberFormat
+from anomvae.records.results import RejectedRow
+from anomvae.records.sentences import TableWarning
 from anomvae.table import header
 from anomvae.table.reader import TableReader
 
@@ -109,7 +111,7 @@ class TrainingTable(msgspec.Struct):
     rows_read: int
     rejected: int
     sha256: list[str]
-    warnings: list[str]
+    warnings: list[TableWarning]
 
     def column(self, name: str) -> list[str]:
         """The cells (n,) of a column."""
@@ -186,7 +188,7 @@ def read_training_table(
         DataError: a file is refused.
         UsageError: a condition names a column that is not there.
     """
-    numbers = NumberFormat(settings.decimal, settings.thousands)
+    separators = separators_of(settings)
     sample = _BlockSample(0, settings.max_rows)
     none = np.empty(0, np.int64)
     out = TrainingTable([], sample.rows, none, none, none, 0, 0, [], [])
@@ -197,13 +199,15 @@ def read_training_table(
             if not out.names:
                 out.names, sample = table.names, _BlockSample(len(table.names), settings.max_rows)
             sample.begin(file)
-            meets = _row_filter(conditions, table.names, numbers)
+            _check_conditions(conditions, table.names)
+            meets = None
             positions, warnings = header.locate(
                 table.names, out.names, out.names, settings.delimiter, table.header_line
             )
             table.warnings.extend(warnings)
             count = 0
             for batch in table.batches():
+                meets = meets or _row_filter(conditions, table.names, batch.rows, separators)
                 for number, (row, line) in enumerate(zip(batch.rows, batch.lines, strict=True), count):
                     if meets(row):
                         sample.add((index, line, number), [row[at] for at in positions])
@@ -215,26 +219,46 @@ def read_training_table(
         out.rows_read += table.rows
         out.rejected += table.rejected
         out.sha256.append(table.sha256)
-        out.warnings += [f"{file}: {table_warning(warning)}" for warning in table.warnings]
-        out.warnings += [f"{file}:{bad.line}: {bad.message} ({bad.code})" for bad in table.rejects[:5]]
+        out.warnings += [msgspec.structs.replace(warning, file=file) for warning in table.warnings]
+        out.warnings += [rejection(file, bad) for bad in table.rejects[:5]]
     sample.cut()
     out.rows, (_, out.file, out.line, out.number) = sample.rows, sample.origins().T
     if len(out.rows) < sample.count:
-        out.warnings.append(
-            f"{len(out.rows):,} of {sample.count:,} rows were kept, in blocks drawn at random (--max-rows)"
-        )
+        out.warnings.append(TableWarning(code="sampled_rows", count=len(out.rows), total=sample.count))
     return out
 
 
+def rejection(file: str, row: RejectedRow) -> TableWarning:
+    """The warning of a training row that could not be read."""
+    return TableWarning(
+        code="rejected_row", file=file, line=row.line, column=row.column or "", error=row.code, message=row.message
+    )
+
+
 def _row_filter(
-    conditions: Sequence[Condition], names: Sequence[str], numbers: NumberFormat
+    conditions: Sequence[Condition], names: Sequence[str], rows: Sequence[Sequence[str]], separators: Separators
 ) -> Callable[[Sequence[str]], bool]:
     """A test of whether a row of text cells meets all conditions.
 
     Args:
         conditions: (column, operator, value) each.
         names: of the columns of the rows.
-        numbers: how numbers are written; where both sides are numbers, they are compared as numbers.
+        rows: the first rows, which show how numbers are written in the columns that the conditions name.
+        separators: of numbers, where the user has stated them.
+    """
+    tests = []
+    for name, sign, value in conditions:
+        at = names.index(name)
+        tests.append((at, OPERATORS[sign], value, number_of([row[at] for row in rows], separators)))
+
+    def meets(row: Sequence[str]) -> bool:
+        return all(_compare(row[at], test, value, number) for at, test, value, number in tests)
+
+    return meets
+
+
+def _check_conditions(conditions: Sequence[Condition], names: Sequence[str]) -> None:
+    """Refuse conditions on a column that is not there.
 
     Raises:
         UsageError: a condition names a column that is not there.
@@ -242,18 +266,15 @@ def _row_filter(
     for column, _, _ in conditions:
         if column not in names:
             raise UsageError(f"column '{column}' of --where or --label is not in the file{near(column, names)}")
-    tests = [(names.index(column), OPERATORS[sign], value) for column, sign, value in conditions]
-
-    def meets(row: Sequence[str]) -> bool:
-        return all(_compare(row[at], test, value, numbers) for at, test, value in tests)
-
-    return meets
 
 
-def _compare(cell: str, test: Callable[[Any, Any], bool], value: str, numbers: NumberFormat) -> bool:
-    left, right = numbers.plain(cell), numbers.plain(value)
-    if is_number(left) and is_number(right):
-        return test(float(left), float(right))
+def _compare(cell: str, test: Callable[[Any, Any], bool], value: str, number: NumberFormat | None) -> bool:
+    """Compare a cell with a value: as numbers where the column has a format of numbers and both are, else as text."""
+    if number is not None:
+        try:
+            return test(number.read(cell.strip())[0], number.read(value)[0])
+        except DataError:
+            pass
     return test(cell.strip(), value)
 
 

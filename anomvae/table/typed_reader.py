@@ -14,8 +14,7 @@ from anomvae.errors import DataError
 from anomvae.model.arrays import Floats
 from anomvae.model.counters import CounterState, Steps, counters_of, group_texts
 from anomvae.model.detector import Detector
-from anomvae.model.schema import Column, Schema, Values, parse
-from anomvae.model.value_parsing import NumberFormat
+from anomvae.model.schema import Column, Schema, Values, parse, part_key
 from anomvae.records.results import RejectedRow
 from anomvae.records.sentences import not_in_training
 from anomvae.table import header
@@ -30,7 +29,8 @@ ExtraColumns = Literal["ignore", "warn", "strict"]
 class TypedColumns(msgspec.Struct, frozen=True):
     """Columns of text cells as typed values.
 
-    `columns` holds the values of every column, (n,), by its name; `errors` holds, by the name of a column and the
+    `columns` holds the values of every column, (n,), by its name, and its marks by `part_key`; `errors`
+    holds, by the name of a column and the
     index of a row, why a cell could not be read. The value of such a cell is missing.
     """
 
@@ -77,7 +77,6 @@ class FileSteps:
     ) -> None:
         at = dict(zip((column.name for column in schema.modelled), positions, strict=True))
         self._steps = Steps(counters_of(schema), state)
-        self._numbers = schema.numbers
         self._counters = [at[column.name] for column in self._steps.counters]
         group = schema.counter_group if self._counters else ()
         self._group = [at[name] if name in at else names.index(name) for name in group]
@@ -98,8 +97,7 @@ class FileSteps:
         """The steps of the next rows, from the cells (n,) of each column at `positions`; nothing else is read."""
         columns, texts = self._steps.counters, dict(zip(self.positions, cells, strict=True))
         typed = {
-            column.name: parse(column, texts[at], self._numbers)[0]
-            for column, at in zip(columns, self._counters, strict=True)
+            column.name: parse(column, texts[at]).values for column, at in zip(columns, self._counters, strict=True)
         }
         groups = group_texts([texts[at] for at in self._group]) if self._group else None
         return self._steps.take(typed, groups)
@@ -202,7 +200,7 @@ def typed_batch(text: TextBatch, schema: Schema, positions: Sequence[int], steps
     if text.columns is not None:
         return TypedBatch(text.rows, text.lines, steps.add_to(text.columns, text.rows))
     cells = dict(zip((column.name for column in schema.modelled), columns_of(text.rows, positions), strict=True))
-    typed = parse_columns(schema.modelled, cells.__getitem__, schema.numbers)
+    typed = parse_columns(schema.modelled, cells.__getitem__)
     errors, columns = typed.row_errors(), steps.add_to(typed.columns, text.rows)
     if not errors:
         return TypedBatch(text.rows, text.lines, columns)
@@ -215,19 +213,19 @@ def typed_batch(text: TextBatch, schema: Schema, positions: Sequence[int], steps
     )
 
 
-def parse_columns(
-    columns: Sequence[Column], cells: Callable[[str], Sequence[str]], numbers: NumberFormat
-) -> TypedColumns:
+def parse_columns(columns: Sequence[Column], cells: Callable[[str], Sequence[str]]) -> TypedColumns:
     """Read the cells of some columns, one column after the other.
 
     Args:
         columns: what each of them is.
         cells: the cells (n,) of a column by its name; asked once for each, so that only one column need be in memory.
-        numbers: how numbers are written.
     """
     typed = TypedColumns({}, {})
     for column in columns:
-        typed.columns[column.name], typed.errors[column.name] = parse(column, cells(column.name), numbers)
+        parsed = parse(column, cells(column.name))
+        typed.columns[column.name], typed.errors[column.name] = parsed.values, parsed.errors
+        if parsed.marks is not None:
+            typed.columns[part_key(column.name, "mark")] = parsed.marks
     return typed
 
 

@@ -15,14 +15,12 @@ from numpy.typing import NDArray
 from anomvae.errors import DataError
 from anomvae.model.counters import with_counters, with_steps
 from anomvae.model.detector import Origin
-from anomvae.model.schema import Column, Schema, Values, infer
-from anomvae.model.value_parsing import NumberFormat
+from anomvae.model.infer_column import infer
+from anomvae.model.schema import NUMERIC, Column, Schema, Values
 from anomvae.records.sentences import ColumnReason
 from anomvae.table.frames import Cells
 from anomvae.table.typed_reader import parse_columns
 from anomvae.training.model_card import versions
-
-NUMBERS = NumberFormat()
 
 
 class Rows(msgspec.Struct, frozen=True):
@@ -53,8 +51,8 @@ def inferred(table: Cells) -> Schema:
         name: Column(name=name, kind="categorical", modelled=True, reason=ColumnReason(code="table_category"))
         for name in table.categories
     }
-    columns = [stated.get(name) or infer(name, texts, NUMBERS) for name, texts in table.columns.items()]
-    found = with_counters(columns, table.columns.__getitem__, NUMBERS)
+    columns = [stated.get(name) or infer(name, texts).column for name, texts in table.columns.items()]
+    found = with_counters(columns, table.columns.__getitem__)
     return Schema(
         columns=tuple(was if is_.kind == "datetime" else is_ for was, is_ in zip(columns, found, strict=True))
     )
@@ -68,7 +66,7 @@ def from_cells(schema: Schema, table: Cells) -> Rows:
     """
     names = (column.name for column in schema.columns)  # a table to score may have other names for them
     cells: dict[str, Sequence[str]] = dict(zip(names, table.columns.values(), strict=True))
-    typed = parse_columns(schema.modelled, cells.__getitem__, NUMBERS)
+    typed = parse_columns(schema.modelled, cells.__getitem__)
     for column, errors in typed.errors.items():
         for row, error in errors.items():
             raise DataError(error.code, f"row {row}, column '{column}': {error.message}")
@@ -81,7 +79,7 @@ def from_array(X: NDArray[np.float64], schema: Schema) -> Rows:
     Raises:
         DataError: `array_of_a_table`, the schema has columns that are not numbers.
     """
-    text = [column for column in schema.modelled if column.kind not in ("numeric", "integer")]
+    text = [column for column in schema.modelled if column.kind not in NUMERIC]
     if text:
         message = f"column '{text[0].name}' is {text[0].kind}: give a table as in fit, an array has only numbers"
         raise DataError("array_of_a_table", message)
