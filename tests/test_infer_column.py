@@ -65,7 +65,6 @@ def test_another_mark_than_usual_is_read_and_named() -> None:
         (AMOUNTS, "-999.00"),
         (WHOLE, "99999"),
         (WHOLE, "-9999"),
-        (AMOUNTS, "1e308"),
         ([str(1 + i % 5) for i in range(200)] + [str(value) for value in range(6, 12)], "999"),
         (DAYS, "1900-01-01"),
         (DAYS, "9999-12-31"),
@@ -148,7 +147,9 @@ def test_gaps_and_strays_never_move_a_value(numbers: list[object], seed: int) ->
     column = infer("x", spoilt).column
     if column.kind in ("numeric", "integer"):
         values = parse(column, spoilt).values
-        read = [(float(cell), value) for cell, value in zip(spoilt, values, strict=True) if cell and not np.isnan(value)]
+        read = [
+            (float(cell), value) for cell, value in zip(spoilt, values, strict=True) if cell and not np.isnan(value)
+        ]
         assert all(wanted == value for wanted, value in read)
 
 

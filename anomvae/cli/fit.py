@@ -28,7 +28,8 @@ from anomvae.errors import UsageError
 @options.keys(SchemaSettings, "drop", "id")
 @options.keys(FitSettings, "alpha", "contamination", "threshold")
 @options.keys(FitSettings, "hidden", "latent", "beta", "steps", "batch", "lr", "max_time", "max_rows", "device", "seed")
-@options.keys(FitSettings, "encoding", "delimiter", "decimal", "thousands", "skip_lines", "generator", "selftest")
+@options.keys(FitSettings, "encoding", "delimiter", "decimal", "thousands", "skip_lines", "units_lines")
+@options.keys(FitSettings, "generator", "selftest")
 @click.option(
     "--from",
     "champion",

@@ -85,8 +85,7 @@ def hold_out(table: TrainingTable) -> HeldOut:
     starts = table.starts()[cut:]
     starts[0] = True
     held = HeldOut(table.rows.take(range(cut, rows)), starts)
-    table.rows.keep([i < cut for i in range(rows)])
-    table.file, table.line, table.number = table.file[:cut], table.line[:cut], table.number[:cut]
+    table.keep([i < cut for i in range(rows)])
     return held
 
 

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from anomvae.commands.compare import NamedModel, compare, hold_out
-from anomvae.commands.schema import find_schema, typed_table
+from anomvae.commands.schema import typed_table
 from anomvae.config import FitSettings, SchemaSettings
 from anomvae.errors import DataError
 from anomvae.model.conditions import Condition
@@ -71,10 +71,10 @@ def fit(
     if not len(table.rows):
         message = f"no row meets {selection(conditions)}" if table.rows_read else "no rows to learn from"
         raise DataError("too_few_rows", message).within(paths[0])
+    settings = settings.read_as(table.dialect)
     held = hold_out(table) if champion else None
-    fitted_schema = find_schema(table, settings, chosen)
-    typed = typed_table(fitted_schema, table, paths)
-    columns, kept = typed.columns, typed.kept
+    typed = typed_table(table, settings, chosen, paths)
+    fitted_schema, columns, kept = typed.schema, typed.columns, typed.kept
     file = table.file[kept]
     if not settings.contamination:
         table.rows = TextRows(0)  # they are not read again, and take a tenth of the memory
@@ -178,6 +178,7 @@ def _origin(table: TrainingTable, seed: int, conditions: tuple[Condition, ...], 
         data_sha256=hashlib.sha256("".join(table.sha256).encode()).hexdigest(),
         rows_read=table.rows_read,
         rows_used=used,
+        rows_rejected=table.rejected,
         conditions=conditions,
         seed=seed,
         versions=versions(),

@@ -9,8 +9,9 @@ from anomvae.config import FitSettings, SchemaSettings
 from anomvae.config_errors import near
 from anomvae.errors import DataError, UsageError
 from anomvae.model.counters import group_texts, training_steps, with_counters
+from anomvae.model.far_off import far_off
 from anomvae.model.infer_column import InferredColumn, declared, infer, separators_of
-from anomvae.model.schema import Column, Schema, Values
+from anomvae.model.schema import Column, Schema, Values, as_floats
 from anomvae.records.sentences import ColumnReason, ReasonCode
 from anomvae.table.training_rows import TrainingTable, rejection
 from anomvae.table.typed_reader import parse_columns, rejected_row
@@ -80,16 +81,45 @@ def _column(
     return found.column
 
 
-def typed_table(schema: Schema, table: TrainingTable, paths: Sequence[str]) -> TypedTable:
+def typed_table(
+    table: TrainingTable, settings: FitSettings, chosen: SchemaSettings, paths: Sequence[str]
+) -> TypedTable:
     """The rows of the training table whose every cell can be read; the others are counted and told.
+
+    Rows with a number that is far off are left out first, so that the others decide what a column is.
+
+    Args:
+        table: the training rows as text.
+        settings: how the table is written, and its label.
+        chosen: what the user states about columns.
+        paths: of the training files.
+
+    Raises:
+        UsageError: a column that is stated is not there.
+        DataError: a column cannot be what is stated of it, or more than `MOST_LOST` of the rows cannot be read.
+    """
+    found = _readable(find_schema(table, settings, chosen), table, paths)
+    far = far_off(found.schema, found.columns)
+    if not far:
+        return found
+    for i, name in far.items():
+        cell = "a number" if name in found.schema.redacted else f"{as_floats(found.columns[name])[i]:.6g}"
+        error = DataError("far_off", f"{cell} is far off all others", column=name)
+        line, file = int(table.line[found.kept[i]]), paths[table.file[found.kept[i]]]
+        table.warnings.append(rejection(file, rejected_row(line, error)))
+    table.rejected += len(far)
+    left = {row for i, row in enumerate(found.kept) if i not in far}
+    table.keep([row in left for row in range(len(table.rows))])
+    return _readable(find_schema(table, settings, chosen), table, paths)
+
+
+def _readable(schema: Schema, table: TrainingTable, paths: Sequence[str]) -> TypedTable:
+    """The rows whose every cell can be read with a schema; the others are counted and told.
 
     Args:
         schema: what the columns are.
         table: the training rows as text.
         paths: of the training files.
-
-    Raises:
-        DataError: `too_many_bad_rows`, more than `MOST_LOST` of the rows cannot be read.
     """
     typed = parse_columns(schema.modelled, table.column)
     bad = typed.row_errors()

@@ -23,10 +23,12 @@ from anomvae.model.likelihood import expected_value, hide, hide_each_column
 from anomvae.model.schema import MASK, USUAL, Column, rounded
 from anomvae.model.value_formatting import marked_text, number_text, step_phrase, step_size, step_text, unit_text
 from anomvae.records.results import Change, ColumnPart, LatentPart, Reason, Replacement, ScoreTerms
+from anomvae.records.sentences import shortened
 
 REASONS = 3  # columns named for a row, at most
 LEAST_SHARE = 0.05  # of the surprise: what a column after the first has to account for, to be named
 USUAL_KL = 2.0  # standard deviations of log KL: about 95 % of training rows
+LONGEST = 60  # characters of a cell in the sentence of a reason
 PARTNERS = 2  # the best single changes that are tried together with every other one
 
 
@@ -114,8 +116,8 @@ class Shown(msgspec.Struct, frozen=True):
 def _reason(detector: Detector, j: int, share: float, seen: Seen) -> Reason:
     """Column j of a row as a reason."""
     column, cell = detector.columns[j], cell_and_expectation(detector, j, seen)
-    text = f"{column} {cell.value or 'empty'}" + (f" ({cell.step})" if cell.step else "")
-    text += f", expected {cell.expected}" if cell.expected else ""
+    text = f"{column} {shortened(cell.value, LONGEST) or 'empty'}" + (f" ({cell.step})" if cell.step else "")
+    text += f", expected {shortened(cell.expected, LONGEST)}" if cell.expected else ""
     text += f" ({cell.low} to {cell.high})" if cell.low else ""
     return Reason(column=column, share=round(share, 4), text=text, **msgspec.structs.asdict(cell))
 
