@@ -26,6 +26,7 @@ from anomvae.config import FitSettings, SchemaSettings, build
 from anomvae.errors import DataError, UsageError
 from anomvae.model.anomaly_score import Scores
 from anomvae.model.arrays import Floats
+from anomvae.model.counters import training_steps
 from anomvae.model.detector import Detector
 from anomvae.model.explain import reasons
 from anomvae.model.groups import GroupColumn, left_out_columns
@@ -137,11 +138,12 @@ class AnomVAE(OutlierMixin, BaseEstimator):  # type: ignore[misc]
             schema, rows, unmodelled = self._training_rows(X)
             left_out = {column.name for column in schema.columns if not column.modelled}
             columns = {key: values for key, values in rows.columns.items() if key not in left_out}
+            stepped = training_steps(schema, columns)
             settings = self._settings(len(next(iter(rows.columns.values()), ())))
-            learned = fit_detector(schema, columns, settings, unmodelled=unmodelled, least_rows=LEAST_ROWS)
+            learned = fit_detector(schema, stepped, settings, unmodelled=unmodelled, least_rows=LEAST_ROWS)
             detector = learned.detector
             if settings.generator:
-                detector = detector.with_generator(fit_generator(schema, columns, settings, device=learned.device))
+                detector = detector.with_generator(fit_generator(schema, stepped, settings, device=learned.device))
             source = origin(columns, settings.seed)
             detector = detector.with_about(describe(learned, settings, SchemaSettings(), columns, source))
         return self._fitted(detector)

@@ -8,6 +8,7 @@ import msgspec
 from anomvae.config import FitSettings, SchemaSettings
 from anomvae.config_errors import near
 from anomvae.errors import DataError, UsageError
+from anomvae.model.counters import group_texts, training_steps, with_counters
 from anomvae.model.far_off import far_off
 from anomvae.model.infer_column import InferredColumn, declared, infer, separators_of
 from anomvae.model.schema import Column, Schema, Values, as_floats
@@ -24,7 +25,7 @@ class TypedTable(msgspec.Struct, frozen=True):
 
     Attributes:
         schema: what the columns are.
-        columns: the values (n,) of the modelled columns by name, with their marks.
+        columns: the values (n,) of the modelled columns by name, with their marks and steps.
         kept: (n,) the position in the training table of every row whose cells could all be read.
     """
 
@@ -52,6 +53,7 @@ def find_schema(table: TrainingTable, settings: FitSettings, chosen: SchemaSetti
                 f"column '{name}' of --drop, --id or [schema] is not in the training file{near(name, table.names)}"
             )
     columns = [_column(table, name, settings, chosen, left_out) for name in table.names]
+    columns = with_counters(columns, table.column, table.starts())
     return Schema(columns=tuple(column.masked() if column.name in chosen.redact else column for column in columns))
 
 
@@ -139,5 +141,7 @@ def _readable(schema: Schema, table: TrainingTable, paths: Sequence[str]) -> Typ
         )
     table.rejected += len(bad)
     kept = [i for i in range(len(table.rows)) if i not in bad]
-    columns = {name: values[kept] for name, values in typed.columns.items()} if bad else typed.columns
+    groups = group_texts(map(table.column, schema.counter_group)) if schema.counter_group else None
+    columns = training_steps(schema, typed.columns, groups, table.starts())
+    columns = {name: values[kept] for name, values in columns.items()} if bad else columns
     return TypedTable(schema, columns, kept)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anomvae.errors import DataError
+from anomvae.model.counters import with_counters, with_steps
 from anomvae.model.detector import Origin
 from anomvae.model.infer_column import infer
 from anomvae.model.schema import NUMERIC, Column, Schema, Values
@@ -25,7 +26,8 @@ from anomvae.training.model_card import versions
 class Rows(msgspec.Struct, frozen=True):
     """n rows for the model.
 
-    `columns`: typed values (n,) by name. `cells`: text (n,) of those columns that were read from text.
+    `columns`: typed values (n,) by name, and the steps of counters. `cells`: text (n,) of those columns that were read
+    from text.
     """
 
     columns: dict[str, Values]
@@ -40,16 +42,24 @@ class Rows(msgspec.Struct, frozen=True):
 
 
 def inferred(table: Cells) -> Schema:
-    """The schema of a table: categories where the table declares them, else what the cells suggest."""
+    """The schema of a table: categories where the table declares them, else what the cells suggest.
+
+    A number that never falls is a counter, as in a file. A date has no step: rows of a frame are scored in any order
+    and alone, and a date says enough without.
+    """
     stated = {
         name: Column(name=name, kind="categorical", modelled=True, reason=ColumnReason(code="table_category"))
         for name in table.categories
     }
-    return Schema(columns=tuple(stated.get(name) or infer(name, texts).column for name, texts in table.columns.items()))
+    columns = [stated.get(name) or infer(name, texts).column for name, texts in table.columns.items()]
+    found = with_counters(columns, table.columns.__getitem__)
+    return Schema(
+        columns=tuple(was if is_.kind == "datetime" else is_ for was, is_ in zip(columns, found, strict=True))
+    )
 
 
 def from_cells(schema: Schema, table: Cells) -> Rows:
-    """Type the cells of a table, whose columns are in the order of the schema.
+    """Type the cells of a table, whose columns are in the order of the schema; its rows follow each other.
 
     Raises:
         DataError: a cell cannot be read as what its column is.
@@ -60,7 +70,7 @@ def from_cells(schema: Schema, table: Cells) -> Rows:
     for column, errors in typed.errors.items():
         for row, error in errors.items():
             raise DataError(error.code, f"row {row}, column '{column}': {error.message}")
-    return Rows(typed.columns, {name: cells[name] for name in typed.columns})
+    return Rows(with_steps(schema, typed.columns), {name: cells[name] for name in typed.columns})
 
 
 def from_array(X: NDArray[np.float64], schema: Schema) -> Rows:
