@@ -4,6 +4,8 @@ from typing import Literal
 
 import msgspec
 
+from anomvae.records.columns import ColumnReport
+
 
 class ColumnDrift(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a file's rows differ from training in one column, or a part of a date (`part`).
@@ -96,22 +98,6 @@ Verdict = Literal["ok", "elevated", "anomalous", "drifted", "failed"]
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A frozen record."""
-
-
-class ColumnReport(Record, frozen=True, kw_only=True):
-    """One column of the training table and what became of it.
-
-    `modelled` is false for a column left out; `reason` says why, or what is noteworthy about it.
-    """
-
-    name: str
-    kind: str
-    modelled: bool
-    reason: str
-    levels: int | None = None
-    missing_share: float = 0.0
-    low: float | None = None
-    high: float | None = None
 
 
 class Calibration(Record, frozen=True, kw_only=True):
