@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from anomvae.config import Dialect
 from anomvae.errors import DataError
 from anomvae.formats import open_writer, suffixes
+from anomvae.model.date_format import DateFormat
 from anomvae.model.schema import Column, Schema
 from anomvae.records.results import Reason
 from anomvae.table import csv_decode, reader
@@ -30,7 +31,7 @@ SCHEMA = Schema(
         Column(name=LONG, kind="ignore", modelled=False),
         Column(name="i", kind="integer", modelled=True),
         Column(name="c", kind="categorical", modelled=True),
-        Column(name="d", kind="datetime", modelled=True, date_format="iso"),
+        Column(name="d", kind="datetime", modelled=True, dates=(DateFormat(pattern="iso"),)),
         Column(name="b", kind="boolean", modelled=True),
     )
 )

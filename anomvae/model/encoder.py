@@ -165,8 +165,6 @@ def fit_encoding(schema: Schema, columns: Mapping[str, Values], *, discrete: boo
     features: list[Feature] = []
     for column in schema.modelled:
         values = columns[column.name]
-        if column.marks:
-            features.append(_categories(column.name, "mark", as_marks(columns, column.name)))
         if column.kind == "categorical":
             features.append(_categories(column.name, "value", np.asarray(values, dtype=object)))
         elif column.kind == "datetime":
@@ -175,6 +173,8 @@ def fit_encoding(schema: Schema, columns: Mapping[str, Values], *, discrete: boo
             features.append(_categories(column.name, "value", _written(np.asarray(values, dtype=np.float64))))
         else:
             features.append(_number(column.name, np.asarray(values, dtype=np.float64)))
+        if column.marks:
+            features.append(_categories(column.name, "mark", as_marks(columns, column.name)))
     marked = {feature.column for feature in features if feature.part == "mark"}
     return Encoding(features=tuple(_without_gaps(f) if f.column in marked else f for f in features))
 

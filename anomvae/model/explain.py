@@ -20,13 +20,13 @@ from anomvae.model.calibration import Decision
 from anomvae.model.detector import Detector
 from anomvae.model.encoder import Encoded
 from anomvae.model.likelihood import expected_value, hide, hide_each_column
-from anomvae.model.schema import MASK
-from anomvae.model.value_formatting import number_text, unit_text
+from anomvae.model.schema import MASK, USUAL
+from anomvae.model.value_formatting import marked_text, number_text, unit_text
 from anomvae.records.results import Change, ColumnPart, LatentPart, Reason, Replacement, ScoreTerms
 
 REASONS = 3  # columns named for a row, at most
 LEAST_SHARE = 0.05  # of the surprise: what a column after the first has to account for, to be named
-USUAL = 2.0  # standard deviations of log KL: about 95 % of training rows
+USUAL_KL = 2.0  # standard deviations of log KL: about 95 % of training rows
 PARTNERS = 2  # the best single changes that are tried together with every other one
 
 
@@ -124,12 +124,16 @@ def expected(detector: Detector, column: int, expectation: Floats) -> tuple[str,
     """
     name = detector.columns[column]
     item = next(item for item in detector.schema.columns if item.name == name)
-    features = detector.encoding.features_of[column]
+    features = [placed for placed in detector.encoding.features_of[column] if placed.feature.part != "mark"]
+    marks = [placed for placed in detector.encoding.features_of[column] if placed.feature.part == "mark"]
+    mark = next((f.levels[int(expectation[j])] for j, f, _ in marks if int(expectation[j]) < len(f.levels)), USUAL)
+    if item.is_gap(mark):
+        return mark, "", ""
     j, feature, _ = features[0]
     if feature.numeric:
         values = (expectation[j] + np.array([0.0, *detector.intervals[j]])) * feature.scale + feature.center
-        value, low, high = (number_text(item, value) for value in np.clip(values, feature.low, feature.high))
-        return value, low, high
+        value, low, high = np.clip(values, feature.low, feature.high).tolist()
+        return marked_text(item, value, mark), number_text(item, low), number_text(item, high)
     return ", ".join(unit_text(item, f, int(expectation[j])) for j, f, _ in features), "", ""
 
 
@@ -177,9 +181,9 @@ def _latent(detector: Detector, kl: float) -> LatentPart:
     z = (float(log_kl(np.array(kl))) - median) / spread
     return LatentPart(
         kl=kl,
-        low=float(np.exp(median - USUAL * spread)),
-        high=float(np.exp(median + USUAL * spread)),
-        state="usual" if abs(z) <= USUAL else "high" if z > 0 else "low",
+        low=float(np.exp(median - USUAL_KL * spread)),
+        high=float(np.exp(median + USUAL_KL * spread)),
+        state="usual" if abs(z) <= USUAL_KL else "high" if z > 0 else "low",
     )
 
 

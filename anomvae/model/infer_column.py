@@ -23,7 +23,8 @@ import numpy as np
 from anomvae.config import ColumnSettings, Dialect
 from anomvae.errors import DataError, UsageError
 from anomvae.model import date_format, value_parsing
-from anomvae.model.date_format import DateFormat, find_date_formats
+from anomvae.model.date_format import DateFormat
+from anomvae.model.date_inference import find_date_formats
 from anomvae.model.number_format import FormatFit, NumberFormat, find_number_format
 from anomvae.model.schema import EMPTY, NUMERIC, USUAL, Column, is_zero_date, limit_of
 from anomvae.model.value_parsing import GAP_MARKS
@@ -304,7 +305,7 @@ def _with_marks(column: Column, counts: Mapping[str, int]) -> Column:
             marks[open_column.read(text)[1]] += count
         except DataError:
             continue
-    written_with_affix = column.number is not None and column.number.affix != ("", "")
+    written_with_affix = column.number.affix != ("", "")
     if set(marks) <= {USUAL, EMPTY} and not written_with_affix:
         return column
     ranked = sorted(marks, key=lambda mark: (-marks[mark], mark))

@@ -91,7 +91,7 @@ class Column(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     modelled: bool
     reason: ColumnReason = ColumnReason()
     redacted: bool = False
-    number: NumberFormat | None = None
+    number: NumberFormat = NumberFormat(digits=None)
     dates: tuple[DateFormat, ...] = ()
     gaps: tuple[str, ...] = ()
     marks: tuple[str, ...] = ()
@@ -106,7 +106,7 @@ class Column(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     @property
     def digits(self) -> int | None:
         """Decimals of its numbers; None where these are as many as a number needs."""
-        return self.number.digits if self.number else None
+        return self.number.digits
 
     def masked(self) -> "Column":
         """The same column, whose cells no output may show."""
@@ -144,7 +144,6 @@ class Column(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return self.dates[0].read(text)
 
     def _number(self, text: str) -> tuple[float, str]:
-        assert self.number is not None  # noqa: S101 (a numeric column has its format)
         limit = _LIMIT(text) if self.marks else None
         value, strange = self.number.read(limit[2] if limit else text)
         mark = " ".join(filter(None, (limit[1] if limit else "", strange))) or USUAL
@@ -221,7 +220,7 @@ def parse(column: Column, texts: Sequence[str]) -> ParsedColumn:
 
 def _read_at_once(column: Column, texts: Sequence[str]) -> list[float] | None:
     """All cells by the fast way of their format; None where one of them needs a closer look."""
-    if column.number is not None:
+    if column.kind in NUMERIC:
         return column.number.read_column(texts)
     return column.dates[0].read_column(texts) if len(column.dates) == 1 else None
 
@@ -262,4 +261,4 @@ def from_arrays(values: Mapping[str, NDArray[np.float64]]) -> Schema:
 def _numbers(name: str, values: NDArray[np.float64]) -> Column:
     if np.isnan(values).all():
         return Column(name=name, kind="ignore", modelled=False, reason=ColumnReason(code="no_values"))
-    return Column(name=name, kind="numeric", modelled=True, number=NumberFormat(digits=None))
+    return Column(name=name, kind="numeric", modelled=True)

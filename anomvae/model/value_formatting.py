@@ -42,7 +42,7 @@ def _dates(column: Column, seconds: Floats) -> list[str]:
 def _numbers(column: Column, values: Floats) -> list[str]:
     """Numbers (n,) as the column writes them."""
     gaps = np.isnan(values)
-    texts = _format(column).write_column(np.where(gaps, 0.0, values).tolist())
+    texts = column.number.write_column(np.where(gaps, 0.0, values).tolist())
     if gaps.any():
         texts = ["" if gap else text for text, gap in zip(texts, gaps.tolist(), strict=True)]
     return texts
@@ -62,7 +62,7 @@ def _marked(column: Column, text: str, value: float, mark: str) -> str:
     if mark in (USUAL, EMPTY) or column.is_gap(mark):
         return text
     sign, unit = _parts(mark)
-    return sign + (_with_unit(_format(column), unit).write(value) if unit else text)
+    return sign + (_with_unit(column.number, unit).write(value) if unit else text)
 
 
 def _parts(mark: str) -> tuple[str, str]:
@@ -80,10 +80,6 @@ def _with_unit(number: NumberFormat, unit: str) -> NumberFormat:
     if suffix.strip():
         return msgspec.structs.replace(number, affix=Affix(prefix, suffix.replace(suffix.strip(), unit)))
     return msgspec.structs.replace(number, affix=Affix(prefix.replace(prefix.strip(), unit), suffix))
-
-
-def _format(column: Column) -> NumberFormat:
-    return column.number or NumberFormat(digits=None)
 
 
 def python_values(column: Column, values: Values) -> list[Any]:
@@ -122,5 +118,10 @@ def mark_text(mark: str) -> str:
 
 def number_text(column: Column, value: float) -> str:
     """A number as its column writes it, with six significant digits where the column has no fixed decimals."""
-    number = _format(column)
+    number = column.number
     return number.write(float(f"{value:.6g}") if number.digits is None else value)
+
+
+def marked_text(column: Column, value: float, mark: str) -> str:
+    """A number as its column writes it, with a mark such as `<` or another unit."""
+    return _marked(column, number_text(column, value), value, mark)

@@ -21,6 +21,7 @@ from anomvae.folder.output_folder import MANIFEST, path_text
 from anomvae.model.detector import Detector
 from anomvae.model.drift import Bins
 from anomvae.model.drift_text import DriftText
+from anomvae.model.schema import NUMERIC
 from anomvae.records.folder import Manifest
 from anomvae.records.results import (
     ColumnDrift,
@@ -356,7 +357,7 @@ def _marker(detector: Detector, reason: Reason, histogram: Histogram) -> Marker:
 def _number(detector: Detector, name: str, text: str) -> float | None:
     """A cell of a column as a number; None where it is none, or is empty."""
     column = next(column for column in detector.schema.columns if column.name == name)
-    if column.number is None:
+    if column.kind not in NUMERIC:
         return None
     try:
         value, _ = column.read(text)

@@ -125,7 +125,7 @@ def _read_csv(text: str, delimiter: str, names: list[str], types: dict[str, Any]
 
 def _is_plain(column: Column) -> bool:
     """Whether Arrow reads the numbers of a column as the strict reader does."""
-    return column.kind in NUMERIC and column.number is not None and column.number.plain and not column.marks
+    return column.kind in NUMERIC and column.number.plain and not column.marks
 
 
 def _floats(column: Column, array: Any, out: dict[str, Values]) -> bool:
