@@ -7,9 +7,9 @@ import msgspec
 from anomvae.config import FitSettings, SchemaSettings
 from anomvae.config_errors import near
 from anomvae.errors import DataError, UsageError
-from anomvae.model.infer_column import InferredColumn, declared, infer, separators_of
-from anomvae.model.schema import Column, Schema, Values
-from anomvae.records.sentences import ColumnReason, ReasonCode
+from anomvae.model.infer_column import separators_of
+from anomvae.model.schema import Schema, Values
+from anomvae.model.stated_columns import column_of, reasons_to_leave_out
 from anomvae.table.training_rows import TrainingTable
 from anomvae.table.typed_reader import parse_columns
 
@@ -23,11 +23,13 @@ class TypedTable(msgspec.Struct, frozen=True):
         schema: what the columns are.
         columns: the values (n,) of the modelled columns by name, with their marks.
         kept: (n,) the position in the training table of every row whose cells could all be read.
+        errors: why cells could not be read, by column and by the position of the row in the training table.
     """
 
     schema: Schema
     columns: dict[str, Values]
     kept: list[int]
+    errors: dict[str, dict[int, DataError]]
 
 
 def find_schema(table: TrainingTable, settings: FitSettings, chosen: SchemaSettings) -> Schema:
@@ -42,38 +44,11 @@ def find_schema(table: TrainingTable, settings: FitSettings, chosen: SchemaSetti
         UsageError: a column that is stated is not there.
         DataError: a column cannot be what is stated of it.
     """
-    left_out = _left_out(settings, chosen)
-    for name in [*left_out, *chosen.columns, *chosen.redact]:
-        if name not in table.names:
-            raise UsageError(
-                f"column '{name}' of --drop, --id or [schema] is not in the training file{near(name, table.names)}"
-            )
-    columns = [_column(table, name, settings, chosen, left_out) for name in table.names]
-    return Schema(columns=tuple(column.masked() if column.name in chosen.redact else column for column in columns))
-
-
-def _left_out(settings: FitSettings, chosen: SchemaSettings) -> dict[str, ReasonCode]:
-    found: dict[str, ReasonCode] = dict.fromkeys(chosen.drop, "dropped")
-    found |= dict.fromkeys(chosen.id, "id")
-    return found | ({settings.label: "label"} if settings.label is not None else {})
-
-
-def _column(
-    table: TrainingTable,
-    name: str,
-    settings: FitSettings,
-    chosen: SchemaSettings,
-    left_out: Mapping[str, ReasonCode],
-) -> Column:
-    if name in left_out or not name:
-        reason = ColumnReason(code=left_out.get(name, "no_name"))
-        return Column(name=name, kind="ignore", modelled=False, reason=reason)
-    texts, separators = table.column(name), separators_of(settings)
-    stated = chosen.columns.get(name)
-    found: InferredColumn = (
-        infer(name, texts, separators) if stated is None else declared(name, stated, texts, separators)
+    left_out = reasons_to_leave_out(table.names, chosen, settings.label)
+    separators = separators_of(settings)
+    return Schema(
+        columns=tuple(column_of(name, table.column(name), chosen, left_out, separators) for name in table.names)
     )
-    return found.column
 
 
 def typed_table(schema: Schema, table: TrainingTable) -> TypedTable:
@@ -102,4 +77,4 @@ def typed_table(schema: Schema, table: TrainingTable) -> TypedTable:
     table.rejected += len(bad)
     kept = [i for i in range(len(table.rows)) if i not in bad]
     columns = {name: values[kept] for name, values in typed.columns.items()} if bad else typed.columns
-    return TypedTable(schema, columns, kept)
+    return TypedTable(schema, columns, kept, typed.errors)
