@@ -35,7 +35,9 @@ def test_one_strange_cell_changes_nothing_but_its_row(cells: list[str], stray: s
 
 
 @pytest.mark.parametrize("cells", [AMOUNTS, WHOLE, DAYS], ids=["amounts", "whole", "days"])
-@pytest.mark.parametrize("mark", ["#N/A", "<NA>", "-", "(null)", ".", "#DIV/0!", "\\N", "pending", "no reading", "Test"])
+@pytest.mark.parametrize(
+    "mark", ["#N/A", "<NA>", "-", "(null)", ".", "#DIV/0!", "\\N", "pending", "no reading", "Test"]
+)
 @pytest.mark.parametrize("every", [3, 8, 40])
 def test_marks_of_gaps_are_gaps_and_are_kept(cells: list[str], mark: str, every: int) -> None:
     column = column_of(with_every(every, cells, mark))
@@ -119,7 +121,7 @@ def test_a_unit_in_a_column_without_any_is_an_error() -> None:
     "cells",
     [
         ["S", "M", "L", "XL", "38", "40", "42"] * 30,
-        [f"{code:04d}" for code in RNG.integers(1, 9999, 300)],
+        [f"{code:04d}" for code in RNG.integers(1, 9999, 60)] * 5,
         [f"{code:06x}" for code in RNG.integers(0, 1 << 24, 30)] * 10,
         ["5E0", "5E1", "3E7"] * 80,
         [f"{n}A" if n % 9 == 0 else str(n) for n in RNG.integers(100, 200, 300)],
@@ -146,7 +148,7 @@ def test_gaps_and_strays_never_move_a_value(numbers: list[object], seed: int) ->
     column = infer("x", spoilt).column
     if column.kind in ("numeric", "integer"):
         values = parse(column, spoilt).values
-        read = [(float(cell), value) for cell, value in zip(spoilt, values, strict=True) if cell and value == value]
+        read = [(float(cell), value) for cell, value in zip(spoilt, values, strict=True) if cell and not np.isnan(value)]
         assert all(wanted == value for wanted, value in read)
 
 

@@ -28,7 +28,7 @@ from anomvae.errors import UsageError
 @options.keys(SchemaSettings, "drop", "id")
 @options.keys(FitSettings, "alpha", "contamination", "threshold")
 @options.keys(FitSettings, "hidden", "latent", "beta", "steps", "batch", "lr", "max_time", "max_rows", "device", "seed")
-@options.keys(FitSettings, "encoding", "delimiter", "decimal", "thousands", "skip_lines", "generator", "selftest")
+@options.keys(FitSettings, *options.DIALECT, "generator", "selftest")
 @click.option(
     "--from",
     "champion",
@@ -54,7 +54,8 @@ def command(
 
     With --from the model goes to challenger.anomvae, or to -o, never over the old one.
     """
-    from anomvae.commands.fit import COLLAPSED, fit
+    from anomvae.commands.fit import fit
+    from anomvae.records.sentences import table_warning
     from anomvae.report.terminal import fit_report
 
     model = output or config.model or "model.anomvae"
@@ -65,8 +66,7 @@ def command(
     elif compare:
         raise UsageError("--compare puts the new model beside an old one; name that with --from MODEL.")
     options.check_targets(model, report)
-    if flags["delimiter"] in ("\\t", "tab"):
-        flags["delimiter"] = "\t"
+    flags = options.training(flags)
     flags["hidden"] = _layers(flags["hidden"])
     settings, schema = options.overlaid(config.fit, flags), options.overlaid(config.schema, flags)
     with printer.progress() as advance:
@@ -80,8 +80,10 @@ def command(
 
         detector = model_file.load(model, generator=False)
         write_page(report, html_report.of_model(detector, inspect.card_of(detector, model)), printer)
-    if printer.quiet and result.training.latents_used == 0:
-        note(f"warning: {COLLAPSED}")
+    if printer.quiet:
+        for warning in result.warnings:
+            if warning.code == "posterior_collapse":
+                note(f"warning: {table_warning(warning)}")
     return 0
 
 
@@ -104,5 +106,6 @@ def _inherit(name: str, chosen: Config, model: str) -> tuple[Any, Config]:
     old = NamedModel(name, model_file.load(name))
     settings, schema = inherited_settings(old)
     hidden = tuple(dict.fromkeys([*schema.redact, *chosen.schema.redact]))  # what either says; never less
-    schema = msgspec.structs.replace(schema, redact=hidden)
+    columns = {**chosen.schema.columns, **schema.columns}
+    schema = msgspec.structs.replace(schema, redact=hidden, columns=columns)
     return old, msgspec.structs.replace(chosen, fit=settings, schema=schema)

@@ -14,21 +14,28 @@ import msgspec
 import numpy as np
 
 from anomvae.commands.compare import NamedModel, compare, hold_out
-from anomvae.commands.schema import find_schema, typed_table
+from anomvae.commands.schema import (
+    find_schema,
+    schema_warnings,
+    selected_rows,
+    shown_cells,
+    typed_table,
+    with_cells,
+)
 from anomvae.config import FitSettings, SchemaSettings
 from anomvae.errors import DataError
 from anomvae.model.conditions import Condition
 from anomvae.model.detector import About, Origin
 from anomvae.model.explain import reasons
 from anomvae.model.schema import Values
+from anomvae.model.stated_columns import decisive
 from anomvae.records.results import FitResult, ReviewRow
-from anomvae.records.sentences import selection
+from anomvae.records.sentences import TableWarning, selection
 from anomvae.store import model_file
 from anomvae.synthesis import fit_generator
 from anomvae.table.training_rows import (
     TextRows,
     TrainingTable,
-    read_training_table,
     row_conditions,
     training_files,
 )
@@ -36,10 +43,6 @@ from anomvae.training.fit_detector import FittedDetector, fit_detector
 from anomvae.training.model_card import column_reports, describe, versions
 
 LISTED = 20  # rows to review
-COLLAPSED = (
-    "posterior collapse: no latent dimension is in use, the KL says nothing of a row; "
-    "lower --beta (0.03 is the default), train longer (--steps), or give more rows"
-)
 
 Columns = dict[str, Values]
 Progress = Callable[[str, int, int], None]
@@ -71,14 +74,14 @@ def fit(
     started = time.monotonic()
     paths = training_files(files)
     conditions = row_conditions(settings)
-    table = read_training_table(paths, settings, conditions, lambda _, rows: progress("reading", rows, 0))
-    if not len(table.rows):
-        message = f"no row meets {selection(conditions)}" if table.rows_read else "no rows to learn from"
-        raise DataError("too_few_rows", message).within(paths[0])
+    table = selected_rows(paths, settings, conditions, progress)
     held = hold_out(table) if champion else []
     fitted_schema = find_schema(table, settings, chosen)
-    typed = typed_table(fitted_schema, table)
+    chosen = decisive(fitted_schema, chosen)
+    typed = typed_table(fitted_schema, table, paths)
     columns, kept = typed.columns, typed.kept
+    shown = shown_cells(fitted_schema, table, paths, typed.errors)
+    table.warnings[:0] = schema_warnings(fitted_schema, columns, typed.errors, len(table.rows))
     file = table.file[kept]
     if not settings.contamination:
         table.rows = TextRows(0)  # they are not read again, and take a tenth of the memory
@@ -102,7 +105,8 @@ def fit(
     comparison = compare(champion, fitted, table.names, held) if champion else None
     result = _result(fitted, paths, table, learned, about, contamination=settings.contamination)
     took = round(time.monotonic() - started, 2)
-    return msgspec.structs.replace(result, review=review, comparison=comparison, seconds=took)
+    reports = with_cells(result.columns, shown)
+    return msgspec.structs.replace(result, columns=reports, review=review, comparison=comparison, seconds=took)
 
 
 def _result(
@@ -123,7 +127,7 @@ def _result(
         rows_used=about.origin.rows_used,
         rows_rejected=table.rejected,
         selection=selection(about.origin.conditions),
-        columns=column_reports(model.detector.schema, about),
+        columns=column_reports(model.detector.schema, about.columns),
         training=about.training,
         calibration=about.threshold,
         dependencies=generator.rules() if generator else (),
@@ -188,18 +192,14 @@ def _origin(table: TrainingTable, seed: int, conditions: tuple[Condition, ...], 
     )
 
 
-def _notes(learned: FittedDetector) -> list[str]:
+def _notes(learned: FittedDetector) -> list[TableWarning]:
     """What the user should know about the fit, loudest first."""
     notes = []
     if learned.latents_used == 0:
-        notes.append(COLLAPSED)
+        notes.append(TableWarning(code="posterior_collapse"))
     if learned.steps < learned.steps_planned:
-        told = f"{learned.steps:,} of {learned.steps_planned:,} steps"
-        notes.append(f"training was ended by --max-time after {told}; the threshold is calibrated for what was reached")
-    rows = learned.out_of_fold.deviances.kl.shape[1]
-    if learned.detector.calibration.alpha < 1 / (rows + 1):
-        notes.append(
-            f"{rows} rows support alpha {1 / (rows + 1):.3g} by counting; "
-            f"alpha {learned.detector.calibration.alpha:g} rests on a tail estimate, without a guarantee"
-        )
+        notes.append(TableWarning(code="max_time", count=learned.steps, total=learned.steps_planned))
+    rows, alpha = learned.out_of_fold.deviances.kl.shape[1], learned.detector.calibration.alpha
+    if alpha < 1 / (rows + 1):
+        notes.append(TableWarning(code="alpha_estimated", total=rows, alpha=alpha))
     return notes

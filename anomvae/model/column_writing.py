@@ -1,4 +1,4 @@
-"""How the cells of a column are written, as a record for people and as the settings with which a user would state it."""
+"""How the cells of a column are written: as a record for people, and as settings that state it."""
 
 from anomvae.config import ColumnSettings
 from anomvae.errors import DataError

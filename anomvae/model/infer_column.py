@@ -195,7 +195,7 @@ def _dates(name: str, present: Mapping[str, int], texts: Sequence[str]) -> Infer
     if found is None:
         return None
     formats, strange = found
-    marks = _gap_marks(present, {*words, *strange})
+    marks = _gap_marks(present, {*words, *strange}, few=len(words) + len(strange))
     if marks is None:
         return None
     dates = [text for text in dated if text not in strange]
@@ -222,12 +222,13 @@ def _strange(present: Mapping[str, int], fit: FormatFit) -> set[str]:
     return {text for text in present if (limit[1] if (limit := limit_of(text)) else text) in strange}
 
 
-def _gap_marks(present: Mapping[str, int], strange: set[str]) -> tuple[str, ...] | None:
+def _gap_marks(present: Mapping[str, int], strange: set[str], few: int = FEW_NUMBERS) -> tuple[str, ...] | None:
     """The strange texts of a column of numbers or dates that repeat, and so stand for a gap, the commonest first.
 
     Args:
         present: how often each text stands in the column.
         strange: the texts that are no numbers, or no dates.
+        few: so few different numbers beside repeated texts make a category of both.
 
     Returns:
         None where so much is strange that the column is something else.
@@ -242,7 +243,7 @@ def _gap_marks(present: Mapping[str, int], strange: set[str]) -> tuple[str, ...]
     others = len(present) - len(strange)
     if marked > MOST_MARKED * total or rest > (1 - NEARLY_ALL) * (total - marked) or _are_codes(present, strange):
         return None
-    return marks if not marks or others > max(FEW_NUMBERS, 4 * len(strange)) else None
+    return marks if not marks or others > max(few, len(strange)) else None
 
 
 def _are_codes(present: Mapping[str, int], strange: set[str]) -> bool:

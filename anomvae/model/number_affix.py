@@ -34,8 +34,8 @@ _MEANINGS = _words(
     "k m b mn bn tn mio mrd mia lakh lakhs lac crore crores thousand million billion trillion thsd dozen "
     "тыс млн млрд cr dr c d n s e w °n °s °e °w bc ad bce ce"
 )
-_NEVER = _words(  # hours and days are dates, and a lone e is what is left of an exponent
-    "e am pm a.m p.m jan feb mar apr may jun jul aug sep sept oct nov dec january february march april june july "
+_NEVER = _words(  # they make hours and days
+    "am pm a.m p.m jan feb mar apr may jun jul aug sep sept oct nov dec january february march april june july "
     "august september october november december"
 )
 
@@ -76,8 +76,8 @@ def strangeness(affix: Affix, usual: Affix) -> str | None:
     if prefix not in ("", expected[0]) and not is_currency(prefix):
         return None
     known = suffix in ("", expected[1]) or is_currency(suffix) or not any(map(str.isalpha, suffix))
-    if not known and not expected[1] and not affix.suffix[0].isspace():
-        return None  # 12A among numbers without a unit is a code
+    if not known and not expected[1] and (not affix.suffix[0].isspace() or " " in suffix):
+        return None  # among numbers without a unit, 12A is a code and 12 Main Street an address
     return str(affix) or f"no {usual}"
 
 
@@ -98,8 +98,8 @@ def can_be_usual(affix: Affix) -> bool:
     glued = prefix and not affix.prefix[-1].isspace()
     if glued and any(map(str.isalpha, prefix)) and not is_currency(prefix) and prefix not in _LETTER_CURRENCIES:
         return False
-    if suffix and not affix.suffix[0].isspace() and re.search("[0-9]", suffix):
-        return False  # 5a3
+    if suffix and not affix.suffix[0].isspace() and (re.search("[0-9]", suffix) or suffix in ("e", "E")):
+        return False  # 5a3 is a code, and 5e what is left of an exponent
     return all(map(_is_name, affix.names))
 
 

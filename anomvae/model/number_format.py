@@ -35,7 +35,7 @@ __all__ = ["Affix", "FormatFit", "Marks", "Negative", "NumberFormat", "find_numb
 Negative = Literal["minus", "unicode_minus", "parentheses", "trailing"]
 Decimal = Literal[".", ","]
 
-NEARLY_ALL = 0.95  # of the numbers of a column, so many have the usual affix, or one that goes with it
+NEARLY_ALL = 0.9  # of the numbers of a column, so many have the usual affix, or one that goes with it
 PADDED_SHARE = 0.005  # more whole numbers with leading zeros than this are identifiers
 MOST_DIGITS = 12  # decimals that are written in full; beyond them as many as a value needs
 
@@ -44,22 +44,23 @@ _SPACES = " \u00a0\u202f\u2009"
 _SPACE = f"[{_SPACES}]"
 _AFFIX = rf"(?:{LETTER}|[{CURRENCY_SIGNS}%\u2030\u2031\u00b0\u2103\u2109])"
 # The dot behind a letter belongs to an abbreviation ("Rs.500"); behind a sign it begins the number ("$.50").
-_PREFIX = rf"({_AFFIX}(?:[ ./]?{_AFFIX})*+(?:(?<={LETTER})\.|/\.?)?{_SPACE}*+)?"
+_PREFIX = rf"({_AFFIX}(?:[ ./]?{_AFFIX}){{0,12}}+(?:(?<={LETTER})\.|/\.?)?{_SPACE}*+)?"
 # A digit may end a unit, as in "m2", "m^3", "L-1"; a number may not follow it, as in "5 ft 3 in".
-_SUFFIX = rf"({_SPACE}*+/?{_AFFIX}(?:[ ./*\u00b7^-]?{_AFFIX}|(?<={LETTER})\^?-?[1-4](?![0-9]))*+\.?)?"
+_SUFFIX = rf"({_SPACE}*+/?{_AFFIX}(?:[ ./*\u00b7^-]?{_AFFIX}|(?<={LETTER})\^?-?[1-4](?![0-9])){{0,12}}+\.?)?"
 _SIGN = "(?:([+\u2212-]) ?)?"
 _EXPONENT = rf"(?:[eE][+-]?[0-9]++(?!{LETTER}))?"
 _ANY_NUMBER = rf"(?=[.,]?[0-9])(?:[0-9.,]|[{_APOSTROPHES}{_SPACES}_](?=[0-9]))++{_EXPONENT}"
 
 _PLAIN_CELL = r"[+-]?(?:[0-9]++(?:\.[0-9]*+)?|\.[0-9]++)(?:[eE][+-]?[0-9]++)?"
 _plain_cell = re.compile(_PLAIN_CELL).fullmatch
-_plain_cells = re.compile(rf"(?:{_PLAIN_CELL}\n)*+").fullmatch
 _infinite = re.compile(r"[+-]?(?:inf|infinity)", re.IGNORECASE).fullmatch
 _padded_whole = re.compile("0[0-9]+").fullmatch
 _code_like = re.compile("[0-9]+[eE][0-9]+").fullmatch  # programs write 1e+05 and 1.0E5; 5E0 is mostly a code
 _exponent_parts = re.compile(r"([0-9.,]+)[eE]([+-]?[0-9]+)").search
 _may_overflow = re.compile("[eE][+-]?[0-9]{3}|[0-9.,]{300}").search
 _later_zeros = re.compile(f"(?<=[0-9.,{_APOSTROPHES}])0")
+_with_unit_digit = re.compile(rf"[0-9.,]{_SPACE}.*?{LETTER}\^?-?9").search
+_first_letter = re.compile(LETTER).search
 _ANY_DIGIT = str.maketrans("123456789", "999999999")
 
 _SIGNS: Mapping[Negative, tuple[str, str]] = {
@@ -137,13 +138,21 @@ class NumberFormat(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         return (-value if cell.negative else value), strange
 
     def read_column(self, texts: Sequence[str]) -> list[float] | None:
-        """Read cells (n,) at once where all are finite numbers in plain notation; else None: use `read`."""
+        """Read cells (n,) at once where all are finite numbers in the usual spelling; else None: use `read`."""
         lines = "\n".join(texts) + "\n"
         # A quoted cell may hold a line break of its own, and then there are more lines than cells.
-        if not self.plain or not _plain_cells(lines) or lines.count("\n") != len(texts):
+        if not _usual_cells(self)(lines) or lines.count("\n") != len(texts):
             return None
-        values = list(map(float, texts))
+        values = list(map(float, texts if self.plain else self._bare(lines).split("\n")[:-1]))
         return values if all(map(math.isfinite, values)) else None
+
+    def _bare(self, lines: str) -> str:
+        """Cells in the usual spelling, one a line, as float() reads them."""
+        for affix in filter(None, self.affix):
+            lines = lines.replace(affix, "")
+        for written, plain in (("\u2212", "-"), ("(", "-"), (")", "")):
+            lines = lines.replace(written, plain)
+        return self.marks.plain(lines)
 
     def write(self, value: float) -> str:
         """A finite number as training wrote it."""
@@ -239,7 +248,7 @@ def find_number_format(
     digits = _find_digits(column, marks, decimals)
     negative, sign_first = _find_negative(column, affix)
     measured = any(decimals) or any(set(_alike(marks.thousands)) & set(cell.number) for cell in column.numbers.values())
-    if (needs_measures(affix) and not measured) or (negative == "parentheses" and _all_in_parentheses(column, affix)):
+    if _are_labels(column, affix, measured=measured):
         return None
     found = NumberFormat(
         decimal=marks.decimal,
@@ -310,7 +319,17 @@ def _shapes_of(texts: Sequence[str]) -> list[str]:
     lines = "\n".join(texts)
     if lines.count("\n") >= len(texts):
         lines = "\n".join(text.replace("\n", "\0") for text in texts)
-    return [line.strip(" ") for line in _later_zeros.sub("9", lines.translate(_ANY_DIGIT)).split("\n")]
+    shapes = _later_zeros.sub("9", lines.translate(_ANY_DIGIT)).split("\n")
+    return [
+        (shape if not _with_unit_digit(shape) else _with_own_unit(shape, text)).strip(" ")
+        for shape, text in zip(shapes, texts, strict=True)
+    ]
+
+
+def _with_own_unit(shape: str, text: str) -> str:
+    """The shape with the digits of its unit, as in m2: all behind the first letter stays as it is in the text."""
+    letter = _first_letter(shape)
+    return shape[: letter.start()] + text[letter.start() :] if letter else shape
 
 
 def _find_marks(column: _Column, decimal: str | None, thousands: str | None) -> tuple[Marks, bool]:
@@ -368,8 +387,8 @@ def _find_affix(column: _Column) -> Affix | None:
 def _find_negative(column: _Column, affix: Affix) -> tuple[Negative, bool]:
     """How negatives are written, and whether their sign stands outside of the affix.
 
-    A minus is always read. So parentheses, or a minus behind the number, are the way wherever they occur; and
-    parentheses are that of currencies without any negative.
+    A minus is always read. So parentheses, or a minus behind the number, are the way where more than a few negatives
+    have them; and parentheses are that of currencies without any negative.
     """
     ways: Counter[Negative] = Counter()
     sides: Counter[tuple[Negative, bool]] = Counter()
@@ -380,15 +399,24 @@ def _find_negative(column: _Column, affix: Affix) -> tuple[Negative, bool]:
                 sides[cell.negative, cell.sign_first] += column.weights[shape]
     if not ways:
         return ("parentheses" if any(map(is_currency, affix.names)) else "minus"), True
-    special = Counter({way: count for way, count in ways.items() if way in ("parentheses", "trailing")})
+    least = (1 - NEARLY_ALL) * ways.total()
+    special = Counter({way: n for way, n in ways.items() if way in ("parentheses", "trailing") and n >= least})
     way = (special or ways).most_common(1)[0][0]
     return way, sides[way, True] >= sides[way, False]
 
 
-def _all_in_parentheses(column: _Column, affix: Affix) -> bool:
-    """Whether every number is in parentheses, as standard errors and references are; of currencies none is meant."""
-    enclosed = all(cell.negative == "parentheses" for cell in column.numbers.values())
-    return enclosed and not any(map(is_currency, affix.names))
+def _are_labels(column: _Column, affix: Affix, *, measured: bool) -> bool:
+    """Whether the numbers are no measures: `Store 12`, `SEK-1001`, or all in parentheses, as standard errors are.
+
+    Args:
+        column: the column.
+        affix: its usual affix.
+        measured: whether any number has decimals or groups, as measures do.
+    """
+    ways = {cell.negative for cell in column.numbers.values()}
+    currency = any(map(is_currency, affix.names))
+    coded = affix.prefix.isalpha() and ways == {"minus"}
+    return ((needs_measures(affix) or coded) and not measured) or (ways == {"parentheses"} and not currency)
 
 
 def _find_digits(column: _Column, marks: Marks, decimals: set[int]) -> int | None:
@@ -458,6 +486,19 @@ def _cell_pattern(marks: Marks | None) -> Callable[[str], re.Match[str] | None]:
     return re.compile(
         rf"{_SIGN}(\(?){_PREFIX}{_SIGN}(\(?)({number})(\)?){minus}{_SUFFIX}(\)?){minus}", re.DOTALL
     ).fullmatch
+
+
+@lru_cache(maxsize=256)
+def _usual_cells(numbers: NumberFormat) -> Callable[[str], re.Match[str] | None]:
+    """What matches cells in the usual spelling, one a line; a minus behind the number is left to `read`."""
+    if numbers.plain:
+        return re.compile(rf"(?:{_PLAIN_CELL}\n)*+").fullmatch
+    prefix, suffix = map(re.escape, numbers.affix)
+    number, sign = f"(?:{_number(numbers.marks)})", "[+\u2212-]"
+    ways = [f"{sign}?{prefix}{number}{suffix}", f"{prefix}{sign}{number}{suffix}"]
+    if numbers.negative == "parentheses":
+        ways += [rf"\({prefix}{number}{suffix}\)", rf"{prefix}\({number}\){suffix}"]
+    return re.compile(f"(?:(?:{'|'.join(ways)})\n)*+").fullmatch
 
 
 def _number(marks: Marks) -> str:

@@ -32,7 +32,9 @@ def reasons_to_leave_out(
     known = set(names)
     for name in [*found, *chosen.columns, *chosen.redact]:
         if name not in known:
-            raise UsageError(f"column '{name}' of --drop, --id or [schema] is not in the training file{near(name, names)}")
+            raise UsageError(
+                f"column '{name}' of --drop, --id or [schema] is not in the training file{near(name, names)}"
+            )
     return found
 
 
@@ -57,9 +59,7 @@ def column_of(
         DataError: the column cannot be what is stated.
     """
     if name in left_out or not name:
-        return Column(
-            name=name, kind="ignore", modelled=False, reason=ColumnReason(code=left_out.get(name, "no_name"))
-        )
+        return Column(name=name, kind="ignore", modelled=False, reason=ColumnReason(code=left_out.get(name, "no_name")))
     redacted = name in chosen.redact
     found = infer(name, texts, separators).column
     stated = chosen.columns.get(name)

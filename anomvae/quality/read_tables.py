@@ -15,6 +15,7 @@ from anomvae.model.conditions import Condition
 from anomvae.model.detector import Detector
 from anomvae.model.infer_column import infer, separators_of
 from anomvae.model.schema import Schema, Values
+from anomvae.records.sentences import table_warning
 from anomvae.table.training_rows import TrainingTable, read_training_table, training_files
 from anomvae.table.typed_reader import dialect_of, parse_columns
 
@@ -81,7 +82,7 @@ def _typed(schema: Schema, table: TrainingTable) -> TypedTable:
         for name, errors in typed.errors.items()
         if errors
     ]
-    return TypedTable(columns, kinds, (*table.warnings, *warnings))
+    return TypedTable(columns, kinds, (*map(table_warning, table.warnings), *warnings))
 
 
 def _levels(values: Values) -> Values:

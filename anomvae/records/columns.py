@@ -43,3 +43,21 @@ class ColumnReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     missing_share: float = 0.0
     low: float | None = None
     high: float | None = None
+
+
+def noteworthy(column: ColumnReport) -> str:
+    """What is worth knowing of a column beside how it is written; of one that is left out nothing."""
+    return column.reason if column.modelled and column.code not in ("dates", "open_dates") else ""
+
+
+def misfits_text(misfits: Misfits) -> str:
+    """The cells that do not fit, and the first of them, as a sentence."""
+    cells = "1 cell" if misfits.cells == 1 else f"{misfits.cells:,} cells"
+    verb = "does" if misfits.cells == 1 else "do"
+    first = f"{misfits.file}:{misfits.line}: {misfits.message}"
+    return f"{cells} ({share_text(misfits.share)}) {verb} not fit; the first: {first}"
+
+
+def share_text(share: float) -> str:
+    """A share in percent; one above 0 is never shown as 0."""
+    return f"{100 * share:.1f} %" if share >= 0.0005 or share == 0 else "< 0.1 %"

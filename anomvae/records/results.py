@@ -5,6 +5,7 @@ from typing import Literal
 import msgspec
 
 from anomvae.records.columns import ColumnReport
+from anomvae.records.sentences import TableWarning
 
 
 class ColumnDrift(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -214,7 +215,7 @@ class FitResult(Record, frozen=True, kw_only=True, tag_field="schema", tag="anom
     to_review: int = 0
     review: tuple[ReviewRow, ...] = ()
     comparison: Challenge | None = None
-    warnings: tuple[str, ...]
+    warnings: tuple[TableWarning, ...]
     seconds: float
 
 

@@ -67,7 +67,7 @@ def column_reason(reason: ColumnReason) -> str:
     """The reason of a column as a sentence, empty where there is nothing to say."""
     value = reason.value
     if reason.code == "constant" and value:
-        value = f" '{_cut(value)}'"
+        value = f" '{cut(value)}'"
     return REASONS[reason.code].format(value=value, distinct=reason.distinct, rows=reason.rows)
 
 
@@ -139,7 +139,7 @@ def _numbers_written(writing: Writing) -> list[str]:
 
 def _quoted(texts: Iterable[str]) -> str:
     """Some texts, each in quotes."""
-    return ", ".join(f"'{_cut(text)}'" for text in texts)
+    return ", ".join(f"'{cut(text)}'" for text in texts)
 
 
 def selection(conditions: Iterable[tuple[str, str, str]]) -> str:
@@ -152,7 +152,7 @@ def not_in_training(columns: Sequence[str]) -> str:
     return f"not in training, ignored: {', '.join(columns[:5])}"
 
 
-def _cut(text: str, limit: int = 40) -> str:
+def cut(text: str, limit: int = 40) -> str:
     """A cell, at most so many characters of it."""
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
@@ -169,6 +169,11 @@ WarningCode = Literal[
     "column_all_missing",
     "missing_value",
     "precision_loss",
+    "rejected_row",
+    "sampled_rows",
+    "posterior_collapse",
+    "max_time",
+    "alpha_estimated",
     "open_dates",
     "sentinels",
     "mixed_units",
@@ -178,11 +183,12 @@ WarningCode = Literal[
 
 
 class TableWarning(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What was noticed about a table and tolerated.
+    """What was noticed about a table, or about a fit to it, and tolerated.
 
-    `column` is the column that it concerns, `columns` are several; `count` is how many cells or rows, and `total` of how
-    many. A value that training
+    `file` is where it was noticed, where several are read, and `line` the row. `column` is the column that it concerns,
+    `columns` are several; `count` is how many cells, rows or steps, and `total` of how many. A value that training
     never had is the `value`; `near` is a value that training had and that differs only in case, spaces or Unicode form.
+    A row that could not be read has the reason code `error`, and its `message` for people.
     """
 
     code: WarningCode
@@ -192,6 +198,11 @@ class TableWarning(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     near: str = ""
     count: int = 0
     total: int = 0
+    file: str = ""
+    line: int = 0
+    error: str = ""
+    message: str = ""
+    alpha: float = 0.0
 
 
 WARNINGS: dict[WarningCode, str] = {
@@ -206,6 +217,14 @@ WARNINGS: dict[WarningCode, str] = {
     "column_all_missing": "column '{column}' has no value in this file",
     "missing_value": "column '{column}' is empty {count} times, in training never",
     "precision_loss": "column '{column}' has {count} numbers above 2^53, scored as the nearest float",
+    "rejected_row": "{message} ({error}); the row is left out",
+    "sampled_rows": "{count:,} of {total:,} rows were kept, in blocks drawn at random (--max-rows)",
+    "posterior_collapse": "no latent dimension is in use, the KL says nothing of a row; "
+    "lower --beta (0.03 is the default), train longer (--steps), or give more rows",
+    "max_time": "training was ended by --max-time after {count:,} of {total:,} steps; "
+    "the threshold is calibrated for what was reached",
+    "alpha_estimated": "{total:,} rows support alpha {supported:.3g} by counting; "
+    "alpha {alpha:g} rests on a tail estimate, without a guarantee",
     "open_dates": "column '{column}': no row tells day from month; both readings stay open ({value}); "
     "state the right one as format = ... below [schema.columns]",
     "sentinels": "column '{column}': {value} in {count:,} cells is far from all other values and taken as a gap; "
@@ -214,12 +233,12 @@ WARNINGS: dict[WarningCode, str] = {
     "rows_lost": "{count:,} of {total:,} rows have cells that cannot be read and are left out, most of them in "
     "column '{column}'",
     "rows_refused": "{count:,} of {total:,} rows have cells that cannot be read, most of them in column '{column}'; "
-    "fit refuses the table: state what the column is ([schema.columns]), or leave it out (--drop)",
+    "fit refuses that: state what the column is ([schema.columns]), or leave it out (--drop)",
 }
 
 
 def table_warning(warning: TableWarning) -> str:
-    """A warning as a sentence behind its code."""
+    """A warning as a sentence behind its place and its code."""
     near = f" (as '{warning.near}' but for case, spaces or Unicode form)" if warning.near else ""
     text = WARNINGS[warning.code].format(
         column=warning.column,
@@ -228,5 +247,10 @@ def table_warning(warning: TableWarning) -> str:
         near=near,
         count=warning.count,
         total=warning.total,
+        error=warning.error,
+        message=warning.message,
+        alpha=warning.alpha,
+        supported=1 / (warning.total + 1),
     )
-    return f"{warning.code}: {text}"
+    place = ":".join(str(part) for part in (warning.file, warning.line) if part)
+    return f"{place}: {warning.code}: {text}" if place else f"{warning.code}: {text}"

@@ -20,7 +20,8 @@ from anomvae.errors import DataError, UsageError
 from anomvae.model.conditions import OPERATORS, Condition
 from anomvae.model.infer_column import Separators, number_of, separators_of
 from anomvae.model.number_format import NumberFormat
-from anomvae.records.sentences import table_warning
+from anomvae.records.results import RejectedRow
+from anomvae.records.sentences import TableWarning
 from anomvae.table import header
 from anomvae.table.reader import TableReader
 
@@ -108,7 +109,7 @@ class TrainingTable(msgspec.Struct):
     rows_read: int
     rejected: int
     sha256: list[str]
-    warnings: list[str]
+    warnings: list[TableWarning]
 
     def column(self, name: str) -> list[str]:
         """The cells (n,) of a column."""
@@ -208,15 +209,20 @@ def read_training_table(
         out.rows_read += table.rows
         out.rejected += table.rejected
         out.sha256.append(table.sha256)
-        out.warnings += [f"{file}: {table_warning(warning)}" for warning in table.warnings]
-        out.warnings += [f"{file}:{bad.line}: {bad.message} ({bad.code})" for bad in table.rejects[:5]]
+        out.warnings += [msgspec.structs.replace(warning, file=file) for warning in table.warnings]
+        out.warnings += [rejection(file, bad) for bad in table.rejects[:5]]
     sample.cut()
     out.rows, (_, out.file, out.line) = sample.rows, sample.origins().T
     if len(out.rows) < sample.count:
-        out.warnings.append(
-            f"{len(out.rows):,} of {sample.count:,} rows were kept, in blocks drawn at random (--max-rows)"
-        )
+        out.warnings.append(TableWarning(code="sampled_rows", count=len(out.rows), total=sample.count))
     return out
+
+
+def rejection(file: str, row: RejectedRow) -> TableWarning:
+    """The warning of a training row that could not be read."""
+    return TableWarning(
+        code="rejected_row", file=file, line=row.line, column=row.column or "", error=row.code, message=row.message
+    )
 
 
 def _row_filter(

@@ -13,8 +13,8 @@ from anomvae.model.column_writing import ASKED, settings_to_keep, writing_of
 from anomvae.model.cross_fitting import Dependence
 from anomvae.model.detector import About, ColumnFigures, Detector, Origin
 from anomvae.model.schema import Column, Schema, Values, gaps
-from anomvae.records.results import Calibration as CalibrationReport
 from anomvae.records.columns import ColumnReport
+from anomvae.records.results import Calibration as CalibrationReport
 from anomvae.records.results import Lineage, ThresholdChange, Training
 from anomvae.records.sentences import column_reason, selection
 from anomvae.training.fit_detector import FittedDetector

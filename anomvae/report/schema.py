@@ -1,0 +1,172 @@
+"""How the columns of a training table are read, on the terminal: for `schema`, `fit` and `inspect`.
+
+What is left out of a model without anybody having asked for it stands first, and nothing is cut: cells are wrapped.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Column, Table
+from rich.text import Text
+
+from anomvae.records.columns import ColumnReport, misfits_text, noteworthy, share_text
+from anomvae.records.schema import SchemaResult
+from anomvae.records.sentences import TableWarning, WarningCode, column_writing, cut, table_warning
+from anomvae.report.sanitize import sanitize
+from anomvae.report.tables import number_column, table
+
+MOST_ROWS = 20  # columns of a model that `fit` and `inspect` list one by one
+MOST_LEFT_OUT = 12  # columns left out that they list
+LONGEST = 4000  # characters of a text that is wrapped; longer ones are no names, reasons or examples
+EXAMPLE = 40  # characters of an example
+LOUD: frozenset[WarningCode] = frozenset({"open_dates", "sentinels", "mixed_units", "rows_lost", "rows_refused"})
+
+
+def schema_report(result: SchemaResult) -> RenderableType:
+    """What `schema` prints: what is left out, what to look at, then every column of the model."""
+    head = Text.assemble((f"{result.rows:,} rows", "bold"), f" of {result.rows_read:,} read, nothing is trained")
+    if result.selection:
+        head.append(f"; where {sanitize(result.selection, LONGEST)}")
+    if result.rows_rejected:
+        head.append(f"; {result.rows_rejected:,} rows cannot be read", "yellow")
+    parts: list[RenderableType] = [head, *_left_out(result.columns, len(result.columns)), *loud_lines(result.warnings)]
+    modelled = [column for column in result.columns if column.modelled]
+    parts.append(_table(modelled) if modelled else Text("No column can be modelled.", style="bold red"))
+    parts += [_wrapped(f"! {table_warning(one)}", "yellow") for one in quiet_warnings(result.warnings)]
+    if result.output:
+        text = f"wrote {result.output}: look at it, change what is wrong, then: anomvae fit -c {result.output}"
+        parts.append(_wrapped(text))
+    return Group(*parts)
+
+
+def column_lines(columns: Sequence[ColumnReport]) -> list[RenderableType]:
+    """What `fit` and `inspect` print of columns: those left out first; the others in short where they are many."""
+    modelled = [column for column in columns if column.modelled]
+    shown = _in_short(modelled) if len(modelled) > MOST_ROWS else _short_table(modelled)
+    return [*_left_out(columns, MOST_LEFT_OUT), shown]
+
+
+def loud_lines(warnings: Iterable[TableWarning]) -> list[RenderableType]:
+    """The warnings that say how columns may have been misread."""
+    return [_wrapped(f"! {table_warning(one)}", "bold yellow") for one in warnings if one.code in LOUD]
+
+
+def quiet_warnings(warnings: Iterable[TableWarning]) -> list[TableWarning]:
+    """The other warnings."""
+    return [one for one in warnings if one.code not in LOUD]
+
+
+def _left_out(columns: Sequence[ColumnReport], most: int) -> list[RenderableType]:
+    """The columns that are left out though nobody asked for it, at most so many, then the others in one line."""
+    missed = [column for column in columns if not column.modelled and not column.asked]
+    asked = [column for column in columns if not column.modelled and column.asked]
+    lines: list[RenderableType] = []
+    if missed:
+        verb = "is" if len(missed) == 1 else "are"
+        lines.append(
+            _wrapped(f"! {len(missed)} of {len(columns)} columns {verb} LEFT OUT of the model:", "bold yellow")
+        )
+    for column in missed[:most]:
+        lines += _missed(column)
+    if len(missed) > most:
+        lines.append(Text(f"  ... and {len(missed) - most:,} more: `anomvae schema` lists them all", style="yellow"))
+    if asked:
+        names = ", ".join(f"{column.name} ({column.reason})" for column in asked)
+        lines.append(_wrapped(f"left out as asked: {names}", "dim"))
+    return lines
+
+
+def _missed(column: ColumnReport) -> list[RenderableType]:
+    """Why a column is left out, and the lines of TOML that keep it."""
+    example = f"; for example {_quoted(column.examples)}" if column.examples else ""
+    lines: list[RenderableType] = [
+        Padding(
+            _wrapped(f"{column.name or '(a column without a name)'}: {column.reason}{example}", "yellow"), (0, 0, 0, 2)
+        )
+    ]
+    if column.keep:
+        lines.append(Text("    to keep it, add to anomvae.toml:"))
+        lines += [Padding(_wrapped(line, "bold"), (0, 0, 0, 6)) for line in column.keep.splitlines()]
+    return lines
+
+
+def _table(columns: Sequence[ColumnReport]) -> Table:
+    """Every column of the model with examples, and with the first cell that does not fit."""
+    rows = table(
+        _text_column("column", 2),
+        Column("kind", no_wrap=True),
+        _text_column("how it is written", 4),
+        _text_column("examples", 3),
+        number_column("no fit", width=6),
+        expand=True,
+    )
+    for column in columns:
+        written = _wrapped(_written(column))
+        if column.misfits:
+            written.append(("\n" if written else "") + sanitize(misfits_text(column.misfits), LONGEST), "yellow")
+        share = share_text(column.misfits.share) if column.misfits else ""
+        rows.add_row(
+            _wrapped(column.name),
+            column.kind,
+            written,
+            _wrapped("\n".join(sanitize(cut(text, EXAMPLE)) for text in column.examples)),
+            Text(share, style="yellow"),
+        )
+    return rows
+
+
+def _short_table(columns: Sequence[ColumnReport]) -> Table:
+    """Every column of the model with its values, gaps, and how it is written."""
+    rows = table(
+        _text_column("column", 2),
+        Column("kind", no_wrap=True),
+        _text_column("values", 2),
+        number_column("gaps", width=6),
+        _text_column("how it is written", 4),
+        expand=True,
+    )
+    for column in columns:
+        gaps = f"{100 * column.missing_share:.1f} %" if column.missing_share else ""
+        rows.add_row(_wrapped(column.name), column.kind, _wrapped(_values(column)), gaps, _wrapped(_written(column)))
+    return rows
+
+
+def _in_short(columns: Sequence[ColumnReport]) -> RenderableType:
+    kinds = Counter(column.kind for column in columns)
+    counted = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+    constant = sum(map(_is_constant, columns))
+    return Text(f"Columns: {counted}" + (f" ({constant} constant: a change is surprising)" if constant else ""))
+
+
+def _is_constant(column: ColumnReport) -> bool:
+    """Whether a modelled column had one value in training; a date has levels of its parts, which say nothing of it."""
+    one = column.low is not None and column.low == column.high
+    return column.kind != "datetime" and (one or column.levels == 1)
+
+
+def _values(column: ColumnReport) -> str:
+    """The range of a column of numbers, or how many values another one has."""
+    if column.low is not None and column.high is not None:
+        return f"{column.low:g} to {column.high:g}"
+    return f"{column.levels} values" if column.levels is not None and column.kind != "datetime" else ""
+
+
+def _written(column: ColumnReport) -> str:
+    """How a column is written, and what else is worth knowing about it."""
+    return "; ".join(filter(None, (column_writing(column.writing), noteworthy(column))))
+
+
+def _quoted(texts: Iterable[str]) -> str:
+    return ", ".join(f"'{cut(text, EXAMPLE)}'" for text in texts)
+
+
+def _text_column(name: str, share: int) -> Column:
+    """A column of text that is wrapped, in proportion to the shares of others."""
+    return Column(name, overflow="fold", ratio=share)
+
+
+def _wrapped(value: str, style: str = "") -> Text:
+    """Untrusted text, harmless, that may take several lines."""
+    return Text("\n".join(sanitize(line, LONGEST) for line in value.split("\n")), style=style, overflow="fold")
