@@ -391,7 +391,7 @@ def read_config(path: Path) -> Config:
         said, _, place = str(error).rstrip(")").partition(" (at ")
         line = "".join(f":{word}" for word in place.replace(",", "").split() if word.isdigit())
         raise UsageError(f"{path}{line}: is not valid TOML: {said}.") from error
-    _refuse_unknown(document, Config, str(path))
+    refuse_unknown(document, Config, str(path))
     return build(Config, document, _spelled_in(path))
 
 
@@ -441,7 +441,18 @@ def keys_of(kind: type[Settings]) -> dict[str, tuple[msgspec.structs.FieldInfo, 
     return found
 
 
-def _refuse_unknown(document: dict[str, Any], kind: Any, where: str, table: str = "") -> None:
+def refuse_unknown(document: dict[str, Any], kind: Any, where: str, table: str = "") -> None:
+    """Refuse keys that a table of the configuration does not have.
+
+    Args:
+        document: the table.
+        kind: the settings that it should be.
+        where: it stands, for the error.
+        table: its name with a point behind it; empty for the whole file.
+
+    Raises:
+        UsageError: a key is unknown.
+    """
     known = {field.name: field.type for field in msgspec.structs.fields(kind)}
     for key, value in document.items():
         if key not in known:
@@ -449,7 +460,7 @@ def _refuse_unknown(document: dict[str, Any], kind: Any, where: str, table: str 
 
             raise UsageError(f"{where}: unknown key '{table}{key}'{near(key, known)}")
         if isinstance(value, dict) and isinstance(known[key], type) and issubclass(known[key], Settings):
-            _refuse_unknown(value, known[key], where, f"{table}{key}.")
+            refuse_unknown(value, known[key], where, f"{table}{key}.")
 
 
 def toml_value(value: Any) -> str:

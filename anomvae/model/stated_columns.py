@@ -58,14 +58,21 @@ def column_of(
         UsageError: what is stated contradicts itself.
         DataError: the column cannot be what is stated.
     """
-    if name in left_out or not name:
-        return Column(name=name, kind="ignore", modelled=False, reason=ColumnReason(code=left_out.get(name, "no_name")))
+    if missing := without(name, left_out):
+        return missing
     redacted = name in chosen.redact
     found = infer(name, texts, separators).column
     stated = chosen.columns.get(name)
     if stated is not None and stated != settings_of(found.masked() if redacted else found):
         found = declared(name, stated, texts, separators).column
     return found.masked() if redacted else found
+
+
+def without(name: str, left_out: Mapping[str, ReasonCode]) -> Column | None:
+    """The column where it is not to be modelled, as it is named so or has no name; else None."""
+    if name and name not in left_out:
+        return None
+    return Column(name=name, kind="ignore", modelled=False, reason=ColumnReason(code=left_out.get(name, "no_name")))
 
 
 def decisive(schema: Schema, chosen: SchemaSettings) -> SchemaSettings:

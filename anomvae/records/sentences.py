@@ -227,9 +227,9 @@ WARNINGS: dict[WarningCode, str] = {
     "alpha {alpha:g} rests on a tail estimate, without a guarantee",
     "open_dates": "column '{column}': no row tells day from month; both readings stay open ({value}); "
     "state the right one as format = ... below [schema.columns]",
-    "sentinels": "column '{column}': {value} in {count:,} cells is far from all other values and taken as a gap; "
-    "where it is a value, state kind and gaps = [...] below [schema.columns]",
-    "mixed_units": "column '{column}': {count:,} cells are written with {value}; their values are taken as they stand",
+    "sentinels": "column '{column}': {value} (cells: {count:,}) is far from all other values and taken as a gap; "
+    "where it is a value, state the column without it in gaps = [...]",
+    "mixed_units": "column '{column}': some numbers are written with {value} (cells: {count:,}); nothing is converted",
     "rows_lost": "{count:,} of {total:,} rows have cells that cannot be read and are left out, most of them in "
     "column '{column}'",
     "rows_refused": "{count:,} of {total:,} rows have cells that cannot be read, most of them in column '{column}'; "

@@ -21,6 +21,7 @@ MOST_ROWS = 20  # columns of a model that `fit` and `inspect` list one by one
 MOST_LEFT_OUT = 12  # columns left out that they list
 LONGEST = 4000  # characters of a text that is wrapped; longer ones are no names, reasons or examples
 EXAMPLE = 40  # characters of an example
+WIDEST_NAME = 20  # characters of a name on one line
 LOUD: frozenset[WarningCode] = frozenset({"open_dates", "sentinels", "mixed_units", "rows_lost", "rows_refused"})
 
 
@@ -30,7 +31,7 @@ def schema_report(result: SchemaResult) -> RenderableType:
     if result.selection:
         head.append(f"; where {sanitize(result.selection, LONGEST)}")
     if result.rows_rejected:
-        head.append(f"; {result.rows_rejected:,} rows cannot be read", "yellow")
+        head.append(f"; rows that cannot be read: {result.rows_rejected:,}", "yellow")
     parts: list[RenderableType] = [head, *_left_out(result.columns, len(result.columns)), *loud_lines(result.warnings)]
     modelled = [column for column in result.columns if column.modelled]
     parts.append(_table(modelled) if modelled else Text("No column can be modelled.", style="bold red"))
@@ -80,51 +81,43 @@ def _left_out(columns: Sequence[ColumnReport], most: int) -> list[RenderableType
 
 def _missed(column: ColumnReport) -> list[RenderableType]:
     """Why a column is left out, and the lines of TOML that keep it."""
+    name = column.name or "(a column without a name)"
     example = f"; for example {_quoted(column.examples)}" if column.examples else ""
-    lines: list[RenderableType] = [
-        Padding(
-            _wrapped(f"{column.name or '(a column without a name)'}: {column.reason}{example}", "yellow"), (0, 0, 0, 2)
-        )
-    ]
+    lines: list[RenderableType] = [_indented(f"{name}: {column.reason}{example}", 2, "yellow")]
     if column.keep:
-        lines.append(Text("    to keep it, add to anomvae.toml:"))
-        lines += [Padding(_wrapped(line, "bold"), (0, 0, 0, 6)) for line in column.keep.splitlines()]
+        lines.append(_indented("to keep it, add to anomvae.toml:", 4))
+        lines += [_indented(line, 6, "bold") for line in column.keep.splitlines()]
     return lines
 
 
 def _table(columns: Sequence[ColumnReport]) -> Table:
     """Every column of the model with examples, and with the first cell that does not fit."""
+    misfits = any(column.misfits for column in columns)
     rows = table(
-        _text_column("column", 2),
+        _name_column(columns),
         Column("kind", no_wrap=True),
-        _text_column("how it is written", 4),
-        _text_column("examples", 3),
-        number_column("no fit", width=6),
+        Column("how it is written", overflow="fold", ratio=4),
+        Column("examples", overflow="fold", ratio=3),
+        *([number_column("no fit", width=6)] if misfits else []),
         expand=True,
     )
     for column in columns:
         written = _wrapped(_written(column))
         if column.misfits:
             written.append(("\n" if written else "") + sanitize(misfits_text(column.misfits), LONGEST), "yellow")
-        share = share_text(column.misfits.share) if column.misfits else ""
-        rows.add_row(
-            _wrapped(column.name),
-            column.kind,
-            written,
-            _wrapped("\n".join(sanitize(cut(text, EXAMPLE)) for text in column.examples)),
-            Text(share, style="yellow"),
-        )
+        share = [Text(share_text(column.misfits.share), style="yellow")] if column.misfits else []
+        rows.add_row(_wrapped(column.name), column.kind, written, _wrapped(_quoted(column.examples)), *share)
     return rows
 
 
 def _short_table(columns: Sequence[ColumnReport]) -> Table:
     """Every column of the model with its values, gaps, and how it is written."""
     rows = table(
-        _text_column("column", 2),
+        _name_column(columns),
         Column("kind", no_wrap=True),
-        _text_column("values", 2),
+        Column("values", overflow="fold", max_width=24),
         number_column("gaps", width=6),
-        _text_column("how it is written", 4),
+        Column("how it is written", overflow="fold", ratio=1),
         expand=True,
     )
     for column in columns:
@@ -162,11 +155,17 @@ def _quoted(texts: Iterable[str]) -> str:
     return ", ".join(f"'{cut(text, EXAMPLE)}'" for text in texts)
 
 
-def _text_column(name: str, share: int) -> Column:
-    """A column of text that is wrapped, in proportion to the shares of others."""
-    return Column(name, overflow="fold", ratio=share)
+def _name_column(columns: Sequence[ColumnReport]) -> Column:
+    """The column of names, wide enough for most of them; longer ones are wrapped."""
+    longest = max((len(column.name) for column in columns), default=0)
+    return Column("column", overflow="fold", width=min(max(longest, 6), WIDEST_NAME))
 
 
 def _wrapped(value: str, style: str = "") -> Text:
     """Untrusted text, harmless, that may take several lines."""
     return Text("\n".join(sanitize(line, LONGEST) for line in value.split("\n")), style=style, overflow="fold")
+
+
+def _indented(value: str, by: int, style: str = "") -> Padding:
+    """Untrusted text, all of whose lines begin so many characters from the left."""
+    return Padding(_wrapped(value, style), (0, 0, 0, by), expand=False)

@@ -22,7 +22,7 @@ from anomvae.records.results import (
 )
 from anomvae.records.sentences import table_warning
 from anomvae.report.sanitize import sanitize
-from anomvae.report.schema import column_lines
+from anomvae.report.schema import column_lines, loud_lines, quiet_warnings
 from anomvae.report.tables import cell, figure, number_column, table, text_column, warning_lines
 
 VERDICT = {
@@ -47,14 +47,15 @@ def fit_report(result: FitResult) -> RenderableType:
     )
     if result.rows_rejected:
         head.append(f", {result.rows_rejected:,} unreadable rows left out", "yellow")
-    parts: list[RenderableType] = [head, *column_lines(result.columns), *_training(result.training)]
+    parts: list[RenderableType] = [head, *column_lines(result.columns), *loud_lines(result.warnings)]
+    parts += _training(result.training)
     if result.dependencies:
         parts.append(
             Text(sanitize(f"Follows from other columns, kept by generate: {'; '.join(result.dependencies)}", 300))
         )
     parts += [*threshold_lines(result.calibration), *_self_test(result.self_test), *_review(result)]
     parts += challenge_lines(result.comparison) if result.comparison else []
-    parts += warning_lines(tuple(map(table_warning, result.warnings)))
+    parts += warning_lines(tuple(map(table_warning, quiet_warnings(result.warnings))))
     saved = Text.assemble(
         "Saved ", cell(result.model, 80, "bold"), f"  sha256 {result.model_id[:12]}  {result.seconds:.1f} s"
     )
