@@ -59,7 +59,7 @@ _code_like = re.compile("[0-9]+[eE][0-9]+").fullmatch  # programs write 1e+05 an
 _exponent_parts = re.compile(r"([0-9.,]+)[eE]([+-]?[0-9]+)").search
 _may_overflow = re.compile("[eE][+-]?[0-9]{3}|[0-9.,]{300}").search
 _later_zeros = re.compile(f"(?<=[0-9.,{_APOSTROPHES}])0")
-_with_unit_digit = re.compile(rf"[0-9.,]{_SPACE}.*?{LETTER}\^?-?9").search
+_with_unit_digit = re.compile(rf"[0-9.,)\u2212-]{_SPACE}.*?{LETTER}\^?-?9").search
 _first_letter = re.compile(LETTER).search
 _ANY_DIGIT = str.maketrans("123456789", "999999999")
 
@@ -196,9 +196,11 @@ class NumberFormat(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             return DataError("not_a_number", f"{quoted(text)} is not a number")
         why = "another unit or sign"
         if not _number_pattern(self.marks)(cell.number):
-            other: Decimal = "," if self.decimal == "." else "."
-            decimal = cell.number.count(other) == 1 and self.thousands != other
-            why = f"a decimal {'comma' if other == ',' else 'point'}?" if decimal else "other thousands separators?"
+            possible = _possible_marks(set(cell.number), None, None)
+            marks = next((marks for marks in possible if _number_pattern(marks)(cell.number)), self.marks)
+            why = "other thousands separators?"
+            if marks.decimal != self.decimal and marks.decimal in cell.number:
+                why = f"a decimal {'comma' if marks.decimal == ',' else 'point'}?"
         return DataError("not_a_number", f"{quoted(text)} is not a number written like the training data's ({why})")
 
 
@@ -316,8 +318,10 @@ class _Column:
 
 def _shapes_of(texts: Sequence[str]) -> list[str]:
     """The shapes of texts (n,)."""
+    if not texts:
+        return []
     lines = "\n".join(texts)
-    if lines.count("\n") >= len(texts):
+    if lines.count("\n") != len(texts) - 1:
         lines = "\n".join(text.replace("\n", "\0") for text in texts)
     shapes = _later_zeros.sub("9", lines.translate(_ANY_DIGIT)).split("\n")
     return [
