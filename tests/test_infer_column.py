@@ -148,7 +148,9 @@ def test_gaps_and_strays_never_move_a_value(numbers: list[object], seed: int) ->
     column = infer("x", spoilt).column
     if column.kind in ("numeric", "integer"):
         values = parse(column, spoilt).values
-        read = [(float(cell), value) for cell, value in zip(spoilt, values, strict=True) if cell and not np.isnan(value)]
+        read = [
+            (float(cell), value) for cell, value in zip(spoilt, values, strict=True) if cell and not np.isnan(value)
+        ]
         assert all(wanted == value for wanted, value in read)
 
 

@@ -24,7 +24,9 @@ def payments(n: int, seed: int, written: Callable[[float], str]) -> Rows:
         if rng.random() < 0.2:
             rows.append(["salary", "auto", written(round(float(rng.lognormal(7.8, 0.1)), 2))])
         else:
-            rows.append(["card", "pos" if rng.random() < 0.8 else "web", written(-round(float(rng.lognormal(3, 0.5)), 2))])
+            rows.append(
+                ["card", "pos" if rng.random() < 0.8 else "web", written(-round(float(rng.lognormal(3, 0.5)), 2))]
+            )
     return rows
 
 
@@ -89,7 +91,9 @@ def test_money_is_scored_and_written_as_it_came(
     assert main(["generate", "-m", str(tmp_path / "m"), "-n", "60", "-o", str(tmp_path / "made.csv"), "-q"]) == 0
     with (tmp_path / "made.csv").open(newline="", encoding="utf-8") as file:
         made = list(csv.DictReader(file))
-    assert all(row["amount"] in (written(value), written(abs(value))) for row in made for value in [back(row["amount"])])
+    assert all(
+        row["amount"] in (written(value), written(abs(value))) for row in made for value in [back(row["amount"])]
+    )
 
 
 def back(text: str) -> float:

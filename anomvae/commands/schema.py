@@ -193,11 +193,10 @@ def shown_cells(
         paths: of the training files.
         errors: why cells could not be read, by column and by the position of the row in the training table.
     """
-    first = table.rows.take(range(min(LOOKED_AT, len(table.rows))))
     shown = []
     for at, column in enumerate(schema.columns):
         wrong = errors.get(column.name, {})
-        examples = _examples(column, [row[at] for row in first], wrong)
+        examples = _examples(column, table.rows.head(at, LOOKED_AT), wrong)
         shown.append(ShownCells(examples, _misfits(column, at, table, paths, wrong)))
     return shown
 
@@ -238,7 +237,7 @@ def _misfits(
         share=len(errors) / len(table.rows),
         file=paths[table.file[row]],
         line=int(table.line[row]),
-        cell="" if column.redacted else cut(table.rows.take([row])[0][at], LONGEST),
+        cell="" if column.redacted else cut(table.rows.head(at, row + 1)[row], LONGEST),
         message=error.message,
     )
 

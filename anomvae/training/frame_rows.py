@@ -113,15 +113,18 @@ def _spelled(keys: tuple[str, ...], value: Any) -> str:
 
 
 def left_out_message(schema: Schema) -> str:
-    """Which columns are left out though nobody asked for it, why, and how to keep them; empty where there are none."""
+    """Which columns are left out though nobody asked for it, why, and how to keep them; empty where there are none.
+
+    Where all are, it is empty as well: then nothing can be learnt, which is an error of its own.
+    """
     missed = [column for column in schema.columns if not column.modelled and column.reason.code not in ASKED]
-    if not missed:
+    if not missed or not schema.modelled:
         return ""
     listed = ", ".join(f"{column.name!r} ({column_reason(column.reason)})" for column in missed)
     kept = {column.name: keep.kind for column in missed if (keep := settings_to_keep(column))}
-    way = f"keep them with schema={kept!r}, or " if kept else ""
+    way = f"schema={kept!r} keeps {'it' if len(kept) == 1 else 'them'}, " if kept else ""
     verb = "is" if len(missed) == 1 else "are"
-    return f"{listed} {verb} left out of the model; {way}agree with drop={tuple(column.name for column in missed)!r}."
+    return f"{listed} {verb} left out of the model; {way}drop={[column.name for column in missed]!r} agrees."
 
 
 def from_cells(schema: Schema, table: Cells) -> Rows:
@@ -136,7 +139,7 @@ def from_cells(schema: Schema, table: Cells) -> Rows:
     for column, errors in typed.errors.items():
         for row, error in errors.items():
             raise DataError(error.code, f"row {row}, column '{column}': {error.message}")
-    return Rows(typed.columns, {name: cells[name] for name in typed.columns})
+    return Rows(typed.columns, {column.name: cells[column.name] for column in schema.modelled})
 
 
 def from_array(X: NDArray[np.float64], schema: Schema) -> Rows:
