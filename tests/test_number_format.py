@@ -211,6 +211,17 @@ def test_the_majority_decides_between_contradicting_cells() -> None:
     assert fit.strange == ("1,234.50",) and fit.share == 0.75
 
 
+def test_one_cell_does_not_turn_thousands_into_decimals() -> None:
+    cells = {"1,234": 500, "12,345": 499, "12,5": 1}
+    result = find_number_format(cells)
+    assert result is not None
+    numbers, fit = result
+    assert numbers.read("1,234") == (1234, "")
+    assert fit.strange == ("12,5",) and not fit.certain
+    settled = find_number_format(cells, decimal=",")
+    assert settled is not None and settled[0].read("1,234") == (1.234, "") and settled[1].certain
+
+
 def test_few_strange_cells_are_listed_as_they_stand() -> None:
     result = find_number_format({" 1.5": 60, "2.5 ": 38, "debug\nline": 1, " off": 1})
     assert result is not None
@@ -271,17 +282,21 @@ def test_infinities_and_overflow_are_errors(text: str) -> None:
     assert caught.value.code == "non_finite"
 
 
-def test_minus_signs_of_both_kinds_are_read_in_every_format() -> None:
-    for numbers in (NumberFormat(), NumberFormat(negative="parentheses", affix=Affix("$"))):
-        assert numbers.read("-5")[0] == numbers.read(f"{MINUS}5")[0] == -5
+def test_a_hyphen_is_read_in_every_format_and_another_minus_where_training_had_it() -> None:
+    for numbers in (NumberFormat(), NumberFormat(negative="parentheses"), NumberFormat(negative="unicode_minus")):
+        assert numbers.read("-5")[0] == -5
+    assert NumberFormat(negative="unicode_minus").read(f"{MINUS}5")[0] == -5
+    with pytest.raises(DataError):
+        NumberFormat().read(f"{MINUS}5")
 
 
 def test_another_affix_is_read_and_told() -> None:
     euros = NumberFormat(affix=Affix("", " EUR"), digits=2)
-    assert [euros.read(text) for text in ("5 EUR", "5EUR", "EUR 5", "5", "$5", "5 kg")] == [
+    assert [euros.read(text) for text in ("5 EUR", "5EUR", "EUR 5", "$5 EUR", "5", "$5", "5 kg")] == [
         (5, ""),
         (5, ""),
-        (5, "EUR"),
+        (5, ""),
+        (5, "$…EUR"),
         (5, "no EUR"),
         (5, "$"),
         (5, "kg"),
@@ -313,6 +328,10 @@ def test_an_affix_has_a_name() -> None:
     [
         ["2.50", "3.25", "-1.00"],
         ["2.5", "3.25", "-1"],
+        ["2.5", "3.25", "-1.0"],
+        ["2.0", "0.1234567890123456"],
+        ["2.0", "1e-05"],
+        ["2", "0.1234567890123456"],
         ["($1,234.50)", "$12.00"],
         ["$(1,234.50)", "$12.00"],
         ["-$5.00", "$12.00"],
@@ -391,6 +410,7 @@ def formats(draw: st.DrawFn) -> NumberFormat:
         sign_first=draw(st.booleans()),
         digits=draw(st.none() | st.integers(0, 6)),
         padded=draw(st.booleans()),
+        least_digits=draw(st.integers(0, 1)),
     )
 
 

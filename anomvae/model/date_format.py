@@ -40,6 +40,8 @@ _WRITE: dict[str, Callable[[datetime], str]] = {
     "%-H": lambda t: f"{t.hour}",
     "%I": lambda t: f"{(t.hour - 1) % 12 + 1:02}",
     "%-I": lambda t: f"{(t.hour - 1) % 12 + 1}",
+    "%k": lambda t: f"{t.hour:2}",
+    "%l": lambda t: f"{(t.hour - 1) % 12 + 1:2}",
     "%M": lambda t: f"{t.minute:02}",
     "%S": lambda t: f"{t.second:02}",
 }
@@ -54,6 +56,7 @@ _PEOPLE = {  # the words of `DateFormat.__str__`, and those of spreadsheets and 
     **{"MMMM": "%B", "MMM": "%b", "yyyy": "%Y", "yy": "%y", "dd": "%d", "d": "%-d", "mm": "%m", "ss": "%S"},
     **{"AM/PM": "%p", "PM": "%p", "tt": "%p", "Z": "%z", "fff": "%3f", "SSS": "%3f"},
 }
+_HOURS = {token for token, directive in DIRECTIVES.items() if directive.part == "hour"}
 _PEOPLE_WORD = re.compile(f"({'|'.join(sorted(_PEOPLE, key=len, reverse=True))})")
 
 
@@ -217,9 +220,12 @@ def _from_words(stated: str) -> str:
     pieces: list[str] = []
     for word in _PEOPLE_WORD.split(stated):
         directive = _PEOPLE.get(word, "")
-        if not directive and re.search("[A-Za-z0-9]", word) and word != "T":
-            raise ValueError(f"{quoted(stated)} is no date format: {quoted(word)} is unknown; write %d/%m/%Y %H:%M")
-        if directive == "%m" and {"%H", "%-H", "%I", "%-I"} & set(pieces) and "%M" not in pieces:
+        unknown = re.search("[A-Za-z0-9]+", word)
+        if unknown and not directive and word != "T":
+            raise ValueError(
+                f"{quoted(stated)} is no date format: '{unknown[0]}' is unknown; write it like %d/%m/%Y %H:%M"
+            )
+        if directive == "%m" and _HOURS & set(pieces) and "%M" not in pieces:
             directive = "%M"
         pieces.append(directive or word)
     return "".join(pieces)

@@ -5,6 +5,7 @@ nearly all cells of the column. A pattern is never right for being read first: w
 components above 12 decide, then the order of rows, then another column of the table; else both readings are kept.
 """
 
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
@@ -22,7 +23,6 @@ from anomvae.model.date_patterns import (
     has,
     is_all_digits,
     is_number,
-    reader,
     tokens,
 )
 from anomvae.model.date_spelling import with_spelling
@@ -54,6 +54,7 @@ _DATES = (
     *(f"%y{s}%m{s}%d" for s in _SEPARATORS),
     *(f"%d{s}%b{s}%{y}" for s in (" ", "-", "/", ".", "") for y in "Yy"),
     *(f"%b{s}%d{s}%Y" for s in " -/"),
+    *("%Y %m %d", "%d %m %Y", "%m %d %Y", "%Y年%m月%d日"),
     *("%d %b, %Y", "%d. %b %Y", "%b %d, %Y", "%b %e %Y", "%b %e, %Y", "%e %b %Y", "%Y-%b-%d", "%Y %b %d"),
 )
 _COMPACT_DATES = ("%Y%m%d", "%d%m%Y", "%m%d%Y", "%-d%m%Y", "%-m%d%Y")
@@ -62,9 +63,13 @@ _CLOCKS = (
     *("%H:%M", "%H:%M:%S", "%H:%M:%S.%f"),
     *(f"%I{rest}{gap}%p" for rest in (":%M", ":%M:%S", ":%M:%S.%f", "") for gap in ("", " ", "\u202f", "\u00a0")),
 )
-_CLOCKS_BESIDE_DATES = (*_CLOCKS, "%H.%M", "%H.%M.%S", "%H.%M.%S.%f", "%H%M", "%H%M%S", "%H%M%S.%f")
+_CLOCKS_BESIDE_DATES = (
+    *_CLOCKS,
+    *("%H.%M", "%H.%M.%S", "%H.%M.%S.%f", "%H%M", "%H%M%S", "%H%M%S.%f"),
+    *("%I.%M %p", "%I.%M.%S %p", "%I.%M.%S.%f %p", "%l:%M%p", "%l:%M %p", "%l:%M:%S%p", "%l:%M:%S %p"),
+)
 _COMPACT_CLOCKS = ("%H", "%H%M", "%H%M%S", "%H%M%S%3f", "%H%M%S%f")
-_JOINS = (" ", "T", ", ", "  ", " at ", ":", "-", "_")
+_JOINS = (" ", "T", ", ", "  ", " at ", " - ", ":", "-", "_")
 _WHOLE = (  # what is put together in no other way
     *(f"%b {day} %H:%M:%S{zone} %Y" for day in ("%d", "%e") for zone in ("", "%z")),
     *(f"%Y%m%d{rest}" for rest in (*_COMPACT_CLOCKS, ".0")),
@@ -79,15 +84,12 @@ _ROUND_BASE = re.compile("[12]00[0-9]{7}").fullmatch  # numbers that were given 
 Found = tuple[tuple[DateFormat, ...], tuple[str, ...]]
 
 
-def find_date_formats(
-    counts: Mapping[str, int], texts_in_order: Sequence[str], prefer: DateFormat | None = None
-) -> Found | None:
+def find_date_formats(counts: Mapping[str, int], texts_in_order: Sequence[str]) -> Found | None:
     """The formats under which nearly all cells of a column are dates.
 
     Args:
         counts: distinct cells, and how often each occurs, without gaps.
         texts_in_order: the cells in the order of rows.
-        prefer: the format of another column of the table whose order of day and month is known.
 
     Returns:
         The formats, and the cells that are no date in any of them; None where the cells are no dates. There is more
@@ -103,7 +105,7 @@ def find_date_formats(
     best = max(shares, key=shares.__getitem__)
     rivals = {_unflagged(p): p for p in shares if shares[p] > shares[best] - CLOSE and _are_rivals(p, best)}
     forms = {with_spelling(DateFormat(pattern=p), counts): shares[p] for p in (best, *rivals.values())}
-    formats = settle_order(tuple(forms), texts_in_order, prefer)
+    formats = settle_order(tuple(forms), texts_in_order)
     # Components above 12 decide where the order of rows does not.
     formats = tuple(form for form in formats if forms[form] == max(map(forms.__getitem__, formats)))
     if forms[formats[0]] == 1:
@@ -230,8 +232,9 @@ def _patterns(text: str) -> Iterator[str]:
         yield ISO
     yield from (pattern for pattern in (*_WHOLE, *_MONTHS) if expression(pattern).fullmatch(text))
     yield from _dated(text)
-    yield from _clocks(text, _CLOCKS)
     for clock, behind in _beginnings(text, _CLOCKS):
+        if not behind:  # a zone is not looked for: 08:00-12:00 are two times
+            yield clock
         join = " " if behind.startswith(" ") else ", "
         rest = behind.removeprefix(join)
         yield from (clock + join + date for date in _DATES if rest != behind and expression(date).fullmatch(rest))
@@ -239,7 +242,10 @@ def _patterns(text: str) -> Iterator[str]:
         rest = text[weekday.end() :]
         dates = (*_dated(rest), *(pattern for pattern in _WHOLE if expression(pattern).fullmatch(rest)))
         yield from (f"%a{weekday[1]}{pattern}" for pattern in dates)
-    yield from (count for count in EPOCHS if reader(count)[0](text))
+    if text.startswith("[") and text.endswith("]"):
+        yield from (f"[{pattern}]" for pattern in _dated(text[1:-1]))
+    first, end = (_year_start(year) for year in EPOCH_YEARS)
+    yield from (count for count in EPOCHS if first <= _values(count, [text]).get(text, -math.inf) < end)
 
 
 def _dated(text: str) -> Iterator[str]:
@@ -249,12 +255,12 @@ def _dated(text: str) -> Iterator[str]:
             yield layout
         for join in _JOINS:
             if behind.startswith(join):
-                yield from (layout + join + clock for clock in _clocks(behind[len(join) :], _CLOCKS_BESIDE_DATES))
+                yield from (layout + join + clock for clock in _clocks(behind[len(join) :]))
 
 
-def _clocks(text: str, layouts: Sequence[str]) -> Iterator[str]:
-    """The patterns of a cell, or the rest of one, that is a time of day, with or without a zone."""
-    for clock, behind in _beginnings(text, layouts):
+def _clocks(text: str) -> Iterator[str]:
+    """The patterns of a time of day behind a date, with or without a zone."""
+    for clock, behind in _beginnings(text, _CLOCKS_BESIDE_DATES):
         if not behind:
             yield clock
         elif _ZONE(behind):
@@ -279,7 +285,7 @@ def _plausible(pattern: str, counts: Mapping[str, int], texts_in_order: Sequence
     if pattern in EPOCHS:
         return _is_count_since_1970(pattern, counts, texts_in_order)
     if pattern != ISO and not has(pattern, "year"):
-        return not any(map(_DURATION, counts))
+        return sum(n for text, n in counts.items() if _DURATION(text)) <= CLOSE * sum(counts.values())
     if not is_all_digits(pattern.removesuffix(".0")) and pattern not in _MONTHS:
         return True
     first, end = (_year_start(year) for year in YEARS)

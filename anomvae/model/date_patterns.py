@@ -30,9 +30,9 @@ _ABBREVIATIONS = (
     "UTC|GMT|WET|WEST|BST|CET|CEST|EET|EEST|MSK|IST|JST|KST|AEST|AEDT|ACST|AWST|NZST|NZDT|"
     "EST|EDT|CST|CDT|MST|MDT|PST|PDT|AKST|AKDT|HST"
 )
-_OFFSET = rf"[+-](?:0[0-9]|1[0-4])(?::?{_SIXTY})?"
+_OFFSET = rf"(?:-(?:0[0-9]|1[0-2])|\+(?:0[0-9]|1[0-4]))(?::?{_SIXTY})?"
 ZONE = (
-    rf" ?(?:[Zz]|(?:UTC|GMT)?{_OFFSET}|{_ABBREVIATIONS}|[A-Z][A-Za-z]+/[A-Za-z_]+)"
+    rf" ?(?:[Zz]|(?:UTC|GMT)?{_OFFSET}(?: (?:{_ABBREVIATIONS}))?|{_ABBREVIATIONS}|[A-Z][A-Za-z]+/[A-Za-z_]+)"
     r"(?:\[[A-Za-z_]+(?:/[A-Za-z_]+)*\]| \([A-Za-z ]{2,50}\))?"
 )
 
@@ -68,6 +68,8 @@ DIRECTIVES = {
     "%-H": Directive("hour", _HOUR, "", "H"),
     "%I": Directive("hour", _HALF_HOUR, _HALF_HOUR_TIGHT, "hh"),
     "%-I": Directive("hour", _HALF_HOUR, "", "h"),
+    "%k": Directive("hour", "(?: [0-9]|1[0-9]|2[0-3])", "", "_H"),
+    "%l": Directive("hour", "(?: [1-9]|1[0-2])", "", "_h"),
     "%M": Directive("minute", _SIXTY, _SIXTY, "MM"),
     "%S": Directive("second", _SIXTY, _SIXTY, "SS"),
     "%f": Directive("fraction", "[0-9]{1,9}", "[0-9]{6}", "ffffff"),
@@ -120,7 +122,7 @@ def _check_parts(pattern: str, parts: frozenset[str], found: tuple[str, ...]) ->
     for part, other in (("minute", "hour"), ("second", "minute"), ("fraction", "second"), ("half", "hour")):
         if part in parts and other not in parts:
             raise ValueError(f"'{pattern}' is no date format: it has the {part} but no {other}")
-    if ("half" in parts) != bool({"%I", "%-I"} & set(found)):
+    if ("half" in parts) != bool({"%I", "%-I", "%l"} & set(found)):
         raise ValueError(f"'{pattern}' is no date format: %p belongs to %I, and %I to %p")
 
 

@@ -96,11 +96,11 @@ def _respelt(found: tuple[str, ...], seen: Matches) -> str:
     votes = {part: _padding(part, seen) for part in dict.fromkeys(_PARTS.values())}
     pieces = list(found)
     for i, token in enumerate(found):
-        plain = token.replace("-", "")
-        if plain in _PARTS and not any(touches(found, i)):
+        padded = token.replace("-", "")
+        if padded in _PARTS and not any(touches(found, i)):
             # Numbers from 10 on tell nothing of padding: they are taken to be written like the others.
-            unpadded = (votes[_PARTS[plain]] or sum(votes.values())) < 0
-            pieces[i] = plain.replace("%", "%-") if unpadded else plain
+            unpadded = (votes[_PARTS[padded]] or sum(votes.values())) < 0
+            pieces[i] = padded.replace("%", "%-") if unpadded else padded
         elif token.lower() in ("%b", "%a"):
             pieces[i] = _name_directive(token, seen)
         elif token in DIRECTIVES and DIRECTIVES[token].part == "fraction":

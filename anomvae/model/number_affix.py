@@ -66,9 +66,9 @@ def go_together(names: tuple[str, str], usual: tuple[str, str]) -> bool:
 @lru_cache(maxsize=4096)
 def strangeness(affix: Affix, usual: Affix) -> str | None:
     """What is strange about an affix where another is usual: "" for nothing; None where a value would be misread."""
-    names, expected = affix.names, usual.names
-    if names == expected:
+    if str(affix) == str(usual):
         return ""
+    names, expected = affix.names, usual.names
     changed = [(name, other) for name, other in zip(names, expected, strict=True) if name != other]
     if any(_meanings(pair) for pair in changed) or not can_be_usual(affix):
         return None

@@ -36,7 +36,7 @@ Negative = Literal["minus", "unicode_minus", "parentheses", "trailing"]
 Decimal = Literal[".", ","]
 
 NEARLY_ALL = 0.9  # of the numbers of a column, so many have the usual affix, or one that goes with it
-PADDED_SHARE = 0.005  # more whole numbers with leading zeros than this are identifiers
+FEW = 0.005  # so few of the cells decide nothing
 MOST_DIGITS = 12  # decimals that are written in full; beyond them as many as a value needs
 
 _APOSTROPHES = "'\u2019"
@@ -48,7 +48,7 @@ _PREFIX = rf"({_AFFIX}(?:[ ./]?{_AFFIX}){{0,12}}+(?:(?<={LETTER})\.|/\.?)?{_SPAC
 # A digit may end a unit, as in "m2", "m^3", "L-1"; a number may not follow it, as in "5 ft 3 in".
 _SUFFIX = rf"({_SPACE}*+/?{_AFFIX}(?:[ ./*\u00b7^-]?{_AFFIX}|(?<={LETTER})\^?-?[1-4](?![0-9])){{0,12}}+\.?)?"
 _SIGN = "(?:([+\u2212-]) ?)?"
-_EXPONENT = rf"(?:[eE][+-]?[0-9]++(?!{LETTER}))?"
+_EXPONENT = rf"(?:[eE](?:[+-][0-9]++|[0-9]++(?!{LETTER})))?"  # 5E0x is a code, 5e-07m is not
 _ANY_NUMBER = rf"(?=[.,]?[0-9])(?:[0-9.,]|[{_APOSTROPHES}{_SPACES}_](?=[0-9]))++{_EXPONENT}"
 
 _PLAIN_CELL = r"[+-]?(?:[0-9]++(?:\.[0-9]*+)?|\.[0-9]++)(?:[eE][+-]?[0-9]++)?"
@@ -57,7 +57,7 @@ _infinite = re.compile(r"[+-]?(?:inf|infinity)", re.IGNORECASE).fullmatch
 _padded_whole = re.compile("0[0-9]+").fullmatch
 _code_like = re.compile("[0-9]+[eE][0-9]+").fullmatch  # programs write 1e+05 and 1.0E5; 5E0 is mostly a code
 _exponent_parts = re.compile(r"([0-9.,]+)[eE]([+-]?[0-9]+)").search
-_may_overflow = re.compile("[eE][+-]?[0-9]{3}|[0-9.,]{300}").search
+_may_overflow = re.compile("[eE][+-]?[0-9]{3}|.{200}").search
 _later_zeros = re.compile(f"(?<=[0-9.,{_APOSTROPHES}])0")
 _with_unit_digit = re.compile(rf"[0-9.,)\u2212-]{_SPACE}.*?{LETTER}\^?-?9").search
 _first_letter = re.compile(LETTER).search
@@ -78,7 +78,7 @@ class Marks(NamedTuple):
     thousands: str = ""
     indian: bool = False
 
-    def plain(self, number: str) -> str:
+    def bare(self, number: str) -> str:
         """An unsigned number that is written with these marks, as float() reads it."""
         for mark in _alike(self.thousands):
             number = number.replace(mark, "")
@@ -90,7 +90,8 @@ class NumberFormat(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     `indian`: groups as in 12,34,567.50. `affix`: the usual one. `sign_first`: the sign, or the parentheses, stand
     outside of the affix, as in -$5.00. `digits`: the decimals that are written; None for as many as a value needs.
-    `padded`: 2.50 rather than 2.5.
+    `padded`: 2.50 rather than 2.5. `least_digits`: decimals that even whole numbers have where they are not padded: 1
+    for 2.0 beside 2.25.
     """
 
     decimal: Decimal = "."
@@ -101,6 +102,7 @@ class NumberFormat(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     sign_first: bool = True
     digits: int | None = 0
     padded: bool = True
+    least_digits: int = 0
 
     @property
     def plain(self) -> bool:
@@ -129,12 +131,12 @@ class NumberFormat(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         if self.affix == Affix() and self.marks == Marks() and _plain_cell(text):
             return _finite(float(text), text), ""
         cell = _cell(_cell_pattern(self.marks)(text))
-        if cell is None or (cell.negative in ("parentheses", "trailing") and cell.negative != self.negative):
+        if cell is None or cell.negative not in (None, "minus", self.negative):
             raise self._refusal(text)
         strange = strangeness(cell.affix, self.affix)
         if strange is None:
             raise self._refusal(text)
-        value = _finite(float(self.marks.plain(cell.number)), text)
+        value = _finite(float(self.marks.bare(cell.number)), text)
         return (-value if cell.negative else value), strange
 
     def read_column(self, texts: Sequence[str]) -> list[float] | None:
@@ -152,12 +154,12 @@ class NumberFormat(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             lines = lines.replace(affix, "")
         for written, plain in (("\u2212", "-"), ("(", "-"), (")", "")):
             lines = lines.replace(written, plain)
-        return self.marks.plain(lines)
+        return self.marks.bare(lines)
 
     def write(self, value: float) -> str:
         """A finite number as training wrote it."""
         if self.digits is None:
-            number = repr(abs(value)) if self.padded else repr(abs(value)).removesuffix(".0")
+            number = repr(abs(value)) if self.least_digits else repr(abs(value)).removesuffix(".0")
         else:
             value = round(value, self.digits) + 0.0  # not -0.00
             number = self._unpadded(f"{abs(value):.{self.digits}f}")
@@ -177,7 +179,11 @@ class NumberFormat(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     def _unpadded(self, number: str) -> str:
         """The number without trailing zeros, where training had none."""
-        return number.rstrip("0").rstrip(".") if self.digits and not self.padded else number
+        if self.padded or not self.digits:
+            return number
+        whole, _, rest = number.partition(".")
+        rest = rest.rstrip("0").ljust(self.least_digits, "0")
+        return f"{whole}.{rest}" if rest else whole
 
     def _signed(self, number: str, *, negative: bool) -> str:
         """The number with its affix and its sign."""
@@ -246,23 +252,12 @@ def find_number_format(
     affix = _find_affix(column) if column.mostly(column.numbers) else None
     if affix is None:
         return None
-    decimals = {_decimals(cell.number, marks) for cell in column.numbers.values() if not _exponent_parts(cell.number)}
-    digits = _find_digits(column, marks, decimals)
-    negative, sign_first = _find_negative(column, affix)
-    measured = any(decimals) or any(set(_alike(marks.thousands)) & set(cell.number) for cell in column.numbers.values())
-    if _are_labels(column, affix, measured=measured):
+    found, fraction = _described(column, marks, affix)
+    grouped = any(mark in cell.number for mark in _alike(marks.thousands) for cell in column.numbers.values())
+    if _are_labels(column, affix, measured=fraction or grouped):
         return None
-    found = NumberFormat(
-        decimal=marks.decimal,
-        thousands=_commonest_of(_alike(marks.thousands), column) if marks.thousands else "",
-        indian=marks.indian,
-        affix=affix,
-        negative=negative,
-        sign_first=sign_first,
-        digits=digits,
-        padded=len(decimals) <= 1 or _has_padding(column, marks),
-    )
-    return _verified(found, column, certain=certain, fraction=any(decimals))
+    separators = (found.decimal if fraction else "", found.thousands if grouped else "")
+    return found, _fit_of(found, column, certain=certain, separators=separators)
 
 
 class _Cell(NamedTuple):
@@ -308,11 +303,9 @@ class _Column:
         """Whether the numbers are codes: padded with zeros (00123), or a digit, an E and a digit (5E0)."""
         padded = self.weight(shape for shape, cell in self.numbers.items() if _padded_whole(cell.number))
         codes = [shape for shape in self.numbers if _code_like(shape)]
-        equally_long = len({len(shape) for shape in self.weights}) == 1
+        equally_long = len({len(shape) for shape in self.weights}) == 1 and all(map(str.isalnum, self.weights))
         return (
-            padded > PADDED_SHARE * self.total
-            or bool(equally_long and (padded or codes))
-            or bool(codes and self.mostly(codes))
+            padded > FEW * self.total or bool(equally_long and (padded or codes)) or bool(codes and self.mostly(codes))
         )
 
 
@@ -325,7 +318,7 @@ def _shapes_of(texts: Sequence[str]) -> list[str]:
         lines = "\n".join(text.replace("\n", "\0") for text in texts)
     shapes = _later_zeros.sub("9", lines.translate(_ANY_DIGIT)).split("\n")
     return [
-        (shape if not _with_unit_digit(shape) else _with_own_unit(shape, text)).strip(" ")
+        (_with_own_unit(shape, text) if len(shape) < 100 and _with_unit_digit(shape) else shape).strip(" ")
         for shape, text in zip(shapes, texts, strict=True)
     ]
 
@@ -337,25 +330,26 @@ def _with_own_unit(shape: str, text: str) -> str:
 
 
 def _find_marks(column: _Column, decimal: str | None, thousands: str | None) -> tuple[Marks, bool]:
-    """The marks with which most cells are numbers, and whether no others fit as well with other values.
+    """The marks with which most cells are numbers, and whether no others fit as well.
 
-    Where two do, a lone point is decimal, and a lone comma separates thousands.
+    Where only a few cells decide between two readings, and the others have another value in each, the likelier marks
+    are taken: a lone point is decimal, and a lone comma separates thousands.
     """
     weights: Counter[str] = Counter()
     for shape, cell in column.numbers.items():
         weights[cell.number] += column.weights[shape]
-    seen = set("".join(weights))
-    read = {}
-    for marks in _possible_marks(seen, decimal, thousands):
-        matches = _number_pattern(marks)
-        read[marks] = [number for number in weights if matches(number)]
+    possible = _possible_marks(set("".join(weights)), decimal, thousands)
+    read = {marks: set(filter(_number_pattern(marks), weights)) for marks in possible}
     scores = {marks: sum(weights[number] for number in numbers) for marks, numbers in read.items()}
-    best = max(scores, key=lambda marks: scores[marks])  # the first of the best
-    certain = all(
-        scores[rival] < scores[best] or all(rival.plain(n) == best.plain(n) for n in {*read[best], *read[rival]})
-        for rival in read
-    )
-    return best, certain
+    most = max(possible, key=lambda marks: scores[marks])
+    rivals = [
+        marks
+        for marks in possible
+        if scores[marks] >= scores[most] - FEW * column.total
+        and any(marks.bare(number) != most.bare(number) for number in read[marks] & read[most])
+    ]
+    contradicted = any(scores[marks] == scores[most] and read[marks] != read[most] for marks in possible)
+    return min([most, *rivals], key=possible.index), not rivals and not contradicted
 
 
 def _possible_marks(seen: set[str], decimal: str | None, thousands: str | None) -> list[Marks]:
@@ -372,6 +366,25 @@ def _possible_marks(seen: set[str], decimal: str | None, thousands: str | None) 
     if not possible:
         raise UsageError(f"no numbers have {decimal!r} as the decimal mark and {thousands!r} between thousands.")
     return possible
+
+
+def _described(column: _Column, marks: Marks, affix: Affix) -> tuple[NumberFormat, bool]:
+    """The format with these marks and this affix, and whether any number has decimals."""
+    decimals = {_decimals(cell.number, marks) for cell in column.numbers.values() if not _exponent_parts(cell.number)}
+    digits, padded = _find_digits(column, marks, decimals), len(decimals) <= 1 or _has_padding(column, marks)
+    negative, sign_first = _find_negative(column, affix)
+    found = NumberFormat(
+        decimal=marks.decimal,
+        thousands=_commonest_of(_alike(marks.thousands), column) if marks.thousands else "",
+        indian=marks.indian,
+        affix=affix,
+        negative=negative,
+        sign_first=sign_first,
+        digits=digits,
+        padded=padded,
+        least_digits=0 if padded and digits is not None else min(1, *(decimals or {0})),
+    )
+    return found, any(decimals)
 
 
 def _find_affix(column: _Column) -> Affix | None:
@@ -452,20 +465,18 @@ def _has_padding(column: _Column, marks: Marks) -> bool:
     return any(map(zero, column.texts_with(lambda shape: marks.decimal in shape)))
 
 
-def _verified(found: NumberFormat, column: _Column, *, certain: bool, fraction: bool) -> tuple[NumberFormat, FormatFit]:
-    """The format, and what it makes of all texts."""
+def _fit_of(found: NumberFormat, column: _Column, *, certain: bool, separators: tuple[str, str]) -> FormatFit:
+    """What a format makes of all texts; it is asked about shapes, and about texts where the shape may overflow."""
     outcomes = {shape: _outcome(found, shape) for shape in column.weights if not _may_overflow(shape)}
     pairs = zip(column.texts, column.shapes, strict=True)
     by_text = [(text, outcomes[shape] if shape in outcomes else _outcome(found, text)) for text, shape in pairs]
     strange = tuple(text for text, outcome in by_text if outcome is None)
-    lost = sum(column.counts[text] for text in strange)
-    grouped = any(mark in cell.number for mark in _alike(found.thousands) for cell in column.numbers.values())
-    return found, FormatFit(
+    return FormatFit(
         strange=strange,
         affixes=tuple(dict.fromkeys(outcome for _, outcome in by_text if outcome)),
-        share=1 - lost / column.total,
+        share=1 - sum(column.counts[text] for text in strange) / column.total,
         certain=certain,
-        separators=(found.decimal if fraction else "", found.thousands if grouped else ""),
+        separators=separators,
     )
 
 
@@ -498,7 +509,8 @@ def _usual_cells(numbers: NumberFormat) -> Callable[[str], re.Match[str] | None]
     if numbers.plain:
         return re.compile(rf"(?:{_PLAIN_CELL}\n)*+").fullmatch
     prefix, suffix = map(re.escape, numbers.affix)
-    number, sign = f"(?:{_number(numbers.marks)})", "[+\u2212-]"
+    number = f"(?:{_number(numbers.marks)})"
+    sign = "[+\u2212-]" if numbers.negative == "unicode_minus" else "[+-]"
     ways = [f"{sign}?{prefix}{number}{suffix}", f"{prefix}{sign}{number}{suffix}"]
     if numbers.negative == "parentheses":
         ways += [rf"\({prefix}{number}{suffix}\)", rf"{prefix}\({number}\){suffix}"]

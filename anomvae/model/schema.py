@@ -9,6 +9,7 @@ part of it, so that cells are read strictly, and generated cells are written as 
 import math
 import re
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 
 import msgspec
 import numpy as np
@@ -20,7 +21,7 @@ from anomvae.model import value_parsing
 from anomvae.model.arrays import Floats
 from anomvae.model.date_format import DateFormat
 from anomvae.model.number_format import NumberFormat
-from anomvae.model.value_parsing import GAP_MARKS
+from anomvae.model.value_parsing import GAP_MARKS, MISSING
 from anomvae.records.sentences import ColumnReason
 
 Values = NDArray[np.float64] | NDArray[np.object_]
@@ -68,7 +69,9 @@ def rounded(values: NDArray[np.float64], digits: int | None) -> NDArray[np.float
     return values if digits is None else np.round(values, digits) + 0.0
 
 
-class Column(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+class Column(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, dict=True
+):
     """One column: its kind, how its text is read and written, and why it is or is not modelled.
 
     Attributes:
@@ -79,7 +82,7 @@ class Column(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         redacted: whether no output may show its cells.
         number: how numbers are written, for the kinds in `NUMERIC`.
         dates: how dates are written; two formats while the order of day and month is open, the likelier one first.
-        gaps: texts that stand for a missing value in this column, besides those that do so everywhere (`GAP_MARKS`).
+        gaps: texts that stand for a missing value in this column, besides those that do so everywhere.
         marks: how training cells were written, the commonest first, where there was more than plain values and empty
             cells: `USUAL`, `EMPTY`, the text of a gap, the sign of a limit of detection such as `<`, another unit.
         true: the word for true.
@@ -133,7 +136,12 @@ class Column(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     def is_gap(self, text: str) -> bool:
         """Whether the text of a cell, without the spaces around it, stands for a missing value."""
-        return text in GAP_MARKS or text in self.gaps or (self.kind == "datetime" and is_zero_date(text))
+        return text in self.known_gaps or (self.kind == "datetime" and bool(self.marks) and is_zero_date(text))
+
+    @cached_property
+    def known_gaps(self) -> frozenset[str]:
+        """The texts that stand for a missing value: more of them where training cells had marks of gaps."""
+        return (GAP_MARKS if self.marks else MISSING).union(self.gaps)
 
     def _date(self, text: str) -> float:
         for written in self.dates[1:]:
@@ -196,7 +204,7 @@ def parse(column: Column, texts: Sequence[str]) -> ParsedColumn:
     """Read the cells (n,) of one column."""
     if column.kind == "categorical":
         return ParsedColumn(np.array(texts, dtype=object), None, {})
-    known = GAP_MARKS.union(column.gaps)
+    known = column.known_gaps
     filled = [i for i, text in enumerate(texts) if text not in known]
     marks = np.array([text or EMPTY for text in texts], dtype=object) if column.marks else None
     values = np.full(len(texts), np.nan)

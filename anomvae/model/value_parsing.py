@@ -7,11 +7,12 @@ import re
 
 from anomvae.errors import DataError
 
-GAP_MARKS = frozenset(
+MISSING = frozenset({"", "NA", "na", "N/A", "n/a", "null", "NULL", "None", "none", "nan", "NaN", "NAN"})  # everywhere
+GAP_MARKS = MISSING | frozenset(  # in columns whose training cells had some
     {
-        *("", "NA", "na", "Na", "N/A", "n/a", "N.A.", "n.a.", "#N/A", "#NA", "#N/A N/A", "<NA>", "<N/A>", "NaT", "nat"),
-        *("nan", "NaN", "NAN", "-nan", "-NaN", "1.#QNAN", "-1.#QNAN", "1.#IND", "-1.#IND"),
-        *("null", "NULL", "Null", "(null)", "(NULL)", "<null>", "[NULL]", "\\N", "nil", "NIL", "None", "none", "NONE"),
+        *("Na", "N.A.", "n.a.", "#N/A", "#NA", "#N/A N/A", "<NA>", "<N/A>", "NaT", "nat"),
+        *("-nan", "-NaN", "1.#QNAN", "-1.#QNAN", "1.#IND", "-1.#IND"),
+        *("Null", "(null)", "(NULL)", "<null>", "[NULL]", "\\N", "nil", "NIL", "NONE"),
         *("-", "--", "---", "\u2013", "\u2014", ".", "..", "...", "?", "??", "*", "(blank)", "(empty)", "(none)"),
         *("#DIV/0!", "#VALUE!", "#REF!", "#NAME?", "#NUM!", "#NULL!", "#ERROR!", "missing", "Missing", "MISSING"),
     }

@@ -12,7 +12,7 @@ from typing import Any, overload
 import numpy as np
 
 from anomvae.model.schema import NUMERIC, Column, Schema, Values, parse, part_key
-from anomvae.model.value_parsing import GAP_MARKS
+from anomvae.model.value_parsing import MISSING
 from anomvae.table.csv_decode import MAX_FIELD
 
 UNUSUAL = ('"', "\r", "\0", "\n\n", "\ufeff", "\t")  # Arrow trims tabs, drops a mark, and counts no blank line
@@ -116,7 +116,7 @@ def _read_csv(text: str, delimiter: str, names: list[str], types: dict[str, Any]
             check_utf8=False,
             column_types=types,
             include_columns=list(types),
-            null_values=sorted(GAP_MARKS),
+            null_values=sorted(MISSING),
             strings_can_be_null=False,
         ),
     )
