@@ -69,9 +69,7 @@ def rounded(values: NDArray[np.float64], digits: int | None) -> NDArray[np.float
     return values if digits is None else np.round(values, digits) + 0.0
 
 
-class Column(
-    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, dict=True
-):
+class Column(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, dict=True):
     """One column: its kind, how its text is read and written, and why it is or is not modelled.
 
     Attributes:
