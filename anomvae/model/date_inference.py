@@ -22,7 +22,6 @@ from anomvae.model.date_patterns import (
     expression,
     has,
     is_all_digits,
-    is_number,
     tokens,
 )
 from anomvae.model.date_spelling import with_spelling
@@ -186,8 +185,8 @@ def _mark(form: DateFormat) -> str:
     """What stands between day, month and year."""
     if form.pattern in (ISO, *EPOCHS):
         return form.pattern
-    found = tokens(form.pattern)
-    return next((token for before, token in pairwise(found) if is_number(before)), "")
+    dated = {token for token, directive in DIRECTIVES.items() if directive.part in ("year", "month", "day")}
+    return next((token for before, token in pairwise(tokens(form.pattern)) if before in dated), "")
 
 
 def _unflagged(pattern: str) -> str:
@@ -284,12 +283,17 @@ def _plausible(pattern: str, counts: Mapping[str, int], texts_in_order: Sequence
     """
     if pattern in EPOCHS:
         return _is_count_since_1970(pattern, counts, texts_in_order)
-    if pattern != ISO and not has(pattern, "year"):
+    if pattern == ISO:
+        return True
+    if not has(pattern, "year"):
         return sum(n for text, n in counts.items() if _DURATION(text)) <= CLOSE * sum(counts.values())
+    values = _values(pattern, counts)
+    if "%H%M" in pattern and all(seconds % DAY < 3600 for seconds in values.values()):
+        return False  # 20260301-0007 is the seventh of that day
     if not is_all_digits(pattern.removesuffix(".0")) and pattern not in _MONTHS:
         return True
     first, end = (_year_start(year) for year in YEARS)
-    found = [text for text, seconds in _values(pattern, counts).items() if first <= seconds < end]
+    found = [text for text, seconds in values.items() if first <= seconds < end]
     enough = len(found) >= FEWEST_NUMBERS or pattern in _MONTHS
     return enough and sum(counts[text] for text in found) >= NEARLY_ALL * sum(counts.values())
 

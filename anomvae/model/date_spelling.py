@@ -25,6 +25,8 @@ def with_spelling(form: DateFormat, counts: Mapping[str, int]) -> DateFormat:
     """
     match_whole, _ = reader(form.pattern)
     seen = [(match, n) for text, n in islice(counts.items(), LOOKED_AT) if (match := match_whole(text))]
+    if not seen:
+        return form
     if form.pattern in EPOCHS:
         digits = int(_commonest((str(len(match[2] or "")), n) for match, n in seen) or 0)
         return replace(form, written=f".{_digits(digits)}" if digits else "")

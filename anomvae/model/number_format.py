@@ -404,8 +404,7 @@ def _find_affix(column: _Column) -> Affix | None:
 def _find_negative(column: _Column, affix: Affix) -> tuple[Negative, bool]:
     """How negatives are written, and whether their sign stands outside of the affix.
 
-    A minus is always read. So parentheses, or a minus behind the number, are the way where more than a few negatives
-    have them; and parentheses are that of currencies without any negative.
+    A hyphen is always read. So another way is the one where more than a few negatives have it; and parentheses are that of currencies without any negative.
     """
     ways: Counter[Negative] = Counter()
     sides: Counter[tuple[Negative, bool]] = Counter()
@@ -417,7 +416,7 @@ def _find_negative(column: _Column, affix: Affix) -> tuple[Negative, bool]:
     if not ways:
         return ("parentheses" if any(map(is_currency, affix.names)) else "minus"), True
     least = (1 - NEARLY_ALL) * ways.total()
-    special = Counter({way: n for way, n in ways.items() if way in ("parentheses", "trailing") and n >= least})
+    special = Counter({way: n for way, n in ways.items() if way != "minus" and n >= least})
     way = (special or ways).most_common(1)[0][0]
     return way, sides[way, True] >= sides[way, False]
 
