@@ -130,7 +130,8 @@ def _in_short(columns: Sequence[ColumnReport]) -> RenderableType:
     kinds = Counter(column.kind for column in columns)
     counted = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
     constant = sum(map(_is_constant, columns))
-    return Text(f"Columns: {counted}" + (f" ({constant} constant: a change is surprising)" if constant else ""))
+    told = f" ({constant} constant: a change is surprising)" if constant else ""
+    return Text(f"Columns: {counted}{told}; `anomvae schema` shows how each is written")
 
 
 def _is_constant(column: ColumnReport) -> bool:
