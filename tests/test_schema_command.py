@@ -231,6 +231,21 @@ def test_fit_makes_the_same_model_with_the_file_as_without(more: tuple[str, ...]
 
 
 @pytest.mark.slow
+def test_a_file_made_with_another_makes_the_same_model(tmp_path: Path) -> None:
+    own, config = tmp_path / "own.toml", str(tmp_path / "c.toml")
+    own.write_text(
+        '[schema]\nredact = ["temp"]\n[schema.columns.size]\nkind = "categorical"\n'
+        '[schema.columns.day]\nkind = "datetime"\nformat = "MM/DD/YYYY"\n[fit]\nalpha = 0.02\n',
+        encoding="utf-8",
+    )
+    path, made = written(tmp_path), [str(tmp_path / name) for name in ("a.anomvae", "b.anomvae")]
+    assert main(["schema", path, "-c", str(own), "-o", config, "-q"]) == 0
+    assert main(["fit", path, "-c", str(own), "-o", made[0], *QUICK]) == 0
+    assert main(["fit", "-c", config, "-o", made[1], *QUICK]) == 0
+    assert Path(made[0]).read_bytes() == Path(made[1]).read_bytes()
+
+
+@pytest.mark.slow
 def test_fit_and_inspect_tell_the_same_of_columns(tmp_path: Path, capsys: Captured) -> None:
     path, model = written(tmp_path), str(tmp_path / "m.anomvae")
     told = by_name(asked(capsys, "schema", path))

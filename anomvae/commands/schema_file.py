@@ -7,6 +7,7 @@ import msgspec
 from anomvae.config import GOES_WITH, ColumnSettings, FitSettings, SchemaSettings, column_toml, keys_of, toml_value
 from anomvae.model.column_writing import settings_of
 from anomvae.model.schema import Column, Schema
+from anomvae.model.stated_columns import decisive
 from anomvae.records.columns import ColumnReport, misfits_text, noteworthy
 from anomvae.records.sentences import column_writing
 
@@ -43,7 +44,8 @@ def configuration(
     blocks.append("\n".join(["[schema]", *(f"{name} = {toml_value(value)}" for name, value in lists.items() if value)]))
     columns = [pair for pair in zip(schema.columns, reports, strict=True) if pair[0].name and not _by_name(pair[1])]
     columns.sort(key=lambda pair: pair[0].modelled)  # what is left out stands first
-    blocks += ["\n".join(_column(column, report)) for column, report in columns]
+    stated = decisive(schema, chosen).columns  # is written as the user has it, so that it makes the same model
+    blocks += ["\n".join(_column(column, report, stated.get(column.name))) for column, report in columns]
     blocks.append("\n".join(["[fit]", *_fit(settings)]))
     return "\n\n".join(blocks) + "\n"
 
@@ -62,8 +64,14 @@ def _by_name(report: ColumnReport) -> bool:
     return report.asked and report.code != "ignored"
 
 
-def _column(column: Column, report: ColumnReport) -> Iterator[str]:
-    """The table of one column, with comments above it."""
+def _column(column: Column, report: ColumnReport, stated: ColumnSettings | None) -> Iterator[str]:
+    """The table of one column, with comments above it.
+
+    Args:
+        column: what it is.
+        report: its record, with examples.
+        stated: what the user says of it, where that decides what it is.
+    """
     if not column.modelled:
         yield _comment(f"LEFT OUT: {report.reason}")
     parts = [column_writing(report.writing), noteworthy(report)]
@@ -74,7 +82,7 @@ def _column(column: Column, report: ColumnReport) -> Iterator[str]:
         yield _comment(misfits_text(report.misfits))
     if report.keep:
         yield _comment('To keep it, write "categorical" in place of "ignore":')
-    yield column_toml(column.name, settings_of(column))
+    yield column_toml(column.name, stated or settings_of(column))
     if len(column.dates) > 1:
         yield _comment("No row tells day from month. Take the # away from the line that is right:")
         yield from (_comment(f"format = {toml_value(written.pattern)}") for written in column.dates)

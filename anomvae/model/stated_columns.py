@@ -76,10 +76,9 @@ def without(name: str, left_out: Mapping[str, ReasonCode]) -> Column | None:
 
 
 def decisive(schema: Schema, chosen: SchemaSettings) -> SchemaSettings:
-    """What the user states about columns, without what says no more than their cells do.
+    """What the user states about columns, in the order of these, without what says no more than their cells do.
 
     So a model is the same, byte for byte, whether its columns were found or read from the file that `schema` wrote.
     """
-    stated = {column.name for column in schema.columns if column.reason.code in ("configured", "ignored")}
-    columns = {name: one for name, one in chosen.columns.items() if name in stated}
-    return msgspec.structs.replace(chosen, columns=columns)
+    stated = [column.name for column in schema.columns if column.reason.code in ("configured", "ignored")]
+    return msgspec.structs.replace(chosen, columns={name: chosen.columns[name] for name in stated})
