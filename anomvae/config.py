@@ -7,7 +7,7 @@ an error that names the nearest known one. The command line lays flags and `ANOM
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -113,21 +113,37 @@ class Dialect(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How text becomes cells; kept in the model so that every later command reads alike."""
 
     encoding: Annotated[str, Key("Text encoding.")] = "utf-8"
-    delimiter: Annotated[str, Meta(min_length=1, max_length=1), Key("Field delimiter.", limits="one character")] = ","
-    decimal: Annotated[
-        Literal["auto", ".", ","], Key("Decimal sign, . or ,", "TEXT", default="found in every column")
+    delimiter: Annotated[
+        str,
+        Meta(pattern=r"^(?:auto|.)\Z"),
+        Key(
+            "Field delimiter; found in the first training file: comma, semicolon, tab or pipe.",
+            "CHAR",
+            limits="one character, or `auto`",
+        ),
     ] = "auto"
-    thousands: Annotated[
-        Literal["auto", "", ",", ".", " ", "'", "_"],
-        Key("Thousands separator.", "TEXT", default="found in every column"),
+    decimal: Annotated[Literal["auto", ".", ","], Key("Decimal sign, . or ,", "TEXT")] = "auto"
+    thousands: Annotated[Literal["auto", "", ",", ".", " ", "'", "_"], Key("Thousands separator.", "TEXT")] = "auto"
+    skip_lines: Annotated[
+        Literal["auto"] | Annotated[int, Meta(ge=0)],
+        Key("Lines before the header; found in every file.", "N|auto"),
     ] = "auto"
-    skip_lines: Annotated[int, Meta(ge=0), Key("Lines before the header.", default="")] = 0
+    units_lines: Annotated[
+        Literal["auto"] | Annotated[int, Meta(ge=0, le=9)],
+        Key("Lines of units or kinds under the header, at most; found in the first training file.", "N|auto"),
+    ] = "auto"
 
     def __post_init__(self) -> None:
         try:
             "".encode(self.encoding)
         except LookupError:
             raise ValueError(f"encoding '{self.encoding}' is none that Python knows, such as utf-8 or cp1252") from None
+
+    @property
+    def settled(self) -> Self:
+        """The same with what holds where nothing is found in place of `auto`; how many lines to skip stays open."""
+        usual = {"delimiter": ",", "decimal": ".", "thousands": "", "units_lines": 0}
+        return msgspec.structs.replace(self, **{k: v for k, v in usual.items() if getattr(self, k) == "auto"})
 
 
 class FitSettings(Dialect, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -196,6 +212,10 @@ class FitSettings(Dialect, frozen=True, kw_only=True, forbid_unknown_fields=True
     def dialect(self) -> Dialect:
         """The part of these settings that later commands must share."""
         return Dialect(**{name: getattr(self, name) for name in Dialect.__struct_fields__})
+
+    def read_as(self, dialect: Dialect) -> "FitSettings":
+        """The same settings with what was found of the dialect."""
+        return msgspec.structs.replace(self, **msgspec.structs.asdict(dialect))
 
 
 class ScoreSettings(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):

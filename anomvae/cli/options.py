@@ -38,7 +38,14 @@ class Place(click.types.StringParamType):
 
 
 FILE, FOLDER = Place(), Place("dir")
-DIALECT = ("encoding", "delimiter", "decimal", "thousands", "skip_lines")  # keys of how training files are written
+DIALECT = (
+    "encoding",
+    "delimiter",
+    "decimal",
+    "thousands",
+    "skip_lines",
+    "units_lines",
+)  # keys of how training files are written
 PLACES = {"FILE": FILE, "DIR": FOLDER}  # values with these names are completed as paths
 
 

@@ -78,8 +78,7 @@ def hold_out(table: TrainingTable) -> list[list[str]]:
         message = f"{rows - cut} rows would be held out to compare on; at least {LEAST_ROWS} are needed"
         raise DataError("too_few_rows", message)
     held = table.rows.take(range(cut, rows))
-    table.rows.keep([i < cut for i in range(rows)])
-    table.file, table.line = table.file[:cut], table.line[:cut]
+    table.keep([i < cut for i in range(rows)])
     return held
 
 

@@ -150,7 +150,7 @@ def _absence(table: TableReader, file: str, line: int, before: tuple[int, list[s
         return UsageError(f"{name}:{line} {what}; rows begin at line {table.header_line + 1}.")
     if before and line <= before[0] + _breaks(before[1]) and not (rejected and rejected.line > before[0]):
         return UsageError(f"{name}:{line} lies inside a record that starts at line {before[0]}; ask for that line.")
-    return UsageError(f"{name}:{line} is blank, or lies inside a rejected record; no row starts there.")
+    return UsageError(f"{name}:{line} is blank or skipped, or lies inside a rejected record; no row starts there.")
 
 
 def _breaks(fields: list[str]) -> int:

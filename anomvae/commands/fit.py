@@ -14,14 +14,7 @@ import msgspec
 import numpy as np
 
 from anomvae.commands.compare import NamedModel, compare, hold_out
-from anomvae.commands.schema import (
-    find_schema,
-    schema_warnings,
-    selected_rows,
-    shown_cells,
-    typed_table,
-    with_cells,
-)
+from anomvae.commands.schema import schema_warnings, selected_rows, shown_cells, typed_table, with_cells
 from anomvae.config import FitSettings, SchemaSettings
 from anomvae.errors import DataError
 from anomvae.model.conditions import Condition
@@ -75,13 +68,13 @@ def fit(
     paths = training_files(files)
     conditions = row_conditions(settings)
     table = selected_rows(paths, settings, conditions, progress)
+    settings = settings.read_as(table.dialect)
     held = hold_out(table) if champion else []
-    fitted_schema = find_schema(table, settings, chosen)
+    typed = typed_table(table, settings, chosen, paths)
+    fitted_schema, columns, kept = typed.schema, typed.columns, typed.kept
     chosen = decisive(fitted_schema, chosen)
-    typed = typed_table(fitted_schema, table, paths)
-    columns, kept = typed.columns, typed.kept
-    shown = shown_cells(fitted_schema, table, paths, typed.errors)
-    table.warnings[:0] = schema_warnings(fitted_schema, columns, typed.errors, len(table.rows))
+    shown = shown_cells(typed, table)
+    table.warnings[:0] = schema_warnings(typed)
     file = table.file[kept]
     if not settings.contamination:
         table.rows = TextRows(0)  # they are not read again, and take a tenth of the memory
@@ -186,6 +179,7 @@ def _origin(table: TrainingTable, seed: int, conditions: tuple[Condition, ...], 
         data_sha256=hashlib.sha256("".join(table.sha256).encode()).hexdigest(),
         rows_read=table.rows_read,
         rows_used=used,
+        rows_rejected=table.rejected,
         conditions=conditions,
         seed=seed,
         versions=versions(),

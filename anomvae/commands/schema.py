@@ -8,16 +8,17 @@ from itertools import islice
 import msgspec
 
 from anomvae.commands.schema_file import configuration
-from anomvae.config import FitSettings, SchemaSettings
+from anomvae.config import FitSettings, SchemaSettings, toml_key
 from anomvae.errors import DataError
 from anomvae.model.column_writing import ASKED, sentinels_of, unit_of, units_of
 from anomvae.model.conditions import Condition
+from anomvae.model.far_off import far_off
 from anomvae.model.infer_column import separators_of
-from anomvae.model.schema import Column, Schema, Values, as_marks
+from anomvae.model.schema import Column, Schema, Values, as_floats, as_marks
 from anomvae.model.stated_columns import column_of, reasons_to_leave_out
 from anomvae.records.columns import ColumnReport, Misfits
 from anomvae.records.schema import SchemaResult
-from anomvae.records.sentences import TableWarning, WarningCode, cut, selection
+from anomvae.records.sentences import TableWarning, WarningCode, selection, shortened
 from anomvae.table.training_rows import (
     TrainingTable,
     read_training_table,
@@ -50,13 +51,17 @@ class TypedTable(msgspec.Struct, frozen=True):
         schema: what the columns are.
         columns: the values (n,) of the modelled columns by name, with their marks.
         kept: (n,) the position in the training table of every row whose cells could all be read.
-        errors: why cells could not be read, by column and by the position of the row in the training table.
+        misfits: what does not fit, by column.
+        lost: how many rows have such cells.
+        rows: of the training table, with those.
     """
 
     schema: Schema
     columns: dict[str, Values]
     kept: list[int]
-    errors: dict[str, dict[int, DataError]]
+    misfits: dict[str, Misfits]
+    lost: int
+    rows: int
 
 
 def find_schema(table: TrainingTable, settings: FitSettings, chosen: SchemaSettings) -> Schema:
@@ -78,16 +83,78 @@ def find_schema(table: TrainingTable, settings: FitSettings, chosen: SchemaSetti
     )
 
 
-def typed_table(schema: Schema, table: TrainingTable, paths: Sequence[str]) -> TypedTable:
+def typed_table(
+    table: TrainingTable, settings: FitSettings, chosen: SchemaSettings, paths: Sequence[str]
+) -> TypedTable:
+    """The rows of the training table whose every cell can be read; see `read_cells`.
+
+    Args:
+        table: the training rows as text.
+        settings: how the table is written, and its label.
+        chosen: what the user states about columns.
+        paths: of the training files.
+
+    Raises:
+        UsageError: a column that is stated is not there.
+        DataError: a column cannot be what is stated of it, or more than `MOST_LOST` of the rows cannot be read.
+    """
+    found = read_cells(table, settings, chosen, paths)
+    if found.lost > MOST_LOST * found.rows:
+        worst = _worst(found.misfits)
+        first = found.misfits[worst]
+        raise DataError(
+            "too_many_bad_rows",
+            f"{found.lost:,} of {found.rows:,} rows have cells that cannot be read, most of them in "
+            f"column '{worst}'; the first: {first.message}; state what the column is "
+            f"([schema.columns.{toml_key(worst)}]), or leave it out (--drop '{worst}')",
+            file=first.file,
+            line=first.line,
+        )
+    return found
+
+
+def read_cells(table: TrainingTable, settings: FitSettings, chosen: SchemaSettings, paths: Sequence[str]) -> TypedTable:
     """The rows of the training table whose every cell can be read; the others are counted and told.
+
+    Rows with a number that is far off are left out first, so that the others decide what a column is.
+
+    Args:
+        table: the training rows as text.
+        settings: how the table is written, and its label.
+        chosen: what the user states about columns.
+        paths: of the training files.
+
+    Raises:
+        UsageError: a column that is stated is not there.
+        DataError: a column cannot be what is stated of it.
+    """
+    found = _readable(find_schema(table, settings, chosen), table, paths)
+    far = far_off(found.schema, found.columns)
+    if not far:
+        return found
+    errors: dict[str, dict[int, DataError]] = {}
+    for i, name in far.items():
+        row = found.kept[i]
+        cell = "a number" if name in found.schema.redacted else f"{as_floats(found.columns[name])[i]:.6g}"
+        error = DataError("far_off", f"{cell} is far off all others", column=name)
+        errors.setdefault(name, {})[row] = error
+        table.warnings.append(rejection(paths[table.file[row]], rejected_row(int(table.line[row]), error)))
+    misfits = _misfits(found.schema, table, paths, errors) | found.misfits
+    table.rejected += len(far)
+    left = {row for i, row in enumerate(found.kept) if i not in far}
+    table.keep([row in left for row in range(len(table.rows))])
+    again = _readable(find_schema(table, settings, chosen), table, paths)
+    lost = found.lost + len(far) + again.lost
+    return msgspec.structs.replace(again, misfits=again.misfits | misfits, lost=lost, rows=found.rows)
+
+
+def _readable(schema: Schema, table: TrainingTable, paths: Sequence[str]) -> TypedTable:
+    """The rows whose every cell can be read with a schema; the others are counted and told.
 
     Args:
         schema: what the columns are.
         table: the training rows as text.
         paths: of the training files.
-
-    Raises:
-        DataError: `too_many_bad_rows`, more than `MOST_LOST` of the rows cannot be read.
     """
     typed = parse_columns(schema.modelled, table.column)
     bad = typed.row_errors()
@@ -96,21 +163,42 @@ def typed_table(schema: Schema, table: TrainingTable, paths: Sequence[str]) -> T
             rejection(paths[table.file[row]], rejected_row(int(table.line[row]), error))
             for row, error in islice(errors.items(), TOLD)
         ]
-    if len(bad) > MOST_LOST * len(table.rows):
-        row, first = next(iter(bad.items()))
-        worst = max(typed.errors, key=lambda name: len(typed.errors[name]))
-        raise DataError(
-            "too_many_bad_rows",
-            f"{len(bad):,} of {len(table.rows):,} rows have cells that cannot be read, most of them in "
-            f"column '{worst}'; "
-            f'the first: {first.message}; state what the column is ([schema.columns."{worst}"]), or leave it out '
-            f"(--drop '{worst}')",
-            line=int(table.line[row]),
-        )
     table.rejected += len(bad)
     kept = [i for i in range(len(table.rows)) if i not in bad]
     columns = {name: values[kept] for name, values in typed.columns.items()} if bad else typed.columns
-    return TypedTable(schema, columns, kept, typed.errors)
+    misfits = _misfits(schema, table, paths, typed.errors)
+    return TypedTable(schema, columns, kept, misfits, lost=len(bad), rows=len(table.rows))
+
+
+def _misfits(
+    schema: Schema, table: TrainingTable, paths: Sequence[str], errors: Mapping[str, Mapping[int, DataError]]
+) -> dict[str, Misfits]:
+    """What does not fit, by column.
+
+    Args:
+        schema: what the columns are.
+        table: the training rows as text.
+        paths: of the training files.
+        errors: why cells cannot be used, by column and by the position of the row.
+    """
+    found = {}
+    for at, column in enumerate(schema.columns):
+        if wrong := errors.get(column.name):
+            row, error = min(wrong.items())
+            found[column.name] = Misfits(
+                cells=len(wrong),
+                share=len(wrong) / len(table.rows),
+                file=paths[table.file[row]],
+                line=int(table.line[row]),
+                cell="" if column.redacted else shortened(table.rows.head(at, row + 1)[row], LONGEST),
+                message=error.message,
+            )
+    return found
+
+
+def _worst(misfits: Mapping[str, Misfits]) -> str:
+    """The column in which most cells do not fit."""
+    return max(misfits, key=lambda name: misfits[name].cells)
 
 
 def schema(
@@ -134,21 +222,20 @@ def schema(
     paths = training_files(files)
     conditions = row_conditions(settings)
     table = selected_rows(paths, settings, conditions, progress)
-    found = find_schema(table, settings, chosen)
-    typed = parse_columns(found.modelled, table.column)
-    columns = with_cells(column_reports(found), shown_cells(found, table, paths, typed.errors))
-    warnings = schema_warnings(found, typed.columns, typed.errors, len(table.rows))
+    settings = settings.read_as(table.dialect)
+    typed = read_cells(table, settings, chosen, paths)
+    columns = with_cells(column_reports(typed.schema), shown_cells(typed, table))
     result = SchemaResult(
         files=tuple(paths),
         rows_read=table.rows_read,
-        rows=len(table.rows),
-        rows_rejected=table.rejected + len(typed.row_errors()),
+        rows=typed.rows,
+        rows_rejected=table.rejected,
         selection=selection(conditions),
         columns=columns,
-        warnings=(*warnings, *table.warnings),
+        warnings=(*schema_warnings(typed), *table.warnings),
         seconds=round(time.monotonic() - started, 2),
     )
-    return SchemaPreview(result, configuration(files, settings, chosen, found, columns))
+    return SchemaPreview(result, configuration(files, settings, chosen, typed.schema, columns))
 
 
 def selected_rows(
@@ -182,22 +269,13 @@ class ShownCells(msgspec.Struct, frozen=True):
     misfits: Misfits | None
 
 
-def shown_cells(
-    schema: Schema, table: TrainingTable, paths: Sequence[str], errors: Mapping[str, Mapping[int, DataError]]
-) -> list[ShownCells]:
-    """What is shown of the cells of each column.
-
-    Args:
-        schema: what the columns are.
-        table: the training rows as text.
-        paths: of the training files.
-        errors: why cells could not be read, by column and by the position of the row in the training table.
-    """
+def shown_cells(typed: TypedTable, table: TrainingTable) -> list[ShownCells]:
+    """What is shown of the cells of each column."""
+    rows = [row for row in typed.kept[:LOOKED_AT] if row < LOOKED_AT]
     shown = []
-    for at, column in enumerate(schema.columns):
-        wrong = errors.get(column.name, {})
-        examples = _examples(column, table.rows.head(at, LOOKED_AT), wrong)
-        shown.append(ShownCells(examples, _misfits(column, at, table, paths, wrong)))
+    for at, column in enumerate(typed.schema.columns):
+        texts = table.rows.head(at, LOOKED_AT)
+        shown.append(ShownCells(_examples(column, [texts[row] for row in rows]), typed.misfits.get(column.name)))
     return shown
 
 
@@ -209,68 +287,28 @@ def with_cells(reports: Sequence[ColumnReport], shown: Sequence[ShownCells]) -> 
     )
 
 
-def _examples(column: Column, texts: Sequence[str], errors: Mapping[int, DataError]) -> tuple[str, ...]:
-    """The first cells that differ and fit; none where no output may show them, or where the user left them out."""
+def _examples(column: Column, texts: Sequence[str]) -> tuple[str, ...]:
+    """The first cells that differ; none where no output may show them, or where the user left them out."""
     if column.redacted or column.reason.code in ASKED:
         return ()
-    fitting = (text for row, text in enumerate(texts) if row not in errors and text.strip() and not column.is_gap(text))
-    return tuple(cut(text, LONGEST) for text in islice(dict.fromkeys(fitting), EXAMPLES))
+    filled = (text for text in texts if text.strip() and not column.is_gap(text))
+    return tuple(shortened(text, LONGEST) for text in islice(dict.fromkeys(filled), EXAMPLES))
 
 
-def _misfits(
-    column: Column, at: int, table: TrainingTable, paths: Sequence[str], errors: Mapping[int, DataError]
-) -> Misfits | None:
-    """The cells of a column that cannot be read; None where there are none.
-
-    Args:
-        column: what the column is.
-        at: its position in the table.
-        table: the training rows as text.
-        paths: of the training files.
-        errors: by the position of the row.
-    """
-    if not errors:
-        return None
-    row, error = min(errors.items())
-    return Misfits(
-        cells=len(errors),
-        share=len(errors) / len(table.rows),
-        file=paths[table.file[row]],
-        line=int(table.line[row]),
-        cell="" if column.redacted else cut(table.rows.head(at, row + 1)[row], LONGEST),
-        message=error.message,
-    )
-
-
-def schema_warnings(
-    schema: Schema, values: Mapping[str, Values], errors: Mapping[str, Mapping[int, DataError]], rows: int
-) -> list[TableWarning]:
-    """What a user should look at before a model rests on it, the loudest first.
-
-    Args:
-        schema: what the columns are.
-        values: the typed columns with their marks.
-        errors: why cells could not be read, by column and by the position of the row in the training table.
-        rows: of the training table.
-    """
-    found = _lost_rows(errors, rows)
-    for column in schema.modelled:
+def schema_warnings(typed: TypedTable) -> list[TableWarning]:
+    """What a user should look at before a model rests on it, the loudest first."""
+    found = []
+    if typed.lost > LOST_LOUDLY * typed.rows:
+        code: WarningCode = "rows_refused" if typed.lost > MOST_LOST * typed.rows else "rows_lost"
+        worst = _worst(typed.misfits)
+        found.append(TableWarning(code=code, column=worst, count=typed.lost, total=typed.rows))
+    for column in typed.schema.modelled:
         if len(column.dates) > 1:
             readings = " or ".join(map(str, column.dates))
             found.append(TableWarning(code="open_dates", column=column.name, value=readings))
         if column.marks and not column.redacted:
-            found += _unusual_marks(column, Counter(as_marks(values, column.name).tolist()))
+            found += _unusual_marks(column, Counter(as_marks(typed.columns, column.name).tolist()))
     return found
-
-
-def _lost_rows(errors: Mapping[str, Mapping[int, DataError]], rows: int) -> list[TableWarning]:
-    """The warning of too many rows with a cell that cannot be read; none where these are few."""
-    lost = len({row for column in errors.values() for row in column})
-    if lost <= LOST_LOUDLY * rows:
-        return []
-    worst = max(errors, key=lambda name: len(errors[name]))
-    code: WarningCode = "rows_refused" if lost > MOST_LOST * rows else "rows_lost"
-    return [TableWarning(code=code, column=worst, count=lost, total=rows)]
 
 
 def _unusual_marks(column: Column, marks: Mapping[str, int]) -> list[TableWarning]:

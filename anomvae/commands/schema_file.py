@@ -11,7 +11,7 @@ from anomvae.model.stated_columns import decisive
 from anomvae.records.columns import ColumnReport, misfits_text, noteworthy
 from anomvae.records.sentences import column_writing
 
-DIALECT = ("encoding", "delimiter", "skip_lines")  # keys of [fit] that are written whatever they are
+DIALECT = ("encoding", "delimiter", "skip_lines", "units_lines")  # keys of [fit] that are written whatever they are
 HEAD = (
     "How `anomvae fit` reads the columns of these files, as `anomvae schema` found it. Change what is wrong, and",
     "fit with this file: `anomvae fit -c FILE`, or without -c where it is called anomvae.toml. What is not stated",

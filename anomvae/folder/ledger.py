@@ -296,10 +296,10 @@ class Ledger:
 
     def _insert_evidence(self, fact: Manifest) -> None:
         """Keep the evidence of drift of the newest files; with another model or alpha, the sequence begins anew."""
-        alpha, drift = fact.result.alpha, fact.result.drift
+        alpha, found = fact.result.alpha, evidence(fact.result)
         self._db.execute("DELETE FROM evidence WHERE model_id <> ? OR alpha <> ?", (fact.model_id, alpha))
-        if drift is not None and not drift.alone:
-            encoded = msgspec.json.encode(evidence(fact.result.scored, fact.result.flagged, drift)).decode()
+        if found is not None:
+            encoded = msgspec.json.encode(found).decode()
             self._db.execute("INSERT INTO evidence VALUES (?, ?, ?, ?)", (fact.sequence, fact.model_id, alpha, encoded))
             newest = "SELECT sequence FROM evidence ORDER BY sequence DESC LIMIT ?"
             self._db.execute(f"DELETE FROM evidence WHERE sequence NOT IN ({newest})", (REMEMBERED,))

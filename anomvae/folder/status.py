@@ -114,8 +114,15 @@ def _line(row: dict[str, Any]) -> Line:
         rows=row["rows_total"] or 0,
         flagged=row["rows_flagged"] or 0,
         critical=row["rows_critical"] or 0,
-        told=f"{row['message']} [{row['reason_code']}]" if quarantined else (row["top"] or ""),
+        told=f"{row['message']} [{row['reason_code']}]" if quarantined else _told(row),
     )
+
+
+def _told(row: dict[str, Any]) -> str:
+    """Of a scored delivery: how many rows could not be read, where any could not, and the column to blame."""
+    rejected = row["rows_rejected"]
+    unreadable = f"{rejected:,} of {row['rows_total']:,} rows cannot be read" if rejected else ""
+    return "; ".join(part for part in (unreadable, row["top"]) if part)
 
 
 def history_of(ledger: Ledger, now: datetime, since: float) -> tuple[Period, ...]:

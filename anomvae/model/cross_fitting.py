@@ -15,18 +15,18 @@ In three steps, in the order of this file:
 import msgspec
 import numpy as np
 
-from anomvae.model.anomaly_score import VIEW_COSTS, AnomalyScore, Tails, fit_tails, log_kl, raw_views, unseen_nats
+from anomvae.model.anomaly_score import VIEW_COSTS, AnomalyScore, fit_tails, log_kl, raw_views, unseen_nats
 from anomvae.model.arrays import Bools, Floats, Ints
 from anomvae.model.calibration import Calibration, calibrated, fit_calibration
 from anomvae.model.encoder import Encoded
 from anomvae.model.likelihood import (
     Deviances,
     Ensemble,
-    HiddenColumns,
+    PredictedColumns,
     concatenated,
     fit_novelty,
     hidden_deviances,
-    hide_each_column,
+    predict_each_column,
 )
 
 FOLDS = 5
@@ -194,7 +194,7 @@ def calibrate(
     # Hidden columns, on rows that are evenly spaced in the table.
     sample = max(HIDDEN_CELLS // len(ensemble.encoding.columns), HIDDEN_ROWS)
     spaced = np.unique(np.linspace(0, n - 1, sample).round().astype(np.intp))
-    hidden_columns = hide_out_of_fold(ensemble, columns, rows, folds, spaced)
+    hidden_columns = hide_out_of_fold(ensemble, rows, folds, spaced)
     hidden = fit_tails(hidden_columns.own)
     predictable = predictable_columns(ensemble, rows.take(spaced), hidden_columns)
     largest = (hidden.surprise(hidden_columns.own) * predictable).max(axis=1, keepdims=True)
@@ -243,26 +243,25 @@ def _hidden_score(rule: AnomalyScore, ensemble: Ensemble, rows: Encoded, folds: 
     return out
 
 
-def hide_out_of_fold(ensemble: Ensemble, tails: Tails, rows: Encoded, folds: Ints, chosen: Ints) -> HiddenColumns:
+def hide_out_of_fold(ensemble: Ensemble, rows: Encoded, folds: Ints, chosen: Ints) -> PredictedColumns:
     """Hide every column of some training rows in turn, each row under the member that did not see it.
 
     Args:
         ensemble: encoding and members.
-        tails: of every column's deviance.
         rows: the encoded training rows, n of them.
         folds: (n,): the member that did not see each row.
         chosen: (k,): the rising positions of the rows.
     """
     by_member = [chosen[folds[chosen] == m] for m in range(ensemble.members)]
     found = concatenated(
-        HiddenColumns,
-        [hide_each_column(ensemble.member(m), rows.take(own), tails.surprise) for m, own in enumerate(by_member)],
+        PredictedColumns,
+        [predict_each_column(ensemble.member(m), rows.take(own)) for m, own in enumerate(by_member)],
     )
     order = np.argsort(np.concatenate(by_member), kind="stable")
-    return HiddenColumns(found.own[order], found.others[order], found.expected[order])
+    return PredictedColumns(found.own[order], found.expected[order])
 
 
-def predictable_columns(ensemble: Ensemble, rows: Encoded, hidden: HiddenColumns) -> Bools:
+def predictable_columns(ensemble: Ensemble, rows: Encoded, hidden: PredictedColumns) -> Bools:
     """Which columns (columns,) the rest of a row predicts well.
 
     Of numbers it has to explain half of the squared deviation from the median, of categories a fifth of the entropy.
@@ -290,7 +289,7 @@ def predictable_columns(ensemble: Ensemble, rows: Encoded, hidden: HiddenColumns
     return out
 
 
-def fit_intervals(ensemble: Ensemble, rows: Encoded, hidden: HiddenColumns) -> Floats:
+def fit_intervals(ensemble: Ensemble, rows: Encoded, hidden: PredictedColumns) -> Floats:
     """5 % and 95 % quantile (features, 2) of the residual of each hidden number, in encoded units.
 
     Args:

@@ -94,11 +94,12 @@ def find_date_formats(counts: Mapping[str, int], texts_in_order: Sequence[str]) 
         The formats, and the cells that are no date in any of them; None where the cells are no dates. There is more
         than one format only where the order of day and month stays open: both then, the likelier first.
     """
-    shares = {
-        pattern: share
-        for pattern in _candidates(counts)
-        if (share := _share(pattern, counts)) >= NEARLY_ALL and _plausible(pattern, counts, texts_in_order)
-    }
+    shares = {}
+    for pattern in _candidates(counts):
+        values = _values(pattern, counts)
+        share = _share(values, counts)
+        if share >= NEARLY_ALL and _plausible(pattern, values, counts, texts_in_order):
+            shares[pattern] = share
     if not shares:
         return None
     best = max(shares, key=shares.__getitem__)
@@ -210,13 +211,12 @@ def _candidates(counts: Mapping[str, int]) -> list[str]:
             shapes.setdefault(re.sub("[0-9]", "0", text), text)
     found = dict.fromkeys(pattern for text in islice(shapes.values(), SHAPES) for pattern in _patterns(text))
     weights = {text: counts[text] for text in sample}
-    return [pattern for pattern in found if _share(pattern, weights) >= NEARLY_ALL - SLACK]
+    return [pattern for pattern in found if _share(_values(pattern, weights), weights) >= NEARLY_ALL - SLACK]
 
 
-def _share(pattern: str, counts: Mapping[str, int]) -> float:
-    """The share of cells that are dates of a pattern."""
-    values = _values(pattern, counts)
-    return sum(counts[text] for text in values) / max(1, sum(counts.values()))
+def _share(texts: Iterable[str], counts: Mapping[str, int]) -> float:
+    """The share of the cells that these texts are."""
+    return sum(counts[text] for text in texts) / max(1, sum(counts.values()))
 
 
 def _values(pattern: str, texts: Iterable[str]) -> dict[str, float]:
@@ -273,21 +273,23 @@ def _beginnings(text: str, layouts: Sequence[str]) -> Iterator[tuple[str, str]]:
             yield layout, text[match.end() :]
 
 
-def _plausible(pattern: str, counts: Mapping[str, int], texts_in_order: Sequence[str]) -> bool:
+def _plausible(
+    pattern: str, values: Mapping[str, float], counts: Mapping[str, int], texts_in_order: Sequence[str]
+) -> bool:
     """Whether cells that can be read as dates are dates, and not measures, codes or durations.
 
     Args:
         pattern: what reads them.
-        counts: distinct cells, and how often each occurs.
+        values: the distinct cells that it reads, and their seconds.
+        counts: all distinct cells, and how often each occurs.
         texts_in_order: the cells in the order of rows.
     """
     if pattern in EPOCHS:
-        return _is_count_since_1970(pattern, counts, texts_in_order)
+        return _is_count_since_1970(values, counts, texts_in_order)
     if pattern == ISO:
         return True
     if not has(pattern, "year"):
-        return sum(n for text, n in counts.items() if _DURATION(text)) <= CLOSE * sum(counts.values())
-    values = _values(pattern, counts)
+        return _share(filter(_DURATION, counts), counts) <= CLOSE
     if "%H%M" in pattern and all(seconds % DAY < 3600 for seconds in values.values()):
         return False  # 20260301-0007 is the seventh of that day
     if not is_all_digits(pattern.removesuffix(".0")) and pattern not in _MONTHS:
@@ -295,20 +297,25 @@ def _plausible(pattern: str, counts: Mapping[str, int], texts_in_order: Sequence
     first, end = (_year_start(year) for year in YEARS)
     found = [text for text, seconds in values.items() if first <= seconds < end]
     enough = len(found) >= FEWEST_NUMBERS or pattern in _MONTHS
-    return enough and sum(counts[text] for text in found) >= NEARLY_ALL * sum(counts.values())
+    return enough and _share(found, counts) >= NEARLY_ALL
 
 
-def _is_count_since_1970(pattern: str, counts: Mapping[str, int], texts_in_order: Sequence[str]) -> bool:
-    """Whether numbers are counts since 1970: in our time, mostly distinct or in order, not numbered from 10^9."""
+def _is_count_since_1970(values: Mapping[str, float], counts: Mapping[str, int], texts_in_order: Sequence[str]) -> bool:
+    """Whether numbers are counts since 1970: in our time, mostly distinct or in order, not numbered from 10^9.
+
+    Args:
+        values: the distinct cells that can be such counts, and their seconds.
+        counts: all distinct cells, and how often each occurs.
+        texts_in_order: the cells in the order of rows.
+    """
     first, end = (_year_start(year) for year in EPOCH_YEARS)
-    found = {text: value for text, value in _values(pattern, counts).items() if first <= value < end}
-    rows = sum(counts.values())
-    if len(found) < FEWEST_NUMBERS or sum(counts[text] for text in found) < EPOCH_SHARE * rows:
+    found = {text: value for text, value in values.items() if first <= value < end}
+    if len(found) < FEWEST_NUMBERS or _share(found, counts) < EPOCH_SHARE:
         return False
     if max(found.values()) - min(found.values()) > EPOCH_SPAN or all(map(_ROUND_BASE, found)):
         return False
     in_order = [found[text] for text in texts_in_order[:ROWS] if text in found]
-    return len(found) > rows / 2 or Reading(in_order).monotone
+    return len(found) > sum(counts.values()) / 2 or Reading(in_order).monotone
 
 
 def _year_start(year: int) -> int:

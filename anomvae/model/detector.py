@@ -38,15 +38,23 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Where a model comes from: the training files and the hash of their bytes, and which rows were chosen.
 
     `conditions` are those that every training row meets; `versions` are of the libraries that the figures depend on.
+    `rows_rejected` are those that could not be read (0 in models of versions that did not count them).
     """
 
     files: tuple[str, ...]
     data_sha256: str
     rows_read: int
     rows_used: int
+    rows_rejected: int = 0
     conditions: tuple[Condition, ...] = ()
     seed: int
     versions: dict[str, str]
+
+    @property
+    def rejected_share(self) -> float:
+        """The share of training rows that could not be read, among those and the used ones."""
+        rows = self.rows_used + self.rows_rejected
+        return self.rows_rejected / rows if rows else 0.0
 
 
 class About(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

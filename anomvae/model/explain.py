@@ -23,10 +23,12 @@ from anomvae.model.likelihood import expected_value, hide, hide_each_column
 from anomvae.model.schema import MASK, USUAL
 from anomvae.model.value_formatting import marked_text, number_text, unit_text
 from anomvae.records.results import Change, ColumnPart, LatentPart, Reason, Replacement, ScoreTerms
+from anomvae.records.sentences import shortened
 
 REASONS = 3  # columns named for a row, at most
 LEAST_SHARE = 0.05  # of the surprise: what a column after the first has to account for, to be named
 USUAL_KL = 2.0  # standard deviations of log KL: about 95 % of training rows
+LONGEST = 60  # characters of a cell in the sentence of a reason
 PARTNERS = 2  # the best single changes that are tried together with every other one
 
 
@@ -89,7 +91,8 @@ def _reason(detector: Detector, j: int, share: float, cell: str, expectation: Fl
     """Column j of a row as a reason; the arguments are those of `cell_and_expectation`."""
     column = detector.columns[j]
     value, expected, low, high = cell_and_expectation(detector, j, cell, expectation)
-    text = f"{column} {value or 'empty'}" + (f", expected {expected}" if expected else "")
+    text = f"{column} {shortened(value, LONGEST) or 'empty'}"
+    text += f", expected {shortened(expected, LONGEST)}" if expected else ""
     text += f" ({low} to {high})" if low else ""
     return Reason(column=column, share=round(share, 4), value=value, expected=expected, low=low, high=high, text=text)
 

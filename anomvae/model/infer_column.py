@@ -26,7 +26,7 @@ from anomvae.model import date_format, value_parsing
 from anomvae.model.date_format import DateFormat
 from anomvae.model.date_inference import find_date_formats
 from anomvae.model.number_format import Affix, FormatFit, NumberFormat, find_number_format
-from anomvae.model.schema import EMPTY, NUMERIC, USUAL, Column, is_zero_date, limit_of
+from anomvae.model.schema import EMPTY, NO_VALUES, NUMERIC, USUAL, Column, is_zero_date, limit_of
 from anomvae.model.value_parsing import GAP_MARKS
 from anomvae.records.sentences import ColumnReason
 
@@ -36,7 +36,7 @@ MOST_MARKS = 5  # different texts that stand for a gap
 MOST_MARKED = 0.5  # share of cells that these may take
 FEW_NUMBERS = 20  # so few different numbers beside words are a category, such as sizes 38, 40, L, XL
 MAX_LEVELS = 1000  # a category with more values than this is an identifier or free text
-_SENTINEL = re.compile(r"[+-]?9{2,}(?:\.0+|\.9+)?|[+-]1(?:\.0+)?|[+-]?1(?:\.0*)?[eE]\+?[0-9]{2,}").fullmatch
+_SENTINEL = re.compile(r"[+-]?9{2,}(?:\.0+|\.9+)?|[+-]1(?:\.0+)?").fullmatch
 FAR_RANGES = 1.0  # a sentinel lies at least so many ranges of the other numbers away from them
 NO_DATE_YEARS = ("0001", "1900", "1899", "1970", "2099", "2100", "9999")
 YEAR = 365.25 * 86400
@@ -84,7 +84,7 @@ def infer(name: str, texts: Sequence[str], separators: Separators = FOUND) -> In
     counts = Counter(text.strip(" \u00a0") for text in texts)
     present = {text: count for text, count in counts.items() if text not in GAP_MARKS and not is_zero_date(text)}
     if not present:
-        return InferredColumn(Column(name=name, kind="ignore", modelled=False, reason=ColumnReason(code="no_values")))
+        return InferredColumn(Column(name=name, kind="ignore", modelled=False, reason=NO_VALUES))
     words = {text.lower() for text in present}
     found = (
         _numbers(name, present, texts, separators)

@@ -6,17 +6,17 @@ that standard deviation over its floor. For a category, and for "is missing", it
 member never saw in training costs a fixed deviance, above all that training rows show (`fit_novelty`).
 
 A column can also be hidden from the network, which then cannot copy the value and has to predict it from the rest of
-the row. `hidden_deviances` and `hide_each_column` do this with one column at a time.
+the row. `hidden_deviances`, `predict_each_column` and `hide_each_column` do this with one column at a time.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import TypeVar
 
 import msgspec
 import numpy as np
 
-from anomvae.model.arrays import Bools, Floats
+from anomvae.model.arrays import Bools, Floats, Ints
 from anomvae.model.encoder import Encoded, Encoding, Feature
 from anomvae.model.mixture import Density
 from anomvae.model.vae import SIGMA_FLOOR, VAE, sigma_of
@@ -24,6 +24,8 @@ from anomvae.model.vae import SIGMA_FLOOR, VAE, sigma_of
 S = TypeVar("S", bound=msgspec.Struct)
 
 MAX_CELLS = 8192  # rows times hidden columns that run through the network together; bounds memory
+WIDE = 60  # columns from which a hidden column is a change of a row, and not a row of its own,
+MAX_UNITS = 2_000_000  # and so many inputs and outputs of such changes are held together
 
 
 class Deviances(msgspec.Struct, frozen=True):
@@ -38,17 +40,24 @@ class Deviances(msgspec.Struct, frozen=True):
     distance: Floats
 
 
-class HiddenColumns(msgspec.Struct, frozen=True):
-    """What the members say of n rows while one column at a time is hidden; means over the members.
+class PredictedColumns(msgspec.Struct, frozen=True):
+    """What the members say of every column of n rows while it alone is hidden; means over the members.
 
-    `own` (n, columns): deviance of a column's value when that column is hidden. `others` (n, columns): the surprise,
-    in nats, of all other columns together when it is hidden. `expected` (n, features): the number that is expected of
-    a hidden feature, in encoded units, or the index of its likeliest level.
+    `own` (n, columns): deviance of a column's value when that column is hidden. `expected` (n, features): the number
+    that is expected of a hidden feature, in encoded units, or the index of its likeliest level.
     """
 
     own: Floats
-    others: Floats
     expected: Floats
+
+
+class HiddenColumns(PredictedColumns, frozen=True):
+    """The same, and what the members say of the other columns meanwhile.
+
+    `others` (n, columns): the surprise, in nats, of all other columns together when a column is hidden.
+    """
+
+    others: Floats
 
 
 class Ensemble:
@@ -152,6 +161,35 @@ class Ensemble:
                 dev[:, novel, j] = self.novelty[j]
         return dev
 
+    def column_deviance(self, column: int, rows: Encoded, outputs: Floats) -> Floats:
+        """Deviance of one column of n rows (members, n), from its outputs alone (members, n, k): see `output_units`."""
+        total, at = np.zeros(outputs.shape[:2]), 0
+        for j, feature, start in self.encoding.features_of[column]:
+            if feature.numeric:
+                sigma = sigma_of(outputs[:, :, at + feature.units + feature.gaps])
+                residual = (rows.inputs[:, start] - outputs[:, :, at]) / sigma
+                cost = np.where(rows.gap[:, j], 0.0, 0.5 * residual**2 + np.log(sigma / SIGMA_FLOOR))
+            else:
+                cost = self._category(j, rows, outputs[:, :, at : at + feature.units])
+            if feature.gaps:
+                cost = cost + self._gaps(j, rows, outputs[:, :, at + feature.units])
+            total += np.where(rows.novel[:, j], self.novelty[j], cost)
+            at += feature.units + feature.gaps + feature.numeric
+        return total
+
+    @cached_property
+    def output_units(self) -> tuple[Ints, ...]:
+        """The outputs that every original column has: of each of its features the values, the gap, and the spread."""
+        found = []
+        spreads = dict(zip(self._numbers.tolist(), range(self.encoding.width, self.vae.outputs), strict=True))
+        for features in self.encoding.features_of:
+            units: list[int] = []
+            for j, feature, start in features:
+                units += range(start, start + feature.units + feature.gaps)
+                units += [spreads[j]] if feature.numeric else []
+            found.append(np.array(units, dtype=np.intp))
+        return tuple(found)
+
     def _category(self, j: int, rows: Encoded, logits: Floats) -> Floats:
         """-log p of the levels of feature j (members, n), from its logits (members, n, units)."""
         level = rows.level[:, j]
@@ -200,39 +238,61 @@ def fit_novelty(out_of_fold: Floats) -> Floats:
 
 
 def hide_each_column(ensemble: Ensemble, rows: Encoded, surprise: Callable[[Floats], Floats]) -> HiddenColumns:
-    """Hide every column of every row in turn.
+    """Hide every column of every row in turn, and look at all of them.
 
     Args:
         ensemble: the members.
         rows: n encoded rows.
         surprise: turns deviances (k, columns) into nats (k, columns).
     """
+    return concatenated(HiddenColumns, [_hide_each(ensemble, part, surprise) for part in _parts(ensemble, rows)])
+
+
+def predict_each_column(ensemble: Ensemble, rows: Encoded) -> PredictedColumns:
+    """Hide every column of n encoded rows in turn, and look at that column alone."""
+    if len(ensemble.encoding.columns) >= WIDE:
+        return _predict_changed(ensemble, rows)
+    parts = [_predicted(ensemble, *_hide_each_whole(ensemble, part)) for part in _parts(ensemble, rows)]
+    return concatenated(PredictedColumns, parts)
+
+
+def _parts(ensemble: Ensemble, rows: Encoded) -> list[Encoded]:
+    """The rows, as many at a time as can run together with each of their columns hidden."""
     step = max(MAX_CELLS // len(ensemble.encoding.columns), 1)
-    starts = range(0, max(len(rows), 1), step)
-    parts = [_hide_each(ensemble, rows.take(slice(at, at + step)), surprise) for at in starts]
-    return concatenated(HiddenColumns, parts)
+    return [rows.take(slice(at, at + step)) for at in range(0, max(len(rows), 1), step)]
 
 
 def _hide_each(ensemble: Ensemble, rows: Encoded, surprise: Callable[[Floats], Floats]) -> HiddenColumns:
     """As `hide_each_column`, of rows few enough to run together."""
-    columns, n = len(ensemble.encoding.columns), len(rows)
+    deviances, outputs = _hide_each_whole(ensemble, rows)
+    columns = len(deviances)
+    nats = surprise(deviances.reshape(-1, columns)).reshape(columns, len(rows), columns)
+    each = np.arange(columns)
+    nats[each, :, each] = 0.0
+    found = _predicted(ensemble, deviances, outputs)
+    return HiddenColumns(found.own, found.expected, nats.sum(axis=2).T)
+
+
+def _hide_each_whole(ensemble: Ensemble, rows: Encoded) -> tuple[Floats, Floats]:
+    """Deviances (columns, n, columns) and outputs (columns, n, outputs) of n rows with each column hidden."""
+    columns = len(ensemble.encoding.columns)
     hidden = concatenated(Encoded, [hide(ensemble.encoding, rows, j) for j in range(columns)])
     whole = concatenated(Encoded, [rows] * columns)
     deviances, outputs = np.zeros((len(hidden), columns)), np.zeros((len(hidden), ensemble.vae.outputs))
     for at, found, _ in ensemble.vae.blocks(hidden.inputs):
         outputs[at] = found.mean(axis=0)
         deviances[at] = ensemble.by_column(ensemble.deviances_from(found, whole.take(at))).mean(axis=0)
-    each = np.arange(columns)
-    own = deviances.reshape(columns, n, columns)[each, :, each].T
-    nats = surprise(deviances).reshape(columns, n, columns)
-    nats[each, :, each] = 0.0
-    expected = np.zeros((n, len(ensemble.encoding.features)))
-    for features, its in zip(
-        ensemble.encoding.features_of, outputs.reshape(columns, n, ensemble.vae.outputs), strict=True
-    ):
+    return deviances.reshape(columns, len(rows), columns), outputs.reshape(columns, len(rows), ensemble.vae.outputs)
+
+
+def _predicted(ensemble: Ensemble, deviances: Floats, outputs: Floats) -> PredictedColumns:
+    """What is said of each hidden column itself, from deviances and outputs as of `_hide_each_whole`."""
+    each = np.arange(len(deviances))
+    expected = np.zeros((deviances.shape[1], len(ensemble.encoding.features)))
+    for features, its in zip(ensemble.encoding.features_of, outputs, strict=True):
         for j, feature, start in features:
             expected[:, j] = expected_value(feature, its[:, start : start + feature.units])
-    return HiddenColumns(own, nats.sum(axis=2).T, expected)
+    return PredictedColumns(deviances[each, :, each].T, expected)
 
 
 def hidden_deviances(ensemble: Ensemble, rows: Encoded, columns: Bools) -> Floats:
@@ -248,6 +308,10 @@ def hidden_deviances(ensemble: Ensemble, rows: Encoded, columns: Bools) -> Float
     """
     out = np.zeros((len(rows), len(ensemble.encoding.columns)))
     chosen: list[int] = np.flatnonzero(columns).tolist()
+    if len(ensemble.encoding.columns) >= WIDE:
+        for at, column, outputs in _hidden_outputs(ensemble, rows, chosen):
+            out[at, column] = ensemble.column_deviance(column, rows.take(at), outputs).mean(axis=0)
+        return out
     step = max(MAX_CELLS // max(len(chosen), 1), 1)
     for start in range(0, len(rows) if chosen else 0, step):
         part = rows.take(slice(start, start + step))
@@ -258,6 +322,74 @@ def hidden_deviances(ensemble: Ensemble, rows: Encoded, columns: Bools) -> Float
         for column, its in zip(chosen, np.split(outputs, len(chosen), axis=1), strict=True):
             deviances = ensemble.deviances_from(its, part, column)
             out[start : start + step, column] = deviances.sum(axis=2).mean(axis=0)
+    return out
+
+
+def _predict_changed(ensemble: Ensemble, rows: Encoded) -> PredictedColumns:
+    """As `predict_each_column`, of a wide table."""
+    encoding = ensemble.encoding
+    own, expected = np.zeros((len(rows), len(encoding.columns))), np.zeros((len(rows), len(encoding.features)))
+    for at, column, outputs in _hidden_outputs(ensemble, rows, range(len(encoding.columns))):
+        own[at, column] = ensemble.column_deviance(column, rows.take(at), outputs).mean(axis=0)
+        mean, first = outputs.mean(axis=0), 0
+        for j, feature, _ in encoding.features_of[column]:
+            expected[at, j] = expected_value(feature, mean[:, first : first + feature.units])
+            first += feature.units + feature.gaps + feature.numeric
+    return PredictedColumns(own, expected)
+
+
+def _hidden_outputs(ensemble: Ensemble, rows: Encoded, columns: Sequence[int]) -> Iterator[tuple[slice, int, Floats]]:
+    """Hide the chosen columns of n rows in turn.
+
+    Of a wide table nearly all inputs stay as they are when a column is hidden, and nearly all outputs are not looked
+    at: neither is computed again.
+
+    Args:
+        ensemble: the members.
+        rows: n encoded rows.
+        columns: positions of the original columns that are hidden.
+
+    Yields:
+        The slice of the rows, the column, and its own outputs (members, rows, k), as `Ensemble.output_units` has them.
+    """
+    encoding, vae = ensemble.encoding, ensemble.vae
+    if not len(columns):
+        return
+    inputs = _side_by_side([np.concatenate(encoding.units_of[j]) for j in columns])
+    asked = _side_by_side([ensemble.output_units[j] for j in columns])
+    step = max(MAX_UNITS // (len(columns) * (inputs.shape[1] + asked.shape[1])), 1)
+    for start in range(0, len(rows), step):
+        at = slice(start, min(start + step, len(rows)))
+        part = rows.inputs[at]
+        variant, row = (index.ravel() for index in np.indices((len(columns), len(part))))
+        change = _change(part, inputs, encoding.width)[variant, row]
+        outputs = np.empty((ensemble.members, len(variant), asked.shape[1]))
+        for block, state in vae.changed_blocks(part, row, np.maximum(inputs, 0)[variant], change):
+            units = np.zeros((state.shape[2], asked.shape[1]), dtype=np.intp)
+            units[: block.stop - block.start] = np.maximum(asked, 0)[variant[block]]
+            outputs[:, block] = vae.some_outputs(state, units)[:, : block.stop - block.start]
+        for column, its in zip(columns, np.split(outputs, len(columns), axis=1), strict=True):
+            yield at, column, its
+
+
+def _change(x: Floats, units: Ints, width: int) -> Floats:
+    """By how much inputs change when a column is hidden: values become 0, mask bits 1 (columns, n, k).
+
+    Args:
+        x: inputs of n rows (n, inputs).
+        units: (columns, k): the inputs of each column, -1 where it has fewer than k.
+        width: of the values, which stand before the mask bits.
+    """
+    hidden = (units >= width).astype(np.float64)[:, None, :]
+    change = hidden - x[:, np.maximum(units, 0)].transpose(1, 0, 2)
+    return np.asarray(np.where(units[:, None, :] < 0, 0.0, change))
+
+
+def _side_by_side(lists: Sequence[Ints]) -> Ints:
+    """Positions of different number (lists, k), filled up with -1."""
+    out = np.full((len(lists), max(map(len, lists))), -1, dtype=np.intp)
+    for row, positions in zip(out, lists, strict=True):
+        row[: len(positions)] = positions
     return out
 
 

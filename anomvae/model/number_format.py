@@ -404,7 +404,8 @@ def _find_affix(column: _Column) -> Affix | None:
 def _find_negative(column: _Column, affix: Affix) -> tuple[Negative, bool]:
     """How negatives are written, and whether their sign stands outside of the affix.
 
-    A hyphen is always read. So another way is the one where more than a few negatives have it; and parentheses are that of currencies without any negative.
+    A hyphen is always read. So another way is the one where more than a few negatives have it; and parentheses are
+    that of currencies without any negative.
     """
     ways: Counter[Negative] = Counter()
     sides: Counter[tuple[Negative, bool]] = Counter()

@@ -27,6 +27,7 @@ from anomvae.records.sentences import ColumnReason
 Values = NDArray[np.float64] | NDArray[np.object_]
 Marks = NDArray[np.object_]
 
+NO_VALUES = ColumnReason(code="no_values")
 MASK = "***"  # in place of a cell that no output may show
 USUAL = "usual"  # the mark of a value that is written as nearly all are
 EMPTY = "empty"  # the mark of a cell without any text
@@ -179,9 +180,27 @@ class Schema(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return Schema(columns=tuple(columns))
 
     @property
+    def unfilled(self) -> tuple[Column, ...]:
+        """The columns that had no value in training, and so are left out, in order."""
+        return tuple(column for column in self.columns if column.reason.code == "no_values")
+
+    @property
     def redacted(self) -> frozenset[str]:
         """Names of the columns whose cells no output may show."""
         return frozenset(column.name for column in self.columns if column.redacted)
+
+
+class FilledCells(msgspec.Struct, frozen=True):
+    """Cells of a column that are no gaps: how many, and the text of the first."""
+
+    count: int
+    first: str
+
+
+def filled_cells(counts: Mapping[str, int]) -> FilledCells | None:
+    """The cells that are no gaps, from how often each text stands in a column; None where all are gaps."""
+    filled = [text for text, count in counts.items() if count and text.strip(" ") not in MISSING]
+    return FilledCells(sum(counts[text] for text in filled), filled[0]) if filled else None
 
 
 class ParsedColumn(msgspec.Struct, frozen=True):
@@ -266,5 +285,5 @@ def from_arrays(values: Mapping[str, NDArray[np.float64]]) -> Schema:
 
 def _numbers(name: str, values: NDArray[np.float64]) -> Column:
     if np.isnan(values).all():
-        return Column(name=name, kind="ignore", modelled=False, reason=ColumnReason(code="no_values"))
+        return Column(name=name, kind="ignore", modelled=False, reason=NO_VALUES)
     return Column(name=name, kind="numeric", modelled=True)

@@ -17,7 +17,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from anomvae.model.arrays import Floats
+from anomvae.model.arrays import Floats, Ints
 from anomvae.model.encoder import Encoding
 
 Arrays = Mapping[str, NDArray[np.float32]]
@@ -87,6 +87,65 @@ class VAE:
             mu, logvar = self.posterior(block)
             outputs = self.decode(mu)[:, :, :count].transpose(0, 2, 1)
             yield rows, outputs, kl_divergence(mu, logvar)[:, :count]
+
+    def changed_blocks(self, x: Floats, rows: Ints, units: Ints, change: Floats) -> Iterator[tuple[slice, Floats]]:
+        """Run many variants of a few rows, each with a few inputs changed, block by block.
+
+        The first layer is computed once for every row, and a variant adds what its changed inputs add there: the cost
+        of a variant does not grow with the width of the table.
+
+        Args:
+            x: the rows (n, inputs).
+            rows: (variants,): the row that each variant is made of.
+            units: (variants, k): the inputs that it changes.
+            change: (variants, k): by how much; 0 changes nothing.
+
+        Yields:
+            The slice of the variants, and the decoder's last hidden state (members, units, BLOCK); behind the last
+            variant it has no meaning.
+        """
+        first = "encoder.0" if self.hidden else "mu"
+        base = np.empty((self.members, self._layers[f"{first}.weight"].shape[1], len(x)))
+        for at, block in padded(x):
+            base[:, :, at] = self._linear(first, np.broadcast_to(block, (self.members, *block.shape)))[
+                :, :, : at.stop - at.start
+            ]
+        weight = self._layers[f"{first}.weight"]
+        order = np.argsort(change == 0, axis=1, kind="stable")  # what changes stands first
+        units, change = np.take_along_axis(units, order, axis=1), np.take_along_axis(change, order, axis=1)
+        for start in range(0, len(rows), BLOCK):
+            at = slice(start, min(start + BLOCK, len(rows)))
+            state = np.zeros((*base.shape[:2], BLOCK))
+            state[:, :, : at.stop - start] = base[:, :, rows[at]]
+            for unit, by in zip(units[at].T, change[at].T, strict=True):
+                changed = np.flatnonzero(by)
+                if not len(changed):
+                    break
+                state[:, :, changed] += weight[:, :, unit[changed]] * by[changed]
+            yield at, self._decoder_state(state)
+
+    def _decoder_state(self, state: Floats) -> Floats:
+        """The decoder's last hidden state (members, units, rows), from what the first layer adds up to."""
+        if self.hidden:
+            state = _silu(state)
+            for i in range(1, len(self.hidden)):
+                state = _silu(self._linear(f"encoder.{i}", state))
+            state = self._linear("mu", state)
+        return self._hidden_layers("decoder", state)
+
+    def some_outputs(self, state: Floats, units: Ints) -> Floats:
+        """Some outputs of every row (members, rows, k), in one order of adding whatever rows are beside it.
+
+        Args:
+            state: the decoder's last hidden state (members, hidden, rows).
+            units: (rows, k): the outputs that are asked for.
+        """
+        weight, bias = self._layers["output.weight"], self._layers["output.bias"]
+        out = np.empty((self.members, *units.shape))
+        for k, unit in enumerate(units.T):
+            products = np.multiply(weight[:, unit].transpose(0, 2, 1), state, order="C")
+            out[:, :, k] = products.sum(axis=1) + bias[:, unit, 0]
+        return out
 
     def _hidden_layers(self, path: str, state: Floats) -> Floats:
         for i in range(len(self.hidden)):

@@ -43,6 +43,11 @@ def is_value(text: str) -> bool:
     return bool(_NUMBER(text.strip(" ")) or _ISO(text.strip(" ")))
 
 
+def decimals(text: str) -> int:
+    """Digits after the decimal sign of a number in plain notation."""
+    return len(re.split("[eE]", text)[0].partition(".")[2])
+
+
 def parse_boolean(text: str) -> float:
     """1.0 for true, 0.0 for false.
 

@@ -5,7 +5,7 @@ from typing import Literal
 import msgspec
 
 from anomvae.records.columns import ColumnReport
-from anomvae.records.sentences import TableWarning
+from anomvae.records.sentences import TableWarning, VerdictReason
 
 
 class ColumnDrift(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -57,11 +57,6 @@ class Evidence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     counts: tuple[tuple[int, ...], ...]
 
 
-def evidence(rows: int, flagged: int, drift: Drift) -> Evidence:
-    """The evidence of one file."""
-    return Evidence(rows, flagged, tuple(one.counts for one in (*drift.columns, drift.score)))
-
-
 class Side(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What one model makes of the rows. `low` and `high` bound its flag rate with 95 % confidence.
 
@@ -95,6 +90,7 @@ class Challenge(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 Verdict = Literal["ok", "elevated", "anomalous", "drifted", "failed"]
+GRAVITY: tuple[Verdict, ...] = ("ok", "elevated", "drifted", "anomalous", "failed")
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -276,7 +272,7 @@ class FileResult(Record, frozen=True, kw_only=True, tag_field="schema", tag="ano
     `p_file` is the chance of this many flags in a normal file (one-sided beta-binomial). `drift` is absent where the
     model has nothing to compare with, or the file no rows. Of a watched folder also: `delivery_id`, and `continues`
     where only the new rows of a grown file were scored. `severities`: scored rows by severity, in bins of two, without
-    the empty ones at the end.
+    the empty ones at the end. `why`: what raised the verdict above ok, the gravest first.
     """
 
     delivery_id: str = ""
@@ -292,6 +288,7 @@ class FileResult(Record, frozen=True, kw_only=True, tag_field="schema", tag="ano
     critical: int
     expected_flags: float
     verdict: Verdict
+    why: tuple[VerdictReason, ...] = ()
     p_file: float
     drift: Drift | None = None
     severities: tuple[int, ...] = ()
@@ -301,6 +298,17 @@ class FileResult(Record, frozen=True, kw_only=True, tag_field="schema", tag="ano
     blame: tuple[ColumnBlame, ...]
     rejects: tuple[RejectedRow, ...]
     warnings: tuple[str, ...]
+
+
+def evidence(result: FileResult) -> Evidence | None:
+    """What a file leaves for the next ones; None where it has nothing to compare, or is odd by itself.
+
+    That is where its rows are, or where many could not be read: those that could are no fair sample of it.
+    """
+    drift = result.drift
+    if drift is None or drift.alone or any(why.code == "many_rejected" for why in result.why):
+        return None
+    return Evidence(result.scored, result.flagged, tuple(one.counts for one in (*drift.columns, drift.score)))
 
 
 class ErrorResult(Record, frozen=True, kw_only=True, tag_field="schema", tag="anomvae.error/1"):

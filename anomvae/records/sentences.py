@@ -67,7 +67,7 @@ def column_reason(reason: ColumnReason) -> str:
     """The reason of a column as a sentence, empty where there is nothing to say."""
     value = reason.value
     if reason.code == "constant" and value:
-        value = f" '{cut(value)}'"
+        value = f" '{shortened(value)}'"
     return REASONS[reason.code].format(value=value, distinct=reason.distinct, rows=reason.rows)
 
 
@@ -139,7 +139,7 @@ def _numbers_written(writing: Writing) -> list[str]:
 
 def _quoted(texts: Iterable[str]) -> str:
     """Some texts, each in quotes."""
-    return ", ".join(f"'{cut(text)}'" for text in texts)
+    return ", ".join(f"'{shortened(text)}'" for text in texts)
 
 
 def selection(conditions: Iterable[tuple[str, str, str]]) -> str:
@@ -152,7 +152,7 @@ def not_in_training(columns: Sequence[str]) -> str:
     return f"not in training, ignored: {', '.join(columns[:5])}"
 
 
-def cut(text: str, limit: int = 40) -> str:
+def shortened(text: str, limit: int = 40) -> str:
     """A cell, at most so many characters of it."""
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
@@ -162,6 +162,12 @@ WarningCode = Literal[
     "no_final_newline",
     "stray_bom",
     "trailing_delimiter",
+    "delimiter_found",
+    "preamble",
+    "units_lines",
+    "padding_columns",
+    "repeated_header",
+    "comment_lines",
     "header_only",
     "extra_columns",
     "unnamed_column",
@@ -174,6 +180,8 @@ WarningCode = Literal[
     "posterior_collapse",
     "max_time",
     "alpha_estimated",
+    "empty_in_training",
+    "new_decimals",
     "open_dates",
     "sentinels",
     "mixed_units",
@@ -185,10 +193,11 @@ WarningCode = Literal[
 class TableWarning(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What was noticed about a table, or about a fit to it, and tolerated.
 
-    `file` is where it was noticed, where several are read, and `line` the row. `column` is the column that it concerns,
-    `columns` are several; `count` is how many cells, rows or steps, and `total` of how many. A value that training
-    never had is the `value`; `near` is a value that training had and that differs only in case, spaces or Unicode form.
-    A row that could not be read has the reason code `error`, and its `message` for people.
+    `file` is where it was noticed, where several are read, and `line` the row, or the first of several skipped lines,
+    whose text is the `value`. `column` is the column that it concerns, `columns` are several; `count` is how many
+    cells, rows, lines or steps, and `total` of how many. A value that training never had is the `value`; `near` is a
+    value that training had and that differs only in case, spaces or Unicode form. A row that could not be read has the
+    reason code `error`, and its `message` for people.
     """
 
     code: WarningCode
@@ -210,6 +219,12 @@ WARNINGS: dict[WarningCode, str] = {
     "no_final_newline": "the last line has no line end; the file may be cut off",
     "stray_bom": "a byte-order mark stands inside the file and was kept as text",
     "trailing_delimiter": "every row ends in an empty field, which was ignored",
+    "delimiter_found": "columns are split by a {value}",
+    "preamble": "lines before the header, skipped: {count}; the first, line {line}: '{value}'",
+    "units_lines": "lines of units or kinds under the header, skipped: {count}; the first, line {line}: '{value}'",
+    "padding_columns": "rows have {count} empty fields more than the header has names; these were left out",
+    "repeated_header": "lines with the header again, skipped: {count}; the first: line {line}",
+    "comment_lines": "comment lines, skipped: {count}; the first: line {line}",
     "header_only": "no rows under the header",
     "extra_columns": "{columns}",
     "unnamed_column": "a column without a name was ignored",
@@ -225,6 +240,9 @@ WARNINGS: dict[WarningCode, str] = {
     "the threshold is calibrated for what was reached",
     "alpha_estimated": "{total:,} rows support alpha {supported:.3g} by counting; "
     "alpha {alpha:g} rests on a tail estimate, without a guarantee",
+    "empty_in_training": "column '{column}' was empty in training and is left out; here it has {count:,} values, "
+    "such as '{value}'; fit again with rows that have it",
+    "new_decimals": "column '{column}' has decimals {count:,} times, such as '{value}', in training whole numbers only",
     "open_dates": "column '{column}': no row tells day from month; both readings stay open ({value}); "
     "state the right one as format = ... below [schema.columns]",
     "sentinels": "column '{column}': {value} (cells: {count:,}) is far from all other values and taken as a gap; "
@@ -251,6 +269,60 @@ def table_warning(warning: TableWarning) -> str:
         message=warning.message,
         alpha=warning.alpha,
         supported=1 / (warning.total + 1),
+        line=warning.line,
     )
     place = ":".join(str(part) for part in (warning.file, warning.line) if part)
     return f"{place}: {warning.code}: {text}" if place else f"{warning.code}: {text}"
+
+
+VerdictCode = Literal["flags", "drift", "many_rejected", "more_rejected"]
+
+
+class VerdictReason(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What raised the verdict of a file above ok.
+
+    `flags`: `count` of `total` scored rows are flagged, and `usual` is the share that is expected. `many_rejected` and
+    `more_rejected`: so many of all rows could not be read, and `usual` is the share of training; the first of them
+    stands on `line`, with the reason code `error` and its `message` for people. `p` is the chance of as much in a
+    normal file.
+    """
+
+    code: VerdictCode
+    count: int = 0
+    total: int = 0
+    usual: float = 0.0
+    p: float = 0.0
+    line: int = 0
+    error: str = ""
+    message: str = ""
+
+    @property
+    def unreadable(self) -> bool:
+        """Whether it is about rows that could not be read."""
+        return self.code in ("many_rejected", "more_rejected")
+
+
+_REJECTED = "{count:,} of {total:,} rows cannot be read{usual}; the first is line {line}: {message} ({error})"
+VERDICTS: dict[VerdictCode, str] = {
+    "flags": "{count:,} of {total:,} rows are flagged",
+    "drift": "the rows are no longer distributed as training rows were",
+    "many_rejected": _REJECTED,
+    "more_rejected": _REJECTED,
+}
+
+
+def verdict_reason(reason: VerdictReason) -> str:
+    """What raised a verdict, as a sentence."""
+    return VERDICTS[reason.code].format(
+        count=reason.count,
+        total=reason.total,
+        usual=f", in training {f'{100 * reason.usual:.2g} %' if reason.usual else 'none'}",
+        line=reason.line,
+        message=reason.message,
+        error=reason.error,
+    )
+
+
+def rejection_sentences(reasons: Iterable[VerdictReason]) -> tuple[str, ...]:
+    """The sentences of a verdict about rows that could not be read; none where these are too few to matter."""
+    return tuple(verdict_reason(reason) for reason in reasons if reason.unreadable)

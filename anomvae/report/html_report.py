@@ -24,6 +24,7 @@ from anomvae.model.drift_text import DriftText
 from anomvae.model.schema import NUMERIC
 from anomvae.records.folder import Manifest
 from anomvae.records.results import (
+    GRAVITY,
     ColumnDrift,
     FileResult,
     InspectResult,
@@ -32,6 +33,7 @@ from anomvae.records.results import (
     ScoreResult,
     Verdict,
 )
+from anomvae.records.sentences import rejection_sentences
 from anomvae.report import html_page, svg
 from anomvae.report.svg import Histogram, Marker, TimelineBar
 from anomvae.report.terminal import FAULTS, basis_of
@@ -41,7 +43,6 @@ REVIEWED = 60  # files in the list of those to review, the newest
 WORST = 12  # rows
 COLUMNS = 40  # columns with a share in the flagged rows, or changed
 WARNINGS = 20
-GRAVITY: tuple[Verdict, ...] = ("ok", "elevated", "drifted", "anomalous", "failed")
 
 
 class ReviewItem(msgspec.Struct, frozen=True, kw_only=True):
@@ -311,7 +312,7 @@ def _manifest(out: Path, delivery_id: str) -> Manifest | None:
 def _review_item(result: FileResult, at: str) -> ReviewItem:
     why = list(result.drift.told) if result.drift else []
     why += [row.reasons[0].text for row in result.worst[:1] if row.reasons]
-    why += [f"line {bad.line}: {bad.message}" for bad in result.rejects[:1]]
+    why += rejection_sentences(result.why) or [f"line {bad.line}: {bad.message}" for bad in result.rejects[:1]]
     return ReviewItem(
         file=result.file,
         at=at,

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from anomvae.records.columns import ColumnReport, misfits_text, noteworthy, share_text
 from anomvae.records.schema import SchemaResult
-from anomvae.records.sentences import TableWarning, WarningCode, column_writing, cut, table_warning
+from anomvae.records.sentences import TableWarning, WarningCode, column_writing, shortened, table_warning
 from anomvae.report.sanitize import sanitize
 from anomvae.report.tables import number_column, table
 
@@ -35,7 +35,8 @@ def schema_report(result: SchemaResult) -> RenderableType:
     parts: list[RenderableType] = [head, *_left_out(result.columns, len(result.columns)), *loud_lines(result.warnings)]
     modelled = [column for column in result.columns if column.modelled]
     parts.append(_table(modelled) if modelled else Text("No column can be modelled.", style="bold red"))
-    parts += [_wrapped(f"! {table_warning(one)}", "yellow") for one in quiet_warnings(result.warnings)]
+    others = (one for one in quiet_warnings(result.warnings) if one.code != "rejected_row" or not one.column)
+    parts += [_wrapped(f"! {table_warning(one)}", "yellow") for one in others]  # the table has cells that do not fit
     if result.output:
         text = f"wrote {result.output}: look at it, change what is wrong, then: anomvae fit -c {result.output}"
         parts.append(_wrapped(text))
@@ -153,7 +154,7 @@ def _written(column: ColumnReport) -> str:
 
 
 def _quoted(texts: Iterable[str]) -> str:
-    return ", ".join(f"'{cut(text, EXAMPLE)}'" for text in texts)
+    return ", ".join(f"'{shortened(text, EXAMPLE)}'" for text in texts)
 
 
 def _name_column(columns: Sequence[ColumnReport]) -> Column:

@@ -20,7 +20,7 @@ from anomvae.records.results import (
     ThresholdResult,
     Training,
 )
-from anomvae.records.sentences import table_warning
+from anomvae.records.sentences import rejection_sentences, table_warning
 from anomvae.report.sanitize import sanitize
 from anomvae.report.schema import column_lines, loud_lines, quiet_warnings
 from anomvae.report.tables import cell, figure, number_column, table, text_column, warning_lines
@@ -142,7 +142,9 @@ def file_report(result: FileResult) -> RenderableType:
     head = Text.assemble(
         cell(result.file, 80, "bold"), "  ", (result.verdict.upper(), VERDICT[result.verdict]), f"  {_counts(result)}"
     )
-    parts: list[RenderableType] = [head, Text(_expectation(result), style="dim"), *drift_lines(result.drift)]
+    parts: list[RenderableType] = [head]
+    parts += [cell(text, 300, VERDICT[result.verdict]) for text in rejection_sentences(result.why)]
+    parts += [Text(_expectation(result), style="dim"), *drift_lines(result.drift)]
     if result.worst:
         parts.append(_worst(result.worst))
         if any(row.estimated for row in result.worst):

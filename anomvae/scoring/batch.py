@@ -19,6 +19,7 @@ from anomvae.model.detector import Detector
 from anomvae.model.explain import reasons
 from anomvae.records.results import Reason, RejectedRow, RowResult
 from anomvae.scoring.summary import BatchCounts, count_batch
+from anomvae.table.csv_fast import unfilled_positions
 from anomvae.table.reader import chunk_batches
 from anomvae.table.typed_reader import TypedBatch, typed_batch
 from anomvae.table.writer import ScoredRows, scored_columns
@@ -92,7 +93,7 @@ class BatchScorer:
         cells = [[row[at] for at in self._positions] for row in (batch.rows[i] for i in flagged.tolist())]
         why = dict(zip(flagged.tolist(), reasons(detector, encoded, scores, flagged, cells), strict=True))
         return ScoredBatch(
-            count_batch(detector, batch.columns, encoded, scores, decision),
+            count_batch(detector, batch, encoded, scores, decision),
             [self._row_result(batch.lines[i], i, scores, decision, reason) for i, reason in why.items()],
             self._writer.render(self._output_rows(batch, scores, decision, why)) if self._writer else b"",
         )
@@ -133,9 +134,9 @@ def score_chunk(chunk: Chunk, detector: Detector) -> ScoredChunk:
     settings, names = chunk.settings, chunk.names
     writer = open_scored_writer(io.BytesIO(), chunk.suffix, names, detector, settings) if chunk.suffix else None
     score = BatchScorer(chunk.file, detector, settings, chunk.positions, writer)
-    scored = ScoredChunk([], [])
+    unfilled, scored = unfilled_positions(detector.schema, names), ScoredChunk([], [])
     for text in chunk_batches(chunk.rows, chunk.line, len(names)):
-        batch = typed_batch(text, detector.schema, chunk.positions)
+        batch = typed_batch(text, detector.schema, chunk.positions, unfilled)
         scored.rejects.extend(batch.rejected)
         if batch.rows:
             scored.batches.append(score(batch))

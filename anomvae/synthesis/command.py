@@ -121,7 +121,7 @@ def generate(
     if not isinstance(generator, Generator):
         raise UsageError("this model has no generator; fit it again without --no-generator.")
     dialect = detector.about.dialect if detector.about else Dialect()
-    style = TableStyle(schema, dialect.delimiter)
+    style = TableStyle(schema, dialect.settled.delimiter)
     conditions = tuple(map(parse_condition, settings.where))
     faults = FaultInjector(schema, [item.column for item in generator.dependencies])
     kinds = _fault_kinds(faults, settings)

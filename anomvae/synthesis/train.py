@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from anomvae.config import FitSettings, seconds
 from anomvae.model.arrays import Floats
+from anomvae.model.likelihood import WIDE
 from anomvae.model.schema import Schema, Values
 from anomvae.synthesis.decoder import Decoder
 from anomvae.synthesis.dependencies import find_dependencies
@@ -81,7 +82,7 @@ def _recipe(settings: FitSettings, n: int, parts: int, device: str) -> "Generato
         hidden=HIDDEN if settings.hidden is None else settings.hidden,
         latent=min(parts, MAX_LATENT) if settings.latent == "auto" else settings.latent,
         masked=0 if settings.plain else int(np.clip(n // 4, MIN_MASKED, MAX_MASKED)),
-        steps=generator_steps(n) if settings.steps == "auto" else settings.steps,
+        steps=generator_steps(n, parts) if settings.steps == "auto" else settings.steps,
         seed=settings.seed,
         device=device,
         seconds=None if settings.max_time is None else seconds(settings.max_time, "--max-time"),
@@ -96,9 +97,12 @@ def _points(mu: NDArray[np.floating], sigma: NDArray[np.floating], rng: np.rando
     return points.reshape(-1, mu.shape[1])
 
 
-def generator_steps(n: int) -> int:
-    """Training steps for n rows: 40 times their square root, from 300 to 3,000; more would copy small tables."""
-    return int(np.clip(40 * n**0.5, 300, 3000))
+def generator_steps(n: int, parts: int = 1) -> int:
+    """Training steps for n rows: 40 times their square root, from 300 to 3,000; more would copy small tables.
+
+    A table with more than `WIDE` parts takes fewer, by the square root of these, and never below 300.
+    """
+    return int(np.clip(40 * n**0.5 * min(1.0, WIDE / parts) ** 0.5, 300, 3000))
 
 
 def medoid(points: NDArray[np.floating]) -> Floats:

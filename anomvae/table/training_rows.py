@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from anomvae.config import FitSettings
+from anomvae.config import Dialect, FitSettings
 from anomvae.config_errors import near
 from anomvae.errors import DataError, UsageError
 from anomvae.model.conditions import OPERATORS, Condition
@@ -107,6 +107,7 @@ class TrainingTable(msgspec.Struct):
         rejected: those of them that could not be read.
         sha256: of each file.
         warnings: what was noticed and tolerated.
+        dialect: of the files, with what was found in the first of them.
     """
 
     names: list[str]
@@ -117,6 +118,12 @@ class TrainingTable(msgspec.Struct):
     rejected: int
     sha256: list[str]
     warnings: list[TableWarning]
+    dialect: Dialect
+
+    def keep(self, chosen: Sequence[bool]) -> None:
+        """Drop all but the chosen rows; `chosen` has one entry a row."""
+        self.rows.keep(chosen)
+        self.file, self.line = self.file[chosen], self.line[chosen]
 
     def column(self, name: str) -> list[str]:
         """The cells (n,) of a column."""
@@ -190,18 +197,19 @@ def read_training_table(
     """
     separators = separators_of(settings)
     sample = _BlockSample(0, settings.max_rows)
-    out = TrainingTable([], sample.rows, np.empty(0, np.int64), np.empty(0, np.int64), 0, 0, [], [])
+    out = TrainingTable([], sample.rows, np.empty(0, np.int64), np.empty(0, np.int64), 0, 0, [], [], settings.dialect())
     for index, file in enumerate(files):
         try:
-            table = TableReader(file, settings.dialect())
-            header.check_training(table.names, settings.delimiter, table.header_line)
+            table = TableReader(file, out.dialect, needed=out.names)
+            header.check_training(table.names, table.dialect.delimiter, table.header_line)
+            out.dialect = table.dialect
             if not out.names:
                 out.names, sample = table.names, _BlockSample(len(table.names), settings.max_rows)
             sample.begin(file)
             _check_conditions(conditions, table.names)
             meets = None
             positions, warnings = header.locate(
-                table.names, out.names, out.names, settings.delimiter, table.header_line
+                table.names, out.names, out.names, table.dialect.delimiter, table.header_line
             )
             table.warnings.extend(warnings)
             for batch in table.batches():
@@ -217,8 +225,10 @@ def read_training_table(
         out.rejected += table.rejected
         out.sha256.append(table.sha256)
         out.warnings += [msgspec.structs.replace(warning, file=file) for warning in table.warnings]
-        out.warnings += [rejection(file, bad) for bad in table.rejects[:5]]
+        out.warnings += [rejection(file, bad) for bad in _worth_telling(table.rejects)]
     sample.cut()
+    found = out.dialect.settled
+    out.dialect = msgspec.structs.replace(out.dialect, delimiter=found.delimiter, units_lines=found.units_lines)
     out.rows, (_, out.file, out.line) = sample.rows, sample.origins().T
     if len(out.rows) < sample.count:
         out.warnings.append(TableWarning(code="sampled_rows", count=len(out.rows), total=sample.count))
@@ -230,6 +240,11 @@ def rejection(file: str, row: RejectedRow) -> TableWarning:
     return TableWarning(
         code="rejected_row", file=file, line=row.line, column=row.column or "", error=row.code, message=row.message
     )
+
+
+def _worth_telling(rejects: Sequence[RejectedRow]) -> list[RejectedRow]:
+    """The first rejected rows, and all totals rows."""
+    return [bad for i, bad in enumerate(rejects) if i < 5 or bad.code == "totals_row"]
 
 
 def _row_filter(

@@ -4,6 +4,7 @@ Every command that reads rows for a model reads them here, so that a cell means 
 a cell that cannot be read is rejected with the same words.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import BinaryIO, Literal
 
@@ -12,12 +13,12 @@ import msgspec
 from anomvae.config import Dialect
 from anomvae.errors import DataError
 from anomvae.model.detector import Detector
-from anomvae.model.schema import Column, Schema, Values, parse, part_key
+from anomvae.model.schema import Column, FilledCells, Schema, Values, filled_cells, parse, part_key
 from anomvae.records.results import RejectedRow
 from anomvae.records.sentences import not_in_training
 from anomvae.table import header
 from anomvae.table.csv_decode import ResumePoint
-from anomvae.table.csv_fast import FastCsvParser
+from anomvae.table.csv_fast import FastCsvParser, unfilled_positions
 from anomvae.table.reader import TableReader, TextBatch, columns_of
 
 ExtraColumns = Literal["ignore", "warn", "strict"]
@@ -47,12 +48,14 @@ class TypedBatch(msgspec.Struct, frozen=True):
     """Rows (n) of a table whose every modelled cell could be read.
 
     `rows` are their cells as text, in the file's column order; `lines` are the lines that they start on; `columns`
-    are the modelled columns, (n,) each, by name. `rejected` are the rows that stood among them and could not be read.
+    are the modelled columns, (n,) each, by name. `filled` are cells of columns that had no value in training, by name;
+    these are not modelled. `rejected` are the rows that stood among them and could not be read.
     """
 
     rows: Sequence[list[str]]
     lines: Sequence[int]
     columns: Mapping[str, Values]
+    filled: Mapping[str, FilledCells]
     rejected: Sequence[RejectedRow] = ()
 
 
@@ -87,11 +90,11 @@ class TypedReader:
         resume: ResumePoint | None = None,
     ) -> None:
         self.schema = schema
-        self.table = TableReader(name, dialect, file, resume)
-        names, line = self.table.names, self.table.header_line
         needed = [column.name for column in schema.modelled]
+        self.table = TableReader(name, dialect, file, resume, needed=needed)
+        names, line = self.table.names, self.table.header_line
         known = names if extra == "ignore" else [column.name for column in schema.columns]
-        self.positions, self.header_warnings = header.locate(names, needed, known, dialect.delimiter, line)
+        self.positions, self.header_warnings = header.locate(names, needed, known, self.table.dialect.delimiter, line)
         if extra == "strict" and (unknown := header.extra_columns(names, known)):
             raise DataError("extra_columns", not_in_training(unknown), line=line)
         self.table.warnings.extend(self.header_warnings)
@@ -102,9 +105,10 @@ class TypedReader:
         Raises:
             DataError: the file as a whole cannot be trusted to be this table.
         """
+        unfilled = unfilled_positions(self.schema, self.table.names)
         fast = FastCsvParser(self.schema, self.table.names, self.positions, self.table.dialect.delimiter)
         for text in self.table.batches(fast):
-            batch = typed_batch(text, self.schema, self.positions)
+            batch = typed_batch(text, self.schema, self.positions, unfilled)
             for row in batch.rejected:
                 self.table.reject(row)
             if batch.rows:
@@ -116,28 +120,37 @@ def dialect_of(detector: Detector) -> Dialect:
     return detector.about.dialect if detector.about else Dialect()
 
 
-def typed_batch(text: TextBatch, schema: Schema, positions: Sequence[int]) -> TypedBatch:
+def typed_batch(text: TextBatch, schema: Schema, positions: Sequence[int], unfilled: Mapping[str, int]) -> TypedBatch:
     """Rows of text as typed columns, without the rows that have a cell which cannot be read.
 
     Args:
         text: the rows.
         schema: of the model.
         positions: of the modelled columns in the rows.
+        unfilled: positions of the columns that had no value in training, by name.
     """
-    if text.columns is not None:
-        return TypedBatch(text.rows, text.lines, text.columns)
+    if text.parsed is not None:
+        return TypedBatch(text.rows, text.lines, text.parsed.columns, text.parsed.filled)
     cells = dict(zip((column.name for column in schema.modelled), columns_of(text.rows, positions), strict=True))
     typed = parse_columns(schema.modelled, cells.__getitem__)
     errors = typed.row_errors()
     if not errors:
-        return TypedBatch(text.rows, text.lines, typed.columns)
+        return TypedBatch(text.rows, text.lines, typed.columns, _filled(text.rows, unfilled))
     kept = [i for i in range(len(text.rows)) if i not in errors]
+    rows = [text.rows[i] for i in kept]
     return TypedBatch(
-        [text.rows[i] for i in kept],
+        rows,
         [text.lines[i] for i in kept],
         {name: values[kept] for name, values in typed.columns.items()},
+        _filled(rows, unfilled),
         [rejected_row(text.lines[i], error) for i, error in errors.items()],
     )
+
+
+def _filled(rows: Sequence[Sequence[str]], unfilled: Mapping[str, int]) -> dict[str, FilledCells]:
+    """The cells of rows that stand in columns without a value in training; their positions are given by name."""
+    found = ((name, filled_cells(Counter(row[at] for row in rows))) for name, at in unfilled.items())
+    return {name: cells for name, cells in found if cells}
 
 
 def parse_columns(columns: Sequence[Column], cells: Callable[[str], Sequence[str]]) -> TypedColumns:

@@ -29,7 +29,7 @@ from anomvae.model.cross_fitting import (
 from anomvae.model.detector import Detector
 from anomvae.model.drift import Reference, fit_reference
 from anomvae.model.encoder import Encoded, Encoding, encode, fit_encoding
-from anomvae.model.likelihood import Ensemble
+from anomvae.model.likelihood import WIDE, Ensemble
 from anomvae.model.mixture import fit_density
 from anomvae.model.schema import Schema, Values, gaps
 from anomvae.model.self_test import self_test
@@ -227,7 +227,7 @@ def _recipe(settings: FitSettings, encoding: Encoding, n: int, device: str) -> "
         hidden=default if settings.hidden is None else settings.hidden,
         latent=latent,
         beta=settings.beta,
-        steps=planned_steps(n) if settings.steps == "auto" else settings.steps,
+        steps=planned_steps(n, len(encoding.columns)) if settings.steps == "auto" else settings.steps,
         batch=settings.batch,
         lr=settings.lr,
         seed=settings.seed,
@@ -255,9 +255,14 @@ def _reference(
     return fit_reference(detector.encoding, chosen, detector.encode(chosen), scores[normal], blocks)
 
 
-def planned_steps(n: int) -> int:
-    """Training steps for n rows: 400 for 300 rows, 1,200 from 900 on."""
-    return int(np.clip(400 * n / 300, 200, 1200))
+def planned_steps(n: int, columns: int = 1) -> int:
+    """Training steps for n rows: 400 for 300 rows, 1,200 from 900 on.
+
+    A wide table takes fewer, by the square root of its columns: a step costs as much more as there are more of them,
+    and detection is none the worse (docs/decisions.md, "Wide tables").
+    """
+    steps = np.clip(400 * n / 300, 200, 1200)
+    return int(np.maximum(steps * min(1.0, WIDE / columns) ** 0.5, 200))
 
 
 def latents_used(vae: VAE, rows: Encoded) -> int:

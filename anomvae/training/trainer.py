@@ -167,6 +167,7 @@ class _Batches:
         self.x = torch.from_numpy(rows.x).float()
         self.hidden = torch.from_numpy(rows.hidden).float()
         self.gap = torch.from_numpy(rows.gap).float()
+        self.hides, self.gaps = bool(rows.hidden.any()), bool(rows.gap.any())
         self.pools = [torch.from_numpy(np.flatnonzero(pool)) for pool in pools]
         widths = torch.tensor([f.units + f.gaps for f in encoding.features])
         self.unit_feature = torch.repeat_interleave(torch.arange(len(widths)), widths)
@@ -179,11 +180,14 @@ class _Batches:
         """Inputs, targets and gaps of one step, as `Network.loss` takes them, on the device."""
         size, rng = (self.recipe.batch,), self.rng
         index = torch.cat([pool[torch.randint(len(pool), size, generator=rng)] for pool in self.pools])
-        target, hidden = self._rows(self.x, index), self._rows(self.hidden, index)
-        noise = torch.randn(target.shape, generator=self.rng) * self.noise_scale
-        mask = torch.maximum(self._mask(hidden.shape), hidden)
-        visible = (target + noise) * (1 - pick(mask, self.unit_feature))
-        tensors = torch.cat([visible, mask], -1), target, self._rows(self.gap, index)
+        target = self._rows(self.x, index)
+        noise = torch.randn(target.shape, generator=rng).mul_(self.noise_scale)
+        mask = self._mask(torch.Size((*target.shape[:2], self.hidden.shape[1])))
+        if self.hides:
+            torch.maximum(mask, self._rows(self.hidden, index), out=mask)
+        visible = noise.add_(target).mul_(1 - pick(mask, self.unit_feature))
+        gap = self._rows(self.gap, index) if self.gaps else self.gap[:1].expand(mask.shape)
+        tensors = torch.cat([visible, mask], -1), target, gap
         return tuple(tensor.to(self.recipe.device) for tensor in tensors)  # type: ignore[return-value]
 
     def _rows(self, values: Tensor, index: Tensor) -> Tensor:
@@ -200,10 +204,10 @@ class _Batches:
         members, batch, features = shape
         kind = torch.rand((members, batch, 1), generator=self.rng)
         share = 0.5 * torch.rand((members, batch, 1), generator=self.rng)
-        some = (torch.rand(shape, generator=self.rng) < share) & (kind > 0.65)
+        mask = torch.rand(shape, generator=self.rng) < share.masked_fill_(kind <= 0.65, 0.0)  # none is below 0
         one = torch.randint(features, (members, batch, 1), generator=self.rng)
-        single = torch.zeros(shape, dtype=torch.bool).scatter_(2, one, True) & (kind > 0.3) & (kind <= 0.65)
-        return (some | single).float()
+        single = (kind > 0.3) & (kind <= 0.65)
+        return mask.scatter_(2, one, mask.gather(2, one) | single).float()
 
 
 def _arrays(network: Network, seen: NDArray[np.bool_]) -> dict[str, NDArray[np.float32]]:
