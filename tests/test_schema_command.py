@@ -23,6 +23,7 @@ from anomvae.model.column_writing import settings_of
 from anomvae.model.infer_column import declared, infer
 from anomvae.model.schema import parse
 from anomvae.model.stated_columns import column_of
+from anomvae.report.schema import LOUD
 from tests.test_architecture import loaded
 
 Captured = pytest.CaptureFixture[str]
@@ -112,7 +113,8 @@ def test_what_does_not_fit_is_told_with_its_share_its_line_and_its_text(tmp_path
 
 
 def test_what_could_be_misread_is_told_loudly(tmp_path: Path, capsys: Captured) -> None:
-    found = {(one["code"], one["column"]): one for one in asked(capsys, "schema", written(tmp_path))["warnings"]}
+    told = asked(capsys, "schema", written(tmp_path))["warnings"]
+    found = {(one["code"], one["column"]): one for one in told if one["code"] in LOUD}
     assert list(found) == [("open_dates", "day"), ("sentinels", "temp"), ("mixed_units", "cost")]
     assert found["sentinels", "temp"]["value"] == "-999"
     assert found["sentinels", "temp"]["count"] == COLUMNS["temp"].count("-999") == 12
@@ -303,7 +305,7 @@ def test_a_change_of_the_file_is_a_change_of_the_column(tmp_path: Path, capsys: 
     assert columns["day"]["writing"]["formats"] == ["%m/%d/%Y"]
     assert columns["temp"]["writing"].get("sentinels", []) == []
     assert columns["temp"]["reason"] == "by configuration"
-    assert {one["code"] for one in found["warnings"]} == {"mixed_units"}
+    assert {one["code"] for one in found["warnings"]} & LOUD == {"mixed_units"}
 
 
 def test_where_nothing_can_be_modelled_the_exit_code_is_3(tmp_path: Path, capsys: Captured) -> None:
