@@ -28,6 +28,17 @@ Positive = Annotated[int, Meta(ge=1)]
 Duration = Annotated[str, Meta(title="duration")]
 Kind = Literal["numeric", "integer", "categorical", "boolean", "datetime", "counter", "ignore"]
 
+OF_NUMBERS = ("decimal", "thousands", "prefix", "suffix", "negative", "gaps")
+GOES_WITH: dict[Kind, tuple[str, ...]] = {  # keys of a column beside its kind
+    "numeric": OF_NUMBERS,
+    "integer": OF_NUMBERS,
+    "counter": OF_NUMBERS,
+    "datetime": ("format", "gaps"),
+    "boolean": ("gaps",),
+    "categorical": (),
+    "ignore": (),
+}
+
 
 class Key(msgspec.Struct, frozen=True):
     """The documentation of a key, for the help of the option that sets it and for the pages of the manual.
@@ -74,6 +85,14 @@ class ColumnSettings(Settings, frozen=True, kw_only=True, forbid_unknown_fields=
         Key("How negative numbers are written.", example="parentheses"),
     ] = None
     gaps: Annotated[tuple[str, ...], Key("Texts that stand for a missing value.", example=("-", "#N/A"))] = ()
+
+    def __post_init__(self) -> None:
+        allowed = {"kind", *GOES_WITH[self.kind]}
+        strange = [name for name in self.__struct_fields__ if name not in allowed and getattr(self, name) is not None]
+        wrong = [name for name in strange if getattr(self, name) != ()]
+        if wrong:
+            known = f"may have {', '.join(GOES_WITH[self.kind])}" if GOES_WITH[self.kind] else "has no other key"
+            raise ValueError(f"'{wrong[0]}' does not go with kind '{self.kind}', which {known}")
 
 
 class SchemaSettings(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -400,7 +419,7 @@ def read_config(path: Path) -> Config:
         said, _, place = str(error).rstrip(")").partition(" (at ")
         line = "".join(f":{word}" for word in place.replace(",", "").split() if word.isdigit())
         raise UsageError(f"{path}{line}: is not valid TOML: {said}.") from error
-    _refuse_unknown(document, Config, str(path))
+    refuse_unknown(document, Config, str(path))
     return build(Config, document, _spelled_in(path))
 
 
@@ -450,7 +469,18 @@ def keys_of(kind: type[Settings]) -> dict[str, tuple[msgspec.structs.FieldInfo, 
     return found
 
 
-def _refuse_unknown(document: dict[str, Any], kind: Any, where: str, table: str = "") -> None:
+def refuse_unknown(document: dict[str, Any], kind: Any, where: str, table: str = "") -> None:
+    """Refuse keys that a table of the configuration does not have.
+
+    Args:
+        document: the table.
+        kind: the settings that it should be.
+        where: it stands, for the error.
+        table: its name with a point behind it; empty for the whole file.
+
+    Raises:
+        UsageError: a key is unknown.
+    """
     known = {field.name: field.type for field in msgspec.structs.fields(kind)}
     for key, value in document.items():
         if key not in known:
@@ -458,7 +488,28 @@ def _refuse_unknown(document: dict[str, Any], kind: Any, where: str, table: str 
 
             raise UsageError(f"{where}: unknown key '{table}{key}'{near(key, known)}")
         if isinstance(value, dict) and isinstance(known[key], type) and issubclass(known[key], Settings):
-            _refuse_unknown(value, known[key], where, f"{table}{key}.")
+            refuse_unknown(value, known[key], where, f"{table}{key}.")
+
+
+def toml_value(value: Any) -> str:
+    """A text, a number, a truth value or a list of these as TOML writes it."""
+    if isinstance(value, tuple | list):
+        return f"[{', '.join(map(toml_value, value))}]"
+    # JSON escapes what TOML escapes, but for one control character.
+    return msgspec.json.encode(value).decode().replace("\x7f", "\\u007f")
+
+
+def column_toml(name: str, stated: ColumnSettings) -> str:
+    """The table of a configuration file that states a column: its head, and a line for every key that is set."""
+    values = {key: getattr(stated, key) for key in stated.__struct_fields__}
+    lines = [f"{key} = {toml_value(value)}" for key, value in values.items() if value is not None and value != ()]
+    return "\n".join([f"[schema.columns.{toml_key(name)}]", *lines])
+
+
+def toml_key(name: str) -> str:
+    """The name of a column as a key of TOML: in quotes where it has to be."""
+    plain = name.isascii() and name.replace("_", "").replace("-", "").isalnum()
+    return name if plain else toml_value(name)
 
 
 def seconds(text: str, name: str) -> float:

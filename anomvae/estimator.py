@@ -6,7 +6,8 @@ A table with named columns (pandas, polars, Arrow) is read as the text that a CS
 as scikit-learn's callers expect.
 """
 
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -30,17 +31,29 @@ from anomvae.model.counters import training_steps
 from anomvae.model.detector import Detector
 from anomvae.model.explain import reasons
 from anomvae.model.groups import GroupColumn, left_out_columns
-from anomvae.model.schema import Schema, from_arrays
+from anomvae.model.schema import Schema
+from anomvae.model.stated_columns import decisive
 from anomvae.records.results import Reason
 from anomvae.store import model_file
 from anomvae.synthesis import fit_generator
 from anomvae.table import frames
 from anomvae.training.fit_detector import fit_detector
-from anomvae.training.frame_rows import Rows, from_array, from_cells, inferred, numbered, origin
+from anomvae.training.frame_rows import (
+    Rows,
+    from_array,
+    from_cells,
+    left_out_message,
+    numbered,
+    origin,
+    schema_of,
+    schema_of_array,
+    stated_settings,
+)
 from anomvae.training.model_card import describe
 
 LEAST_ROWS = 10  # scikit-learn's checks fit so few; the command line asks for twice as many
 BEYOND = 15  # rows beyond a threshold place its false-alarm rate within a factor of two, 95 times in 100
+OUTSIDE_RECIPE = frozenset({"random_state", "schema", "drop", "id"})  # parameters that are no settings of the training
 CHECKED: Mapping[str, Any] = {"dtype": np.float64, "ensure_all_finite": "allow-nan"}
 
 
@@ -73,6 +86,11 @@ class AnomVAE(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         group: columns (`x0`, `x1` and so on of an array) of which rows with the same value belong together, such as the
             visits of a patient: they are held out together. Without any, dates and identifiers are looked at whether
             they make rows alike; `("none",)` looks at none.
+        schema: what columns are, where their cells do not say it: by name a kind, such as `{"zip": "categorical"}`, or
+            a dict of the keys of `[schema.columns.NAME]`; or the path of a configuration, such as `anomvae schema -o`
+            writes. Only for tables with named columns.
+        drop: columns to leave out (`x0`, `x1` and so on of an array).
+        id: columns that identify rows, and are left out as well.
         random_state: an int makes the fit repeatable; a RandomState or None draws a seed.
 
     Attributes:
@@ -93,6 +111,9 @@ class AnomVAE(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         steps: int | Literal["auto"] = "auto",
         generator: bool = False,
         group: tuple[str, ...] = (),
+        schema: Mapping[str, str | Mapping[str, Any]] | str | Path | None = None,
+        drop: Sequence[str] = (),
+        id: Sequence[str] = (),
         random_state: Any = None,
     ) -> None:
         self.alpha = alpha
@@ -102,6 +123,9 @@ class AnomVAE(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         self.steps = steps
         self.generator = generator
         self.group = group
+        self.schema = schema
+        self.drop = drop
+        self.id = id
         self.random_state = random_state
 
     def __sklearn_tags__(self) -> Any:
@@ -125,7 +149,7 @@ class AnomVAE(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         return made._fitted(detector)
 
     def fit(self, X: Any, y: Any = None) -> Self:
-        """Learn normal rows and calibrate the threshold.
+        """Learn normal rows and calibrate the threshold; a `UserWarning` names the columns that are left out.
 
         Args:
             X: an array (n, columns) of numbers, or a pandas, polars or Arrow table.
@@ -135,7 +159,10 @@ class AnomVAE(OutlierMixin, BaseEstimator):  # type: ignore[misc]
             ValueError: the table cannot be learnt from, or a parameter is out of range.
         """
         with _as_value_errors():
-            schema, rows, unmodelled = self._training_rows(X)
+            chosen = stated_settings(self.schema, self.drop, self.id)
+            schema, rows, unmodelled = self._training_rows(X, chosen)
+            if frames.is_table(X) and (message := left_out_message(schema)):
+                warnings.warn(message, UserWarning, stacklevel=2)
             left_out = {column.name for column in schema.columns if not column.modelled}
             columns = {key: values for key, values in rows.columns.items() if key not in left_out}
             stepped = training_steps(schema, columns)
@@ -145,7 +172,7 @@ class AnomVAE(OutlierMixin, BaseEstimator):  # type: ignore[misc]
             if settings.generator:
                 detector = detector.with_generator(fit_generator(schema, stepped, settings, device=learned.device))
             source = origin(columns, settings.seed)
-            detector = detector.with_about(describe(learned, settings, SchemaSettings(), columns, source))
+            detector = detector.with_about(describe(learned, settings, decisive(schema, chosen), columns, source))
         return self._fitted(detector)
 
     def _fitted(self, detector: Detector) -> Self:
@@ -155,7 +182,8 @@ class AnomVAE(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def _settings(self, rows: int) -> FitSettings:
-        given = {name: _python_value(value) for name, value in self.get_params().items() if name != "random_state"}
+        recipe = {name: value for name, value in self.get_params().items() if name not in OUTSIDE_RECIPE}
+        given = {name: _python_value(value) for name, value in recipe.items()}
         if self.alpha == "auto":
             given["alpha"] = float(np.clip(round(BEYOND / max(rows, 1), 3), 0.01, 0.05))
         return build(FitSettings, {**given, "selftest": False, "seed": _seed(self.random_state)}, _spell)
@@ -231,15 +259,15 @@ class AnomVAE(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         rows = self._rows(X)
         return self.detector_.score(rows.columns)
 
-    def _training_rows(self, X: Any) -> tuple[Schema, Rows, list[GroupColumn]]:
+    def _training_rows(self, X: Any, chosen: SchemaSettings) -> tuple[Schema, Rows, list[GroupColumn]]:
         """The schema of a table, its rows, and what the columns that are not modelled say of groups."""
         if not frames.is_table(X):
             array = validate_data(self, X, **CHECKED, ensure_min_samples=2)
-            schema = from_arrays(dict(zip(numbered(array.shape[1]), array.T, strict=True)))
+            schema = schema_of_array(array, chosen)
             return schema, from_array(array, schema), []
         validate_data(self, X, skip_check_array=True)
         table = frames.cells(X)
-        schema = inferred(table)
+        schema = schema_of(table, chosen)
         ignored = [column.name for column in schema.columns if not column.modelled]
         unmodelled = [one for name in ignored for one in left_out_columns(name, table.columns[name])]
         return schema, from_cells(schema, table), unmodelled

@@ -21,6 +21,7 @@ from anomvae.config import (
 )
 
 TABLES: dict[str, tuple[type[Settings], ...]] = {
+    "schema": (FitSettings, SchemaSettings),
     "fit": (FitSettings, SchemaSettings),
     "score": (ScoreSettings, WatchSettings),
     "watch": (ScoreSettings, WatchSettings),

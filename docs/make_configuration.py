@@ -29,6 +29,7 @@ OF_ALL = {
     "folder": "`INPUT` of `score`, `FOLDER` of `watch`",
     "out": "`-o`",
 }
+COLUMNS: dict[str, config.Kind] = {"ordered_at": "datetime", "amount": "numeric"}  # with all keys of a column
 HEAD = """# Configuration
 
 `-c FILE`, or `anomvae.toml` in the current folder, is TOML. An unknown key or a value of a wrong type ends with exit
@@ -56,9 +57,19 @@ def whole() -> str:
     """A TOML block with every key."""
     lines = []
     for name, kind in SECTIONS.items():
-        lines += [f"\n[{name.replace('NAME', 'ordered_at')}]"] if name else []
+        if kind is config.ColumnSettings:
+            lines += [_column(column, of_kind) for column, of_kind in COLUMNS.items()]
+            continue
+        lines += [f"\n[{name}]"] if name else []
         lines += [f"{key} = {json.dumps(_shown(*told))}" for key, told in config.keys_of(kind).items()]
     return "```toml\n" + "\n".join(lines) + "\n```\n"
+
+
+def _column(name: str, kind: config.Kind) -> str:
+    """The table of a column with every key that goes with its kind."""
+    keys = config.keys_of(config.ColumnSettings)
+    values = {key: _shown(*keys[key]) for key in config.GOES_WITH[kind]}
+    return "\n" + config.column_toml(name, config.ColumnSettings(kind=kind, **values))
 
 
 def _shown(field: msgspec.structs.FieldInfo, key: config.Key) -> Any:

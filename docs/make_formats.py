@@ -28,6 +28,7 @@ MEANT = {
     "reasons": ("see below", "why; empty where not flagged"),
 }
 PRINTED = {
+    "schema": "`schema --json`",
     "fit": "`fit --json`",
     "score": "`score --json`",
     "file": "a delivery: `watch --json`, and within `score`",

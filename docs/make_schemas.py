@@ -6,13 +6,14 @@ from pathlib import Path
 import msgspec
 
 from anomvae.quality.records import QUALITY_RECORDS
-from anomvae.records import folder, results
+from anomvae.records import folder, results, schema
 from anomvae.synthesis.records import GENERATE_RECORDS
 
 
 def records() -> tuple[type[results.Record], ...]:
     """Every record that has a schema, in the order in which docs/formats.md lists them."""
     return (
+        *schema.SCHEMA_RECORDS,
         *results.RECORDS,
         *folder.RECORDS,
         *folder.MESSAGE_RECORDS,

@@ -23,7 +23,7 @@ def completed(*words: str) -> list[tuple[str, str]]:
 
 def test_commands_come_in_the_order_of_use() -> None:
     assert [value for _, value in completed("")] == list(COMMANDS)
-    assert completed("sc") == [("plain", "score")]
+    assert completed("sc") == [("plain", "schema"), ("plain", "score")]
 
 
 @pytest.mark.parametrize(

@@ -105,7 +105,7 @@ def test_no_report_of_a_file_or_a_row_shows_a_masked_cell(
 def test_ranges_and_constants_of_masked_columns_stay_out_of_the_fit_report(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "c.toml").write_text('version = 1\n[schema]\nredact = ["amount", "site"]\n')
+    (tmp_path / "c.toml").write_text('version = 1\n[schema]\nredact = ["amount", "site", "country"]\n')
     lines = bad_inputs.text(100, seed=0).splitlines()
     rows = [lines[0] + ",site", *(f"{line},Xanadu-7" for line in lines[1:])]
     rows[5] = rows[5].replace(rows[5].split(",")[1], "n/a 77.31")

@@ -18,6 +18,7 @@ import anomvae
 from anomvae.errors import AnomvaeError, UsageError
 
 COMMANDS = {
+    "schema": "Show how the columns of training files would be read, and why.",
     "fit": "Learn normal rows, calibrate, save a model.",
     "score": "Score files, or what is new in a folder; exit 1 when something critical is in them.",
     "watch": "Score files as they arrive in a folder, each exactly once.",

@@ -66,7 +66,7 @@ def command(story: str, printer: Printer) -> int:
 
 def _print_typical(table: Path) -> None:
     """Print the medoid of the ones in a table of digits: the row with the least sum of differences to all others."""
-    from anomvae.report.terminal import console
+    from anomvae.report.tables import console
     from anomvae.synthesis import Picture, picture_cells, picture_shades
 
     with table.open(newline="", encoding="utf-8") as file:

@@ -28,8 +28,7 @@ from anomvae.errors import UsageError
 @options.keys(SchemaSettings, "drop", "id")
 @options.keys(FitSettings, "alpha", "contamination", "threshold")
 @options.keys(FitSettings, "hidden", "latent", "beta", "steps", "batch", "lr", "max_time", "max_rows", "device", "seed")
-@options.keys(FitSettings, "encoding", "delimiter", "decimal", "thousands", "skip_lines", "units_lines")
-@options.keys(FitSettings, "generator", "selftest")
+@options.keys(FitSettings, *options.DIALECT, "generator", "selftest")
 @click.option(
     "--from",
     "champion",
@@ -67,8 +66,7 @@ def command(
     elif compare:
         raise UsageError("--compare puts the new model beside an old one; name that with --from MODEL.")
     options.check_targets(model, report)
-    if flags["delimiter"] in ("\\t", "tab"):
-        flags["delimiter"] = "\t"
+    flags = options.training(flags)
     flags["hidden"] = _layers(flags["hidden"])
     settings, schema = options.overlaid(config.fit, flags), options.overlaid(config.schema, flags)
     with printer.progress() as advance:
@@ -108,5 +106,6 @@ def _inherit(name: str, chosen: Config, model: str) -> tuple[Any, Config]:
     old = NamedModel(name, model_file.load(name))
     settings, schema = inherited_settings(old)
     hidden = tuple(dict.fromkeys([*schema.redact, *chosen.schema.redact]))  # what either says; never less
-    schema = msgspec.structs.replace(schema, redact=hidden)
+    columns = {**chosen.schema.columns, **schema.columns}
+    schema = msgspec.structs.replace(schema, redact=hidden, columns=columns)
     return old, msgspec.structs.replace(chosen, fit=settings, schema=schema)

@@ -243,7 +243,7 @@ class LinePrinter:
 
     def _print(self, reported: FileResult | Quarantined, *, stderr: bool) -> None:
         from anomvae.report.folder import delivery_line
-        from anomvae.report.terminal import console
+        from anomvae.report.tables import console
 
         line = delivery_line(reported, datetime.now(UTC).strftime("%H:%M:%S"))
         console(stderr=stderr).print(line, soft_wrap=True)

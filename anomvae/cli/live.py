@@ -5,7 +5,7 @@ from typing import Any
 
 from anomvae.records.folder import HealthResult
 from anomvae.report.folder import screen
-from anomvae.report.terminal import console
+from anomvae.report.tables import console
 
 NOTES = 3  # newest notes that are shown
 

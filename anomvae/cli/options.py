@@ -38,6 +38,14 @@ class Place(click.types.StringParamType):
 
 
 FILE, FOLDER = Place(), Place("dir")
+DIALECT = (
+    "encoding",
+    "delimiter",
+    "decimal",
+    "thousands",
+    "skip_lines",
+    "units_lines",
+)  # keys of how training files are written
 PLACES = {"FILE": FILE, "DIR": FOLDER}  # values with these names are completed as paths
 
 
@@ -204,6 +212,12 @@ def overlaid(settings: S, flags: Mapping[str, Any]) -> S:
         if value is not None and value != ():
             values[name] = value
     return changed(settings, values, setting)
+
+
+def training(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """The flags of a command that reads training files; a tab may be written as `tab` or as an escape."""
+    tab = flags["delimiter"] in ("\\t", "tab")
+    return {**flags, "delimiter": "\t" if tab else flags["delimiter"]}
 
 
 def model_path(model: str | None, config: Config) -> str:

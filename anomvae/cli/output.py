@@ -36,7 +36,7 @@ class Printer(msgspec.Struct, frozen=True, kw_only=True):
         if self.as_json:
             stream.write(msgspec.json.encode(record).decode() + "\n")
         elif not self.quiet:
-            from anomvae.report.terminal import console
+            from anomvae.report.tables import console
 
             console(stderr=stderr).print(render(record), crop=False)  # a line that must stay one may be longer
 
@@ -58,7 +58,7 @@ class Printer(msgspec.Struct, frozen=True, kw_only=True):
             return
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-        from anomvae.report.terminal import console
+        from anomvae.report.tables import console
 
         columns = (
             TextColumn("{task.description}"),

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from anomvae.commands.compare import NamedModel, compare, hold_out
-from anomvae.commands.schema import typed_table
+from anomvae.commands.schema import schema_warnings, selected_rows, shown_cells, typed_table, with_cells
 from anomvae.config import FitSettings, SchemaSettings
 from anomvae.errors import DataError
 from anomvae.model.conditions import Condition
@@ -23,6 +23,7 @@ from anomvae.model.explain import reasons
 from anomvae.model.groups import GroupColumn, left_out_columns
 from anomvae.model.infer_column import separators_of
 from anomvae.model.schema import Schema, Values
+from anomvae.model.stated_columns import decisive
 from anomvae.records.results import FitResult, ReviewRow
 from anomvae.records.sentences import TableWarning, selection
 from anomvae.store import model_file
@@ -30,7 +31,6 @@ from anomvae.synthesis import fit_generator
 from anomvae.table.training_rows import (
     TextRows,
     TrainingTable,
-    read_training_table,
     row_conditions,
     training_files,
 )
@@ -69,14 +69,14 @@ def fit(
     started = time.monotonic()
     paths = training_files(files)
     conditions = row_conditions(settings)
-    table = read_training_table(paths, settings, conditions, lambda _, rows: progress("reading", rows, 0))
-    if not len(table.rows):
-        message = f"no row meets {selection(conditions)}" if table.rows_read else "no rows to learn from"
-        raise DataError("too_few_rows", message).within(paths[0])
+    table = selected_rows(paths, settings, conditions, progress)
     settings = settings.read_as(table.dialect)
     held = hold_out(table) if champion else None
     typed = typed_table(table, settings, chosen, paths)
     fitted_schema, columns, kept = typed.schema, typed.columns, typed.kept
+    chosen = decisive(fitted_schema, chosen)
+    shown = shown_cells(typed, table)
+    table.warnings[:0] = schema_warnings(typed)
     file, unmodelled = table.file[kept], _unmodelled(fitted_schema, table, kept, settings)
     if not settings.contamination:
         table.rows = TextRows(0)  # they are not read again, and take a tenth of the memory
@@ -101,7 +101,8 @@ def fit(
     comparison = compare(champion, fitted, table.names, held) if champion and held else None
     result = _result(fitted, paths, table, learned, about, contamination=settings.contamination)
     took = round(time.monotonic() - started, 2)
-    return msgspec.structs.replace(result, review=review, comparison=comparison, seconds=took)
+    reports = with_cells(result.columns, shown)
+    return msgspec.structs.replace(result, columns=reports, review=review, comparison=comparison, seconds=took)
 
 
 def _result(
@@ -122,7 +123,7 @@ def _result(
         rows_used=about.origin.rows_used,
         rows_rejected=table.rejected,
         selection=selection(about.origin.conditions),
-        columns=column_reports(model.detector.schema, about),
+        columns=column_reports(model.detector.schema, about.columns),
         training=about.training,
         calibration=about.threshold,
         groups=about.groups,

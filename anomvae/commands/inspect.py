@@ -29,7 +29,7 @@ def card_of(detector: Detector, model: str | Path) -> InspectResult:
         format=model_file.FORMAT,
         created_by=about.created_by,
         lineage=lineage(about.origin),
-        columns=column_reports(detector.schema, about),
+        columns=column_reports(detector.schema, about.columns),
         training=about.training,
         calibration=about.threshold,
         groups=about.groups,

@@ -25,7 +25,7 @@ from anomvae.errors import DataError, UsageError
 from anomvae.model import date_format, value_parsing
 from anomvae.model.date_format import DateFormat
 from anomvae.model.date_inference import find_date_formats
-from anomvae.model.number_format import FormatFit, NumberFormat, find_number_format
+from anomvae.model.number_format import Affix, FormatFit, NumberFormat, find_number_format
 from anomvae.model.schema import EMPTY, NO_VALUES, NUMERIC, USUAL, Column, is_zero_date, limit_of
 from anomvae.model.value_parsing import GAP_MARKS
 from anomvae.records.sentences import ColumnReason
@@ -146,10 +146,11 @@ def _declared_numbers(
     thousands = thousands if stated.thousands is None else stated.thousands
     found = find_number_format(bare, decimal=decimal, thousands=thousands)
     number = found[0] if found else NumberFormat(decimal=decimal or ".", thousands=thousands or "", digits=None)
-    said = {key: value for key in ("prefix", "suffix", "negative") if (value := getattr(stated, key)) is not None}
-    return InferredColumn(
-        Column(name=name, kind=stated.kind, modelled=True, number=msgspec.structs.replace(number, **said))
-    )
+    prefix = number.affix.prefix if stated.prefix is None else stated.prefix
+    suffix = number.affix.suffix if stated.suffix is None else stated.suffix
+    negative = stated.negative or number.negative
+    number = msgspec.structs.replace(number, affix=Affix(prefix, suffix), negative=negative)
+    return InferredColumn(Column(name=name, kind=stated.kind, modelled=True, number=number))
 
 
 def _numbers(

@@ -61,11 +61,11 @@ def _marked(column: Column, text: str, value: float, mark: str) -> str:
         return mark if column.is_gap(mark) else ""
     if mark in (USUAL, EMPTY) or column.is_gap(mark):
         return text
-    sign, unit = _parts(mark)
+    sign, unit = mark_parts(mark)
     return sign + (_with_unit(column.number, unit).write(value) if unit else text)
 
 
-def _parts(mark: str) -> tuple[str, str]:
+def mark_parts(mark: str) -> tuple[str, str]:
     """The sign of a limit of detection, and the unit, that a mark is made of."""
     limit = limit_of(mark + " ")
     sign = "" if limit is None else mark[: len(mark) - len(limit[1].strip())].strip()

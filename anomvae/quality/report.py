@@ -13,7 +13,7 @@ from rich.text import Text
 from anomvae.quality.records import ColumnShape, PairTrend, QualityResult
 from anomvae.report import html_page, svg
 from anomvae.report.sanitize import sanitize
-from anomvae.report.terminal import table, text_column
+from anomvae.report.tables import table, text_column
 
 Mark = Literal["good", "fair", "poor"]
 STYLE = {"good": "green", "fair": "yellow", "poor": "bold red"}

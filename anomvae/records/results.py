@@ -4,6 +4,7 @@ from typing import Literal
 
 import msgspec
 
+from anomvae.records.columns import ColumnReport
 from anomvae.records.sentences import TableWarning, VerdictReason
 
 
@@ -94,22 +95,6 @@ GRAVITY: tuple[Verdict, ...] = ("ok", "elevated", "drifted", "anomalous", "faile
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A frozen record."""
-
-
-class ColumnReport(Record, frozen=True, kw_only=True):
-    """One column of the training table and what became of it.
-
-    `modelled` is false for a column left out; `reason` says why, or what is noteworthy about it.
-    """
-
-    name: str
-    kind: str
-    modelled: bool
-    reason: str
-    levels: int | None = None
-    missing_share: float = 0.0
-    low: float | None = None
-    high: float | None = None
 
 
 class Calibration(Record, frozen=True, kw_only=True):

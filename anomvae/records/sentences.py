@@ -73,6 +73,77 @@ def column_reason(reason: ColumnReason) -> str:
     return REASONS[reason.code].format(value=value, distinct=reason.distinct, rows=reason.rows)
 
 
+class Writing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """How the cells of a column are written; a field that says nothing of its kind of column is empty.
+
+    Numbers have `digits` decimals (None: as many as a number needs), a `decimal` mark, a `thousands` mark, a usual
+    `prefix` and `suffix` with their spaces, and a way of negatives. `units` stand beside some numbers in place of the
+    usual ones, `limits` are signs of limits of detection. Dates have `formats` (two while no row tells day from month),
+    which `dates` writes as people do, and a `zone`. `gaps` are texts that stand for a missing value, and `sentinels`
+    are those of them that would be values. `words` are those for true and false.
+    """
+
+    digits: int | None = 0
+    decimal: str = ""
+    thousands: str = ""
+    prefix: str = ""
+    suffix: str = ""
+    negative: str = "minus"
+    units: tuple[str, ...] = ()
+    limits: tuple[str, ...] = ()
+    formats: tuple[str, ...] = ()
+    dates: tuple[str, ...] = ()
+    zone: str = ""
+    gaps: tuple[str, ...] = ()
+    sentinels: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
+
+
+NEGATIVES = {
+    "minus": "",
+    "unicode_minus": "the minus U+2212",
+    "parentheses": "negatives in parentheses",
+    "trailing": "the minus behind",
+}
+
+
+def column_writing(writing: Writing) -> str:
+    """How a column is written, as a text for people; empty where there is nothing to say."""
+    parts = [*_numbers_written(writing), " or ".join(writing.dates)]
+    parts.append(f"zone {writing.zone.strip()}" if writing.zone.strip() else "")
+    parts.append(" and ".join(writing.words))
+    parts += [
+        f"{name} {_quoted(texts)}"
+        for name, texts in (
+            ("also", writing.units),
+            ("limits", writing.limits),
+            ("gaps", writing.gaps),
+            ("taken as gaps", writing.sentinels),
+        )
+        if texts
+    ]
+    return "; ".join(filter(None, parts))
+
+
+def _numbers_written(writing: Writing) -> list[str]:
+    if not writing.decimal:
+        return []
+    decimals = {None: "decimals as needed", 0: "", 1: "1 decimal"}.get(writing.digits, f"{writing.digits} decimals")
+    return [
+        decimals,
+        f"decimal {_quoted([writing.decimal])}" if writing.digits != 0 and writing.decimal != "." else "",
+        f"thousands {_quoted([writing.thousands])}" if writing.thousands else "",
+        f"{_quoted([writing.prefix])} before" if writing.prefix else "",
+        f"{_quoted([writing.suffix])} behind" if writing.suffix else "",
+        NEGATIVES[writing.negative],
+    ]
+
+
+def _quoted(texts: Iterable[str]) -> str:
+    """Some texts, each in quotes."""
+    return ", ".join(f"'{shortened(text)}'" for text in texts)
+
+
 def selection(conditions: Iterable[tuple[str, str, str]]) -> str:
     """Conditions (column, operator, value) as one text; it cannot be read back, for a value may contain an `and`."""
     return " and ".join(" ".join(condition) for condition in conditions)
@@ -115,6 +186,11 @@ WarningCode = Literal[
     "group_modelled",
     "empty_in_training",
     "new_decimals",
+    "open_dates",
+    "sentinels",
+    "mixed_units",
+    "rows_lost",
+    "rows_refused",
 ]
 
 
@@ -174,6 +250,15 @@ WARNINGS: dict[WarningCode, str] = {
     "empty_in_training": "column '{column}' was empty in training and is left out; here it has {count:,} values, "
     "such as '{value}'; fit again with rows that have it",
     "new_decimals": "column '{column}' has decimals {count:,} times, such as '{value}', in training whole numbers only",
+    "open_dates": "column '{column}': no row tells day from month; both readings stay open ({value}); "
+    "state the right one as format = ... below [schema.columns]",
+    "sentinels": "column '{column}': {value} (cells: {count:,}) is far from all other values and taken as a gap; "
+    "where it is a value, state the column without it in gaps = [...]",
+    "mixed_units": "column '{column}': some numbers are written with {value} (cells: {count:,}); nothing is converted",
+    "rows_lost": "{count:,} of {total:,} rows have cells that cannot be read and are left out, most of them in "
+    "column '{column}'",
+    "rows_refused": "{count:,} of {total:,} rows have cells that cannot be read, most of them in column '{column}'; "
+    "fit refuses that: state what the column is ([schema.columns]), or leave it out (--drop)",
 }
 
 

@@ -5,7 +5,7 @@ from rich.table import Table
 from rich.text import Text
 
 from anomvae.records.results import Estimate, EvaluateResult, KindResult
-from anomvae.report.terminal import cell, number_column, table, text_column, warning_lines
+from anomvae.report.tables import cell, number_column, table, text_column, warning_lines
 
 MOST = 30  # kinds in the table
 

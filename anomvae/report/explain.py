@@ -6,7 +6,7 @@ from rich.text import Text
 
 from anomvae.records.results import Change, ColumnPart, ExplainedRow, ExplainResult
 from anomvae.report.sanitize import sanitize
-from anomvae.report.terminal import cell, figure, number_column, table
+from anomvae.report.tables import cell, figure, number_column, table
 
 STATE = {"usual": "usual", "high": "too high", "low": "too low"}
 ESTIMATE = "* beyond the calibration rows: a tail estimate, no guarantee"

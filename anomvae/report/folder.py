@@ -20,7 +20,8 @@ from anomvae.records.folder import (
 from anomvae.records.results import FileResult, ScoreResult, Waits
 from anomvae.records.sentences import rejection_sentences
 from anomvae.report.sanitize import sanitize
-from anomvae.report.terminal import VERDICT, cell, number_column, table, text_column
+from anomvae.report.tables import cell, number_column, table, text_column
+from anomvae.report.terminal import VERDICT
 
 FIXED = 12  # lines of the screen beside its tables
 LONG = 40  # characters of a path

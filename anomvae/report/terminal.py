@@ -1,17 +1,12 @@
-"""The reports of single commands on the terminal, as rich renderables, and the cells and tables that all reports share.
+"""The reports of single commands on the terminal, as rich renderables."""
 
-Every value goes through `cell`, since rich does not make untrusted text harmless.
-"""
-
-from rich import box
-from rich.console import Console, Group, RenderableType
-from rich.table import Column, Table
+from rich.console import Group, RenderableType
+from rich.table import Table
 from rich.text import Text
 
 from anomvae.records.results import (
     Calibration,
     Challenge,
-    ColumnReport,
     Drift,
     ErrorResult,
     FileResult,
@@ -28,6 +23,8 @@ from anomvae.records.results import (
 )
 from anomvae.records.sentences import rejection_sentences, table_warning
 from anomvae.report.sanitize import sanitize
+from anomvae.report.schema import column_lines, loud_lines, quiet_warnings
+from anomvae.report.tables import cell, figure, number_column, table, text_column, warning_lines
 
 VERDICT = {
     "ok": "green",
@@ -38,42 +35,6 @@ VERDICT = {
 }
 BAR = 8  # characters of a full bar
 BLOCKS = " ▏▎▍▌▋▊▉█"
-
-
-def console(stderr: bool = False, width: int | None = None) -> Console:
-    """A console without markup, emoji codes or guessing; it honours NO_COLOR, FORCE_COLOR and TERM."""
-    return Console(stderr=stderr, markup=False, emoji=False, highlight=False, width=width, soft_wrap=False)
-
-
-def cell(value: object, limit: int = 60, style: str = "") -> Text:
-    """Untrusted text as one harmless line."""
-    return Text(sanitize(value, limit), style=style, no_wrap=True, overflow="ellipsis")
-
-
-def table(*columns: Column, expand: bool = False) -> Table:
-    """A table in the style of all reports: a line below its head, no frame; with `expand` as wide as the terminal."""
-    return Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, expand=expand)
-
-
-def text_column(name: str, *, width: int | None = None, share: int | None = None) -> Column:
-    """A column of text on one line each, cut where it is too long.
-
-    Args:
-        name: its head.
-        width: the characters that it has at least.
-        share: of the width that the other columns leave, in proportion to the shares of others.
-    """
-    return Column(name, no_wrap=True, overflow="ellipsis", min_width=width, ratio=share)
-
-
-def number_column(name: str, *, width: int | None = None) -> Column:
-    """A column of numbers, to the right; arguments as of `text_column`."""
-    return Column(name, justify="right", no_wrap=True, min_width=width)
-
-
-def figure(value: float, digits: int) -> str:
-    """A number with so many digits behind the point, or, where it would have more than six in all, its magnitude."""
-    return f"{value:.{digits}f}" if value < 10 ** (6 - digits) else f"{value:.1e}"
 
 
 def fit_report(result: FitResult) -> RenderableType:
@@ -87,7 +48,8 @@ def fit_report(result: FitResult) -> RenderableType:
     )
     if result.rows_rejected:
         head.append(f", {result.rows_rejected:,} unreadable rows left out", "yellow")
-    parts: list[RenderableType] = [head, _columns(result.columns), *_training(result.training)]
+    parts: list[RenderableType] = [head, *column_lines(result.columns), *loud_lines(result.warnings)]
+    parts += _training(result.training)
     if result.dependencies:
         parts.append(
             Text(sanitize(f"Follows from other columns, kept by generate: {'; '.join(result.dependencies)}", 300))
@@ -95,7 +57,7 @@ def fit_report(result: FitResult) -> RenderableType:
     parts += [*_groups(result.groups), *threshold_lines(result.calibration)]
     parts += [*_self_test(result.self_test), *_review(result)]
     parts += challenge_lines(result.comparison) if result.comparison else []
-    parts += warning_lines(tuple(map(table_warning, result.warnings)))
+    parts += warning_lines(tuple(map(table_warning, quiet_warnings(result.warnings))))
     saved = Text.assemble(
         "Saved ", cell(result.model, 80, "bold"), f"  sha256 {result.model_id[:12]}  {result.seconds:.1f} s"
     )
@@ -127,7 +89,7 @@ def inspect_report(result: InspectResult) -> RenderableType:
     )
     hashes = Text(f"model sha256 {result.model_id[:16]}  data sha256 {lineage.data_sha256[:16]}", style="dim")
     versions = cell("  ".join(f"{name} {version}" for name, version in lineage.versions.items()), 120, "dim")
-    body = [_columns(result.columns), *_training(result.training), *_groups(result.groups)]
+    body = [*column_lines(result.columns), *_training(result.training), *_groups(result.groups)]
     body += threshold_lines(result.calibration, result.threshold_history)
     body += _self_test(result.self_test)
     return Group(head, source, hashes, versions, *body, *history_lines(result.threshold_history))
@@ -274,49 +236,6 @@ def bar(severity: float) -> str:
     return ("█" * full + (BLOCKS[rest] if rest else "")).ljust(BAR)
 
 
-def _columns(columns: tuple[ColumnReport, ...]) -> RenderableType:
-    if len(columns) > 20:
-        return _columns_in_short(columns)
-    rows = table(
-        text_column("column", width=13),
-        text_column("kind", width=11),
-        text_column("values", width=12),
-        text_column("gaps", width=6),
-        text_column("note", share=1),
-        expand=True,
-    )
-    for column in columns:
-        rows.add_row(*_column_row(column), style="" if column.modelled else "dim")
-    return rows
-
-
-def _column_row(column: ColumnReport) -> tuple[Text, ...]:
-    values = f"{column.levels} values" if column.levels is not None and column.kind != "datetime" else ""
-    if column.low is not None and column.high is not None:
-        values = f"{column.low:g} to {column.high:g}"
-    kind = column.kind if column.modelled else "left out"
-    gaps = f"{100 * column.missing_share:.1f} %" if column.missing_share else ""
-    return cell(column.name, 30), cell(kind), cell(values), cell(gaps), cell(column.reason, 60)
-
-
-def _columns_in_short(columns: tuple[ColumnReport, ...]) -> RenderableType:
-    kinds: dict[str, int] = {}
-    for column in columns:
-        if column.modelled:
-            kinds[column.kind] = kinds.get(column.kind, 0) + 1
-    told = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
-    constant = sum(map(_is_constant, columns))
-    lines = [Text(f"Columns: {told}" + (f" ({constant} constant: a change is surprising)" if constant else ""))]
-    lines += [cell(f"left out: {c.name} ({c.reason})", 120, "dim") for c in columns if not c.modelled]
-    return Group(*lines)
-
-
-def _is_constant(column: ColumnReport) -> bool:
-    """Whether a modelled column had one value in training; a date has levels of its parts, which say nothing of it."""
-    one = column.low is not None and column.low == column.high
-    return column.modelled and column.kind != "datetime" and (one or column.levels == 1)
-
-
 def _training(training: Training) -> list[RenderableType]:
     lines: list[RenderableType] = [
         Text(
@@ -380,14 +299,6 @@ def basis_of(history: tuple[ThresholdChange, ...]) -> str:
 def history_lines(history: tuple[ThresholdChange, ...]) -> list[RenderableType]:
     """What set the threshold, the newest last."""
     return [cell(f"threshold {c.threshold:.3f} at alpha {c.alpha:g}, set by {c.by}", 120) for c in history]
-
-
-def warning_lines(warnings: tuple[str, ...]) -> list[RenderableType]:
-    """Warnings, the first dozen."""
-    shown: list[RenderableType] = [Text.assemble(("! ", "yellow"), cell(text, 220)) for text in warnings[:12]]
-    if len(warnings) > 12:
-        shown.append(Text(f"! ... and {len(warnings) - 12} more warnings", style="yellow"))
-    return shown
 
 
 def threshold_report(result: ThresholdResult) -> RenderableType:

@@ -4,7 +4,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from anomvae.report.terminal import cell
+from anomvae.report.tables import cell
 from anomvae.synthesis.records import GenerateResult, Picture
 
 SHADES = " ░▒▓█"

@@ -7,6 +7,7 @@ are more rows than `FitSettings.max_rows`, a random sample of blocks of neighbou
 import hashlib
 from array import array
 from collections.abc import Callable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,12 @@ class TextRows:
         """The cells of one column."""
         self._flush()
         return [text for chunk in self._chunks for text in chunk.column(at).to_pylist()]
+
+    def head(self, at: int, count: int) -> list[str]:
+        """The first cells of one column, at most so many."""
+        self._flush()
+        texts = (text for chunk in self._chunks for text in chunk.column(at)[:count].to_pylist())
+        return list(islice(texts, count))
 
     def take(self, rows: Sequence[int]) -> list[list[str]]:
         """Some rows, each with all its cells."""

@@ -7,17 +7,21 @@ columns are known by position.
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from anomvae.errors import DataError
+from anomvae.config import ColumnSettings, SchemaSettings, build, read_config, refuse_unknown
+from anomvae.errors import DataError, UsageError
+from anomvae.model.column_writing import ASKED, settings_to_keep
 from anomvae.model.counters import with_counters, with_steps
 from anomvae.model.detector import Origin
-from anomvae.model.infer_column import infer
-from anomvae.model.schema import NUMERIC, Column, Schema, Values
-from anomvae.records.sentences import ColumnReason
+from anomvae.model.schema import NUMERIC, Column, Schema, Values, from_arrays
+from anomvae.model.stated_columns import column_of, reasons_to_leave_out, without
+from anomvae.records.sentences import ColumnReason, column_reason
 from anomvae.table.frames import Cells
 from anomvae.table.typed_reader import parse_columns
 from anomvae.training.model_card import versions
@@ -26,8 +30,7 @@ from anomvae.training.model_card import versions
 class Rows(msgspec.Struct, frozen=True):
     """n rows for the model.
 
-    `columns`: typed values (n,) by name, and the steps of counters. `cells`: text (n,) of those columns that were read
-    from text.
+    `columns`: typed values (n,) by name. `cells`: text (n,) of those columns that were read from text.
     """
 
     columns: dict[str, Values]
@@ -41,25 +44,98 @@ class Rows(msgspec.Struct, frozen=True):
         }
 
 
-def inferred(table: Cells) -> Schema:
-    """The schema of a table: categories where the table declares them, else what the cells suggest.
+def schema_of(table: Cells, chosen: SchemaSettings) -> Schema:
+    """The schema of a table: what the user states, categories where the table declares them, else what cells suggest.
 
     A number that never falls is a counter, as in a file. A date has no step: rows of a frame are scored in any order
     and alone, and a date says enough without.
+
+    Raises:
+        UsageError: a column that is stated is not there, or what is stated contradicts itself.
+        DataError: a column cannot be what is stated.
     """
-    stated = {
+    left_out = reasons_to_leave_out(list(table.columns), chosen)
+    known = {*left_out, *chosen.columns}
+    declared = {
         name: Column(name=name, kind="categorical", modelled=True, reason=ColumnReason(code="table_category"))
-        for name in table.categories
+        for name in table.categories - known
     }
-    columns = [stated.get(name) or infer(name, texts).column for name, texts in table.columns.items()]
+    columns = [declared.get(name) or column_of(name, texts, chosen, left_out) for name, texts in table.columns.items()]
     found = with_counters(columns, table.columns.__getitem__)
     return Schema(
         columns=tuple(was if is_.kind == "datetime" else is_ for was, is_ in zip(columns, found, strict=True))
     )
 
 
+def schema_of_array(X: NDArray[np.float64], chosen: SchemaSettings) -> Schema:
+    """The schema of an array (n, columns): numbers, but for columns that the user leaves out.
+
+    Raises:
+        UsageError: a column that is named is not there, or kinds of columns are stated.
+    """
+    names = numbered(X.shape[1])
+    if chosen.columns:
+        raise UsageError("schema= is for tables with named columns; an array holds numbers, and drop= leaves some out.")
+    left_out = reasons_to_leave_out(names, chosen)
+    found = from_arrays(dict(zip(names, X.T, strict=True)))
+    return Schema(columns=tuple(without(column.name, left_out) or column for column in found.columns))
+
+
+def stated_settings(
+    schema: Mapping[str, str | Mapping[str, Any]] | str | Path | None, drop: Sequence[str], ids: Sequence[str]
+) -> SchemaSettings:
+    """What the parameters of the estimator state about columns.
+
+    Args:
+        schema: by column a kind, or its settings; or a configuration file.
+        drop: columns to leave out, or one.
+        ids: identifiers, or one.
+
+    Raises:
+        UsageError: a value is not allowed, or the file cannot be read.
+    """
+    if isinstance(schema, str | Path):
+        stated = read_config(Path(schema)).schema
+    else:
+        columns = {name: {"kind": one} if isinstance(one, str) else dict(one) for name, one in (schema or {}).items()}
+        for name, one in columns.items():
+            refuse_unknown(one, ColumnSettings, f"AnomVAE(schema=...), column '{name}'")
+        stated = build(SchemaSettings, {"columns": columns}, _spelled)
+    more = {"drop": (*stated.drop, *_names(drop)), "id": (*stated.id, *_names(ids))}
+    return msgspec.structs.replace(stated, **more)
+
+
+def _names(names: Sequence[str]) -> tuple[str, ...]:
+    return (names,) if isinstance(names, str) else tuple(names)
+
+
+def _spelled(keys: tuple[str, ...], value: Any) -> str:
+    """How a user of the estimator wrote a key of the settings of a column."""
+    column, name = keys[1], keys[-1]
+    return (
+        f"AnomVAE(schema={{{column!r}: ...}})"
+        if value is None
+        else f"AnomVAE(schema=...), {column!r}: {name}={value!r}"
+    )
+
+
+def left_out_message(schema: Schema) -> str:
+    """Which columns are left out though nobody asked for it, why, and how to keep them; empty where there are none.
+
+    Where all are, it is empty as well: then nothing can be learnt, which is an error of its own.
+    """
+    missed = [column for column in schema.columns if not column.modelled and column.reason.code not in ASKED]
+    if not missed or not schema.modelled:
+        return ""
+    listed = ", ".join(f"{column.name!r} ({column_reason(column.reason)})" for column in missed)
+    kept = {column.name: keep.kind for column in missed if (keep := settings_to_keep(column))}
+    way = f"schema={kept!r} keeps {'it' if len(kept) == 1 else 'them'}, " if kept else ""
+    verb = "is" if len(missed) == 1 else "are"
+    return f"{listed} {verb} left out of the model; {way}drop={[column.name for column in missed]!r} agrees."
+
+
 def from_cells(schema: Schema, table: Cells) -> Rows:
-    """Type the cells of a table, whose columns are in the order of the schema; its rows follow each other.
+    """Type the cells of a table, whose columns are in the order of the schema.
 
     Raises:
         DataError: a cell cannot be read as what its column is.
@@ -70,7 +146,7 @@ def from_cells(schema: Schema, table: Cells) -> Rows:
     for column, errors in typed.errors.items():
         for row, error in errors.items():
             raise DataError(error.code, f"row {row}, column '{column}': {error.message}")
-    return Rows(with_steps(schema, typed.columns), {name: cells[name] for name in typed.columns})
+    return Rows(with_steps(schema, typed.columns), {column.name: cells[column.name] for column in schema.modelled})
 
 
 def from_array(X: NDArray[np.float64], schema: Schema) -> Rows:

@@ -1,17 +1,21 @@
 """Describes a fitted model: how it was made, of what columns, and the false-alarm rate that it promises."""
 
 import importlib.metadata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+
+import msgspec
 
 import anomvae
-from anomvae.config import FitSettings, SchemaSettings
+from anomvae.config import FitSettings, SchemaSettings, column_toml
 from anomvae.errors import ModelError
 from anomvae.model.calibration import Calibration
+from anomvae.model.column_writing import ASKED, settings_to_keep, writing_of
 from anomvae.model.cross_fitting import Dependence
 from anomvae.model.detector import About, ColumnFigures, Detector, Origin
-from anomvae.model.schema import Schema, Values, gaps
+from anomvae.model.schema import Column, Schema, Values, gaps
+from anomvae.records.columns import ColumnReport
 from anomvae.records.results import Calibration as CalibrationReport
-from anomvae.records.results import ColumnReport, Lineage, ThresholdChange, Training
+from anomvae.records.results import Lineage, ThresholdChange, Training
 from anomvae.records.sentences import column_reason, selection
 from anomvae.training.fit_detector import FittedDetector
 
@@ -97,25 +101,38 @@ def _figures(fitted: FittedDetector, columns: Mapping[str, Values]) -> tuple[Col
     return tuple(figures)
 
 
-def column_reports(schema: Schema, about: About) -> tuple[ColumnReport, ...]:
-    """Every column of the training table as a record, with its reason in words."""
-    figures = {column.name: column for column in about.columns}
-    reports = []
-    for column in schema.columns:
-        found = figures.get(column.name)
-        reports.append(
-            ColumnReport(
-                name=column.name,
-                kind=column.kind,
-                modelled=found is not None,
-                reason=column_reason(column.reason),
-                levels=found.levels if found else None,
-                missing_share=found.missing_share if found else 0.0,
-                low=found.low if found else None,
-                high=found.high if found else None,
-            )
-        )
-    return tuple(reports)
+def column_reports(schema: Schema, figures: Iterable[ColumnFigures] = ()) -> tuple[ColumnReport, ...]:
+    """Every column of the training table as a record, with its reason in words.
+
+    Args:
+        schema: what the columns are.
+        figures: of those that a model was fitted to.
+    """
+    found = {column.name: column for column in figures}
+    return tuple(_column_report(column, found.get(column.name)) for column in schema.columns)
+
+
+def _column_report(column: Column, figures: ColumnFigures | None) -> ColumnReport:
+    keep = settings_to_keep(column)
+    report = ColumnReport(
+        name=column.name,
+        kind=column.kind,
+        modelled=column.modelled,
+        reason=column_reason(column.reason),
+        code=column.reason.code,
+        asked=column.reason.code in ASKED,
+        keep=column_toml(column.name, keep) if keep else "",
+        writing=writing_of(column),
+    )
+    if figures is None:
+        return report
+    return msgspec.structs.replace(
+        report,
+        levels=figures.levels,
+        missing_share=figures.missing_share,
+        low=figures.low,
+        high=figures.high,
+    )
 
 
 def lineage(origin: Origin) -> Lineage:
