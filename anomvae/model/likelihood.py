@@ -338,9 +338,7 @@ def _predict_changed(ensemble: Ensemble, rows: Encoded) -> PredictedColumns:
     return PredictedColumns(own, expected)
 
 
-def _hidden_outputs(
-    ensemble: Ensemble, rows: Encoded, columns: Sequence[int]
-) -> Iterator[tuple[slice, int, Floats]]:
+def _hidden_outputs(ensemble: Ensemble, rows: Encoded, columns: Sequence[int]) -> Iterator[tuple[slice, int, Floats]]:
     """Hide the chosen columns of n rows in turn.
 
     Of a wide table nearly all inputs stay as they are when a column is hidden, and nearly all outputs are not looked

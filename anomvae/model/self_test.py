@@ -92,7 +92,9 @@ def _evenly_spaced(names: Sequence[str]) -> list[str]:
 
 def _predictable(detector: Detector) -> list[str]:
     """Names of the columns that the rest of a row predicts."""
-    return [name for name, yes in zip(detector.columns, detector.anomaly_score.predictable.tolist(), strict=True) if yes]
+    return [
+        name for name, yes in zip(detector.columns, detector.anomaly_score.predictable.tolist(), strict=True) if yes
+    ]
 
 
 def _cases(

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 LEAST_ROWS = 20
 
+Progress = Callable[[str, int, int], None]
+
 
 class FittedDetector(msgspec.Struct, frozen=True):
     """A detector, and what a report of its fit needs.
@@ -73,7 +75,7 @@ def fit_detector(
     settings: FitSettings,
     files: Ints | None = None,
     *,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = lambda stage, done, total: None,
     folds: Literal["blocks", "random"] = "blocks",
     least_rows: int = LEAST_ROWS,
 ) -> FittedDetector:
@@ -86,7 +88,7 @@ def fit_detector(
         columns: typed values by name, each of shape (n,).
         settings: the settings of the fit.
         files: (n,): which file each row came from.
-        progress: called with steps done and steps planned.
+        progress: called with a stage (`training`, `calibration`, `self-test`), what is done and the total.
         folds: made of blocks of neighbouring rows; `random` rows are for comparison only.
         least_rows: fewer rows are refused.
 
@@ -102,9 +104,13 @@ def fit_detector(
         half = seconds(settings.max_time, "--max-time") / 2
         settings = msgspec.structs.replace(settings, max_time=f"{half}s")
     quick = msgspec.structs.replace(settings, selftest=False)
-    first = fit_once(quick, nothing, progress=lambda done, total: progress(done, 2 * total))
+    first = fit_once(quick, nothing, progress=lambda stage, done, total: progress(stage, done, 2 * total))
     left_out = most_anomalous(standing_out(first.out_of_fold), settings.contamination)
-    return fit_once(settings, left_out, progress=lambda done, total: progress(total + done, 2 * total))
+
+    def second(stage: str, done: int, total: int) -> None:
+        progress(stage, done if stage == "self-test" else total + done, total if stage == "self-test" else 2 * total)
+
+    return fit_once(settings, left_out, progress=second)
 
 
 def _fit_once(
@@ -114,7 +120,7 @@ def _fit_once(
     settings: FitSettings,
     left_out: Bools,
     *,
-    progress: Callable[[int, int], None],
+    progress: Progress,
     folds: Literal["blocks", "random"],
     least_rows: int,
 ) -> FittedDetector:
@@ -129,11 +135,15 @@ def _fit_once(
     blocks, fold = _blocks_and_folds(n, found, None if files is None else files[~left_out], folds, settings.seed)
     recipe = _recipe(settings, encoding, n, choose_device(settings.device))
     pools = training_pools(fold, 1 if folds == "random" else found.length)
-    trained = train(encoding, rows, pools, recipe, progress)
+    trained = train(encoding, rows, pools, recipe, partial(progress, "training"))
+    progress("calibration", 0, 3)
     density = fit_density(encoding, rows, pools, np.random.default_rng(settings.seed))
     ensemble = Ensemble(encoding, VAE(trained.arrays, recipe.hidden), density, trained.seen)
+    progress("calibration", 1, 3)
     out_of_fold = score_out_of_fold(ensemble, rows, fold)
+    progress("calibration", 2, 3)
     fitted = calibrate(ensemble, rows, fold, out_of_fold, blocks=blocks, alpha=settings.alpha)
+    progress("calibration", 3, 3)
     detector = Detector(
         schema=schema,
         ensemble=fitted.ensemble,
@@ -150,7 +160,7 @@ def _fit_once(
         scores[suspects.rows] = np.where(suspects.out, np.nan, suspects.scores)
     power: tuple[Power, ...] = ()
     if settings.selftest:
-        power = self_test(detector, columns, fold, np.random.default_rng(settings.seed))
+        power = self_test(detector, columns, fold, np.random.default_rng(settings.seed), partial(progress, "self-test"))
     return FittedDetector(
         detector=detector,
         out_of_fold=out_of_fold,
