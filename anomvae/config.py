@@ -7,7 +7,7 @@ an error that names the nearest known one. The command line lays flags and `ANOM
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -26,7 +26,7 @@ Alpha = Annotated[float, Meta(gt=0, le=0.5, description="the share of normal row
 Share = Annotated[float, Meta(ge=0, lt=0.5, description="the share of the training rows that may be anomalies")]
 Positive = Annotated[int, Meta(ge=1)]
 Duration = Annotated[str, Meta(title="duration")]
-Kind = Literal["numeric", "integer", "categorical", "boolean", "datetime", "ignore"]
+Kind = Literal["numeric", "integer", "categorical", "boolean", "datetime", "counter", "ignore"]
 
 
 class Key(msgspec.Struct, frozen=True):
@@ -58,13 +58,22 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class ColumnSettings(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[schema.columns.NAME]`: what a column is, where guessing is not wanted.
 
-    `format` is a strptime format, for datetime columns only.
+    `format` is for datetime columns; what follows it is for numbers, and what is not stated is found from the cells.
     """
 
     kind: Annotated[Kind, Key("What the column is.", example="datetime")]
     format: Annotated[str | None, Key("How its dates are written, in the manner of strptime.", example="%d.%m.%Y")] = (
         None
     )
+    decimal: Annotated[Literal[".", ","] | None, Key("Decimal sign of its numbers.", example=",")] = None
+    thousands: Annotated[str | None, Key("Thousands separator of its numbers.", example=".")] = None
+    prefix: Annotated[str | None, Key("What stands before its numbers, with its spaces.", example="$ ")] = None
+    suffix: Annotated[str | None, Key("What stands behind its numbers, with its spaces.", example=" EUR")] = None
+    negative: Annotated[
+        Literal["minus", "unicode_minus", "parentheses", "trailing"] | None,
+        Key("How negative numbers are written.", example="parentheses"),
+    ] = None
+    gaps: Annotated[tuple[str, ...], Key("Texts that stand for a missing value.", example=("-", "#N/A"))] = ()
 
 
 class SchemaSettings(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -85,16 +94,37 @@ class Dialect(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How text becomes cells; kept in the model so that every later command reads alike."""
 
     encoding: Annotated[str, Key("Text encoding.")] = "utf-8"
-    delimiter: Annotated[str, Meta(min_length=1, max_length=1), Key("Field delimiter.", limits="one character")] = ","
-    decimal: Annotated[Literal[".", ","], Key("Decimal sign, . or ,", "TEXT", default="")] = "."
-    thousands: Annotated[Literal["", ",", ".", " ", "'", "_"], Key("Thousands separator.", "TEXT")] = ""
-    skip_lines: Annotated[int, Meta(ge=0), Key("Lines before the header.", default="")] = 0
+    delimiter: Annotated[
+        str,
+        Meta(pattern=r"^(?:auto|.)\Z"),
+        Key(
+            "Field delimiter; found in the first training file: comma, semicolon, tab or pipe.",
+            "CHAR",
+            limits="one character, or `auto`",
+        ),
+    ] = "auto"
+    decimal: Annotated[Literal["auto", ".", ","], Key("Decimal sign, . or ,", "TEXT")] = "auto"
+    thousands: Annotated[Literal["auto", "", ",", ".", " ", "'", "_"], Key("Thousands separator.", "TEXT")] = "auto"
+    skip_lines: Annotated[
+        Literal["auto"] | Annotated[int, Meta(ge=0)],
+        Key("Lines before the header; found in every file.", "N|auto"),
+    ] = "auto"
+    units_lines: Annotated[
+        Literal["auto"] | Annotated[int, Meta(ge=0, le=9)],
+        Key("Lines of units or kinds under the header, at most; found in the first training file.", "N|auto"),
+    ] = "auto"
 
     def __post_init__(self) -> None:
         try:
             "".encode(self.encoding)
         except LookupError:
             raise ValueError(f"encoding '{self.encoding}' is none that Python knows, such as utf-8 or cp1252") from None
+
+    @property
+    def settled(self) -> Self:
+        """The same with what holds where nothing is found in place of `auto`; how many lines to skip stays open."""
+        usual = {"delimiter": ",", "decimal": ".", "thousands": "", "units_lines": 0}
+        return msgspec.structs.replace(self, **{k: v for k, v in usual.items() if getattr(self, k) == "auto"})
 
 
 class FitSettings(Dialect, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -108,6 +138,14 @@ class FitSettings(Dialect, frozen=True, kw_only=True, forbid_unknown_fields=True
     normal: Annotated[
         str | None, Key("The label of normal rows; only these are trained on.", "VALUE", example="ok")
     ] = None
+    group: Annotated[
+        tuple[str, ...],
+        Key(
+            "Rows that share a value of COL belong together, in one fold; `none`: look for no such column.",
+            "COL",
+            example=("patient",),
+        ),
+    ] = ()
     alpha: Annotated[Alpha, Key("Accepted false-alarm rate.")] = 0.01
     contamination: Annotated[
         Share,
@@ -163,6 +201,10 @@ class FitSettings(Dialect, frozen=True, kw_only=True, forbid_unknown_fields=True
     def dialect(self) -> Dialect:
         """The part of these settings that later commands must share."""
         return Dialect(**{name: getattr(self, name) for name in Dialect.__struct_fields__})
+
+    def read_as(self, dialect: Dialect) -> "FitSettings":
+        """The same settings with what was found of the dialect."""
+        return msgspec.structs.replace(self, **msgspec.structs.asdict(dialect))
 
 
 class ScoreSettings(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -80,9 +80,13 @@ def allowed(info: Any) -> str:
         return ("a whole number" if isinstance(info, kinds.IntType) else "a number") + _bounds(info)
     if isinstance(info, kinds.VarTupleType):
         return f"a list of which each is {allowed(info.item_type)}"
-    one_character = getattr(info, "max_length", None) == 1
-    texts = {"BoolType": "true or false", "StrType": "one character" if one_character else "text"}
+    # The only pattern is that of a delimiter.
+    texts = {"BoolType": "true or false", "StrType": "'auto', or one character" if _has_pattern(info) else "text"}
     return texts.get(type(info).__name__, "a table")
+
+
+def _has_pattern(info: Any) -> bool:
+    return getattr(info, "pattern", None) is not None
 
 
 def _bounds(info: Any) -> str:

@@ -26,10 +26,11 @@ from anomvae.config import FitSettings, SchemaSettings, build
 from anomvae.errors import DataError, UsageError
 from anomvae.model.anomaly_score import Scores
 from anomvae.model.arrays import Floats
+from anomvae.model.counters import training_steps
 from anomvae.model.detector import Detector
 from anomvae.model.explain import reasons
+from anomvae.model.groups import GroupColumn, left_out_columns
 from anomvae.model.schema import Schema, from_arrays
-from anomvae.model.value_formatting import LOOKED_AT, fit_styles
 from anomvae.records.results import Reason
 from anomvae.store import model_file
 from anomvae.synthesis import fit_generator
@@ -69,6 +70,9 @@ class AnomVAE(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         beta: weight of the KL in training.
         steps: optimiser steps, or `auto`.
         generator: train a generating member too, which `sample` needs.
+        group: columns (`x0`, `x1` and so on of an array) of which rows with the same value belong together, such as the
+            visits of a patient: they are held out together. Without any, dates and identifiers are looked at whether
+            they make rows alike; `("none",)` looks at none.
         random_state: an int makes the fit repeatable; a RandomState or None draws a seed.
 
     Attributes:
@@ -88,6 +92,7 @@ class AnomVAE(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         beta: float = 0.03,
         steps: int | Literal["auto"] = "auto",
         generator: bool = False,
+        group: tuple[str, ...] = (),
         random_state: Any = None,
     ) -> None:
         self.alpha = alpha
@@ -96,6 +101,7 @@ class AnomVAE(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         self.beta = beta
         self.steps = steps
         self.generator = generator
+        self.group = group
         self.random_state = random_state
 
     def __sklearn_tags__(self) -> Any:
@@ -129,16 +135,15 @@ class AnomVAE(OutlierMixin, BaseEstimator):  # type: ignore[misc]
             ValueError: the table cannot be learnt from, or a parameter is out of range.
         """
         with _as_value_errors():
-            schema, rows = self._training_rows(X)
-            columns = {column.name: rows.columns[column.name] for column in schema.modelled}
+            schema, rows, unmodelled = self._training_rows(X)
+            left_out = {column.name for column in schema.columns if not column.modelled}
+            columns = {key: values for key, values in rows.columns.items() if key not in left_out}
+            stepped = training_steps(schema, columns)
             settings = self._settings(len(next(iter(rows.columns.values()), ())))
-            learned = fit_detector(schema, columns, settings, least_rows=LEAST_ROWS)
+            learned = fit_detector(schema, stepped, settings, unmodelled=unmodelled, least_rows=LEAST_ROWS)
             detector = learned.detector
             if settings.generator:
-                styles = fit_styles(schema, rows.texts(columns, LOOKED_AT))
-                detector = detector.with_generator(
-                    fit_generator(schema, columns, settings, styles=styles, device=learned.device)
-                )
+                detector = detector.with_generator(fit_generator(schema, stepped, settings, device=learned.device))
             source = origin(columns, settings.seed)
             detector = detector.with_about(describe(learned, settings, SchemaSettings(), columns, source))
         return self._fitted(detector)
@@ -226,15 +231,18 @@ class AnomVAE(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         rows = self._rows(X)
         return self.detector_.score(rows.columns)
 
-    def _training_rows(self, X: Any) -> tuple[Schema, Rows]:
+    def _training_rows(self, X: Any) -> tuple[Schema, Rows, list[GroupColumn]]:
+        """The schema of a table, its rows, and what the columns that are not modelled say of groups."""
         if not frames.is_table(X):
             array = validate_data(self, X, **CHECKED, ensure_min_samples=2)
             schema = from_arrays(dict(zip(numbered(array.shape[1]), array.T, strict=True)))
-            return schema, from_array(array, schema)
+            return schema, from_array(array, schema), []
         validate_data(self, X, skip_check_array=True)
         table = frames.cells(X)
         schema = inferred(table)
-        return schema, from_cells(schema, table)
+        ignored = [column.name for column in schema.columns if not column.modelled]
+        unmodelled = [one for name in ignored for one in left_out_columns(name, table.columns[name])]
+        return schema, from_cells(schema, table), unmodelled
 
     def _rows(self, X: Any) -> Rows:
         check_is_fitted(self, "detector_")

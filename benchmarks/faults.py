@@ -22,7 +22,8 @@ from anomvae.config import FitSettings
 from anomvae.model.detector import Detector
 from anomvae.model.encoder import Encoded
 from anomvae.model.explain import surprise_explained
-from anomvae.model.schema import Values, parse
+from anomvae.model.schema import Values
+from anomvae.table.typed_reader import parse_columns
 from benchmarks.faults_data import EASY, HARD, TABLES, Faulty, Witness, faults, split
 from benchmarks.page import write_section
 
@@ -33,12 +34,10 @@ Figures = dict[tuple[str, str], list[float]]  # by maker and what is measured
 def typed(detector: Detector, rows: pd.DataFrame) -> dict[str, Values]:
     """The columns of a table as the detector reads them from a file."""
     texts = list(csv.reader(io.StringIO(rows.to_csv(index=False))))[1:]
-    columns = {}
-    for j, column in enumerate(detector.schema.columns):
-        if column.modelled:
-            columns[column.name], errors = parse(column, [row[j] for row in texts], detector.schema.numbers)
-            assert not errors, (column.name, errors)  # noqa: S101 (the benchmark's own rows)
-    return columns
+    at = {column.name: j for j, column in enumerate(detector.schema.columns)}
+    found = parse_columns(detector.schema.modelled, lambda name: [row[at[name]] for row in texts])
+    assert not found.row_errors()  # noqa: S101 (the benchmark's own rows)
+    return found.columns
 
 
 class Codes:

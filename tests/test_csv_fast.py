@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from anomvae.config import Dialect
 from anomvae.errors import DataError
 from anomvae.formats import open_writer, suffixes
-from anomvae.model.schema import Column, Schema
+from anomvae.model.date_format import DateFormat
+from anomvae.model.schema import NO_VALUES, Column, Schema
 from anomvae.records.results import Reason
 from anomvae.table import csv_decode, reader
 from anomvae.table.csv_fast import FastCsvParser, UnquotedRows
@@ -27,10 +28,10 @@ NAMES = ["n", LONG, "i", "c", "d", "b"]
 SCHEMA = Schema(
     columns=(
         Column(name="n", kind="numeric", modelled=True),
-        Column(name=LONG, kind="ignore", modelled=False),
+        Column(name=LONG, kind="ignore", modelled=False, reason=NO_VALUES),
         Column(name="i", kind="integer", modelled=True),
         Column(name="c", kind="categorical", modelled=True),
-        Column(name="d", kind="datetime", modelled=True, date_format="iso"),
+        Column(name="d", kind="datetime", modelled=True, dates=(DateFormat(pattern="iso"),)),
         Column(name="b", kind="boolean", modelled=True),
     )
 )
@@ -92,15 +93,19 @@ def read(path: Path, schema: Schema = SCHEMA) -> tuple[object, list[bool]]:
     try:
         typed = TypedReader(str(path), schema, Dialect())
         rows: list[object] = []
+        filled: dict[str, tuple[int, str]] = {}
         for batch in typed.batches():
             shortcuts.append(isinstance(batch.rows, UnquotedRows))
+            for name, cells in batch.filled.items():
+                count, first = filled.get(name, (0, cells.first))
+                filled[name] = count + cells.count, first
             for i, number in enumerate(batch.lines):
                 rows.append((number, batch.rows[i], [_value(values[i]) for values in batch.columns.values()]))
         table = typed.table
     except DataError as error:
         return (error.code, error.message, error.line), shortcuts
     rejects = sorted((bad.line, bad.code, bad.message, bad.column or "") for bad in table.rejects)
-    return (rows, rejects, table.rows, table.rejected, table.lines, table.sha256, table.warnings), shortcuts
+    return (rows, filled, rejects, table.rows, table.rejected, table.lines, table.sha256, table.warnings), shortcuts
 
 
 def _value(value: object) -> object:

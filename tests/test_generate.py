@@ -50,7 +50,8 @@ def test_rows_read_back_by_the_detector_and_are_normal_to_it(orders_model: Path,
     assert main(["generate", "-m", str(orders_model), "-n", "2000", "-o", str(out), "-q"]) == 0
     done = run("score", str(out), "-m", str(orders_model), "--json", "--fail-on", "never")
     (file,) = json.loads(done.stdout)["files"]
-    assert (file["scored"], file["rejected"], file["warnings"]) == (2000, 0, [])
+    assert (file["scored"], file["rejected"]) == (2000, 0)
+    assert [warning.split(":")[0] for warning in file["warnings"]] == ["counter_falls"]  # dates are drawn in no order
     assert file["flagged"] < 80  # of 2,000: 20 by design of the threshold, a gate bounds the rest
     assert list(read(out)[0])[:9] == COLUMNS
 
@@ -144,7 +145,7 @@ def test_the_gate_knows_a_training_row(employees: Path) -> None:
     with EMPLOYEES.open(newline="") as file:
         table = list(csv.DictReader(file))
     schema = detector.schema
-    columns = {c.name: parse(c, [row[c.name] for row in table], schema.numbers)[0] for c in schema.modelled}
+    columns = {c.name: parse(c, [row[c.name] for row in table]).values for c in schema.modelled}
     _, copies = PrivacyFilter(detector).find_refused(columns)
     assert copies.all()
     _, copies = PrivacyFilter(detector).find_refused(
@@ -303,7 +304,6 @@ BAD = {
     "unknown parent": lambda data: changed(
         data, dependencies=[{"column": "sex", "parents": ["shoe"], "form": "product"}]
     ),
-    "no styles": lambda data: changed(data, styles={}),
     "a text level for a number": lambda data: changed(data, key="x"),
     "not finite": lambda data: overwritten(data, "gen.sigma", np.array([np.nan], dtype=np.float32)),
     "falling quantiles": lambda data: overwritten(data, "gen.knots.value", np.array([1e9])),

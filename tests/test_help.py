@@ -224,7 +224,7 @@ def test_variables_of_other_commands_and_secrets_are_left_alone(
         ('modl = "x"\n', ": unknown key 'modl'; did you mean 'model'?"),
         ("[fit]\nhiden = [3]\n", ": unknown key 'fit.hiden'; did you mean 'hidden'?"),
         ("version = 2\n", ": version = 2: must be 1."),
-        ('[fit]\ndelimiter = ";;"\n', ': [fit] delimiter = ";;": must be one character.'),
+        ('[fit]\ndelimiter = ";;"\n', ": [fit] delimiter = \";;\": must be 'auto', or one character."),
         ("score = 3\n", ": score = 3: must be a table."),
     ],
 )

@@ -1,6 +1,6 @@
 """Numerics: encoding round trips, contributions add up, scores depend on the row alone, torch agrees."""
 
-from datetime import datetime
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,20 +8,19 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from anomvae.config import ColumnSettings, Kind
 from anomvae.errors import DataError
-from anomvae.model import value_parsing
 from anomvae.model.encoder import Encoded, Encoding, encode, fit_encoding
-from anomvae.model.schema import Column, Schema, declared, infer, parse
+from anomvae.model.infer_column import declared, infer
+from anomvae.model.number_format import NumberFormat
+from anomvae.model.schema import Column, Schema, parse
 from anomvae.model.vae import BLOCK
-from anomvae.model.value_formatting import number_text
-from anomvae.model.value_parsing import NumberFormat
-from anomvae.records.sentences import column_reason
 from anomvae.training.fit_detector import FittedDetector
 from anomvae.training.network import Network
 from anomvae.training.trainer import DECAY, AdamW
 from tests.conftest import learn_numbers, numbers
 
-POINT = NumberFormat()
+POINT = NumberFormat(digits=None)
 
 
 def test_contributions_add_up_to_the_reconstruction_error(small: FittedDetector) -> None:
@@ -141,22 +140,13 @@ def test_categories_survive_encoding(values: list[str]) -> None:
 
 @given(st.decimals(-(10**9), 10**9, places=2).map(str))
 def test_a_written_number_reads_back(text: str) -> None:
-    assert number_text(POINT.parse(text), 2) in (text, text.replace("-0.00", "0.00"))
+    assert NumberFormat(digits=2).write(POINT.read(text)[0]) in (text, text.replace("-0.00", "0.00"))
 
 
-@given(st.datetimes().map(lambda moment: moment.replace(microsecond=0).isoformat()))
-def test_a_date_without_a_zone_is_utc(text: str) -> None:
-    assert value_parsing.parse_date(text, value_parsing.ISO) == datetime.fromisoformat(f"{text}+00:00").timestamp()
-    assert (
-        value_parsing.parse_date(f"{text}+02:00", value_parsing.ISO)
-        == value_parsing.parse_date(text, value_parsing.ISO) - 7200
-    )
-
-
-@pytest.mark.parametrize("text", ["1_000", "１２", "٣", "0x10", "1e", "5kg", "1,5", "inf", "1e400", "−5"])
+@pytest.mark.parametrize("text", ["1_000", "１２", "٣", "0x10", "1e", "5kg", "1,5", "inf", "1e400"])
 def test_a_cell_that_is_no_plain_number_is_refused(text: str) -> None:
     with pytest.raises(Exception, match=r"number|finite|large"):
-        POINT.parse(text)
+        POINT.read(text)
 
 
 @pytest.mark.parametrize(
@@ -172,23 +162,22 @@ def test_a_cell_that_is_no_plain_number_is_refused(text: str) -> None:
         (["2026-01-02", "2026-01-03"] * 10, "datetime"),
         (["31/12/2025", "01/02/2026"] * 10, "datetime"),
         ([f"K-{i}" for i in range(50)], "ignore"),
-        ([str(i) for i in range(100, 150)], "ignore"),
         ([""] * 30, "ignore"),
         (["NA", "DE"] * 15, "categorical"),
     ],
 )
 def test_kinds_are_inferred(texts: list[str], kind: str) -> None:
-    column = infer("x", texts, POINT)
+    column = infer("x", texts).column
     assert column.kind == kind
     assert column.modelled == (kind != "ignore")
-    assert column_reason(column.reason) or kind != "ignore"
+    assert str(column.reason) or kind != "ignore"
 
 
 def test_identifiers_keep_their_zeros_and_na_stays_a_country() -> None:
-    column = infer("country", ["NA", "DE"] * 15, POINT)
-    values, errors = parse(column, ["NA", "00123", ""], POINT)
-    assert values.tolist() == ["NA", "00123", ""]
-    assert not errors
+    column = infer("country", ["NA", "DE"] * 15).column
+    parsed = parse(column, ["NA", "00123", ""])
+    assert parsed.values.tolist() == ["NA", "00123", ""]
+    assert not parsed.errors
 
 
 def test_beta_zero_and_beta_above_zero_train_differently() -> None:
@@ -223,30 +212,27 @@ other_cells = st.one_of(
 
 @given(st.lists(written_numbers, min_size=1))
 def test_a_column_of_numbers_read_at_once_is_its_cells_one_by_one(texts: list[str]) -> None:
-    assert POINT.parse_column(texts) == [POINT.parse(text) for text in texts]
+    assert POINT.read_column(texts) == [POINT.read(text)[0] for text in texts]
 
 
 @given(st.lists(written_numbers), other_cells, st.lists(written_numbers))
 def test_a_column_with_any_other_cell_is_not_read_at_once(before: list[str], other: str, after: list[str]) -> None:
-    assert POINT.parse_column([*before, other, *after]) is None
+    assert POINT.read_column([*before, other, *after]) is None
 
 
 def test_a_declared_kind_is_taken_at_its_word() -> None:
-    plain = POINT
-    said = "by configuration"
-    ignored = declared("c", "ignore", None, ["1"], plain)
-    assert (ignored.kind, ignored.modelled, column_reason(ignored.reason)) == (
-        "ignore",
-        False,
-        "ignored by the configuration",
-    )
-    category = declared("c", "categorical", None, ["1", "2"], plain)
-    assert (category.kind, category.modelled, column_reason(category.reason)) == ("categorical", True, said)
-    number = declared("c", "numeric", None, ["1.25", "n/a", "3"], plain)
-    assert (number.kind, number.digits, column_reason(number.reason)) == ("numeric", 2, said)
-    date = declared("c", "datetime", None, ["2026-11-25", "2026-11-26"], plain)
-    assert (date.kind, date.date_format) == ("datetime", infer("c", ["2026-11-25", "2026-11-26"], plain).date_format)
-    assert declared("c", "datetime", "%d/%m", ["x"], plain).date_format == "%d/%m"
+    def column(kind: Kind, texts: list[str], **stated: Any) -> Column:
+        return declared("c", ColumnSettings(kind=kind, **stated), texts).column
+
+    ignored = column("ignore", ["1"])
+    assert (ignored.kind, ignored.modelled, str(ignored.reason)) == ("ignore", False, "ignored by the configuration")
+    category = column("categorical", ["1", "2"])
+    assert (category.kind, category.modelled, str(category.reason)) == ("categorical", True, "by configuration")
+    number = column("numeric", ["1.25", "n/a", "3"])
+    assert (number.kind, number.digits, str(number.reason)) == ("numeric", 2, "by configuration")
+    found = column("datetime", ["2026-11-25", "2026-11-26"])
+    assert (found.kind, found.dates) == ("datetime", infer("c", ["2026-11-25", "2026-11-26"]).column.dates)
+    assert column("datetime", ["x"], format="%d.%m.%Y").dates[0].pattern == "%d.%m.%Y"
     with pytest.raises(DataError) as caught:
-        declared("c", "datetime", None, ["red", "blue"], plain)
+        column("datetime", ["red", "blue"])
     assert (caught.value.code, caught.value.column) == ("bad_date", "c")

@@ -14,6 +14,7 @@ from anomvae.cli import main
 from anomvae.config import FitSettings
 from anomvae.model.anomaly_score import fit_tails
 from anomvae.model.likelihood import hidden_deviances
+from anomvae.records.sentences import TableWarning
 from anomvae.scoring.file import map_in_order
 from anomvae.table.training_rows import BLOCK, CHUNK, TextRows, read_training_table
 from anomvae.training.fit_detector import FittedDetector
@@ -161,7 +162,7 @@ def test_a_table_above_max_rows_is_sampled_by_blocks_whatever_the_order_of_its_f
     ends = {(part, rows // BLOCK): rows % BLOCK for part, rows in enumerate((3 * CHUNK, 5000, 10, 4001))}
     assert sum(len(rows) != ends.get(block, BLOCK) for block, rows in blocks.items()) <= 1
     assert found.rows_read == 3 * CHUNK + 5000 + 10 + 4001
-    assert "--max-rows" in found.warnings[-1]
+    assert found.warnings[-1] == TableWarning(code="sampled_rows", count=most, total=found.rows_read)
     again = read_training_table(names[::-1], FitSettings(max_rows=most), ())
     assert sorted(map(tuple, again.rows.take(range(len(again.rows))))) == sorted((str(a), str(b)) for a, b in kept)
 

@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 
 from anomvae.config import FitSettings
 from anomvae.errors import UsageError
-from anomvae.model.schema import Column, Schema, infer, parse
-from anomvae.model.value_formatting import fit_style, format_values
-from anomvae.model.value_parsing import ISO, NumberFormat
+from anomvae.model.infer_column import infer
+from anomvae.model.number_format import NumberFormat
+from anomvae.model.schema import Column, Schema, parse
+from anomvae.model.value_formatting import format_values
 from anomvae.synthesis.decoder import Decoder, decoder_shapes, degrees
 from anomvae.synthesis.dependencies import fill_in, find_dependencies
 from anomvae.synthesis.encoder import ATOMS, KNOTS, encode, fit_marginals, fit_quantiles, from_normal, to_normal
@@ -19,7 +20,6 @@ from anomvae.synthesis.train import fit_generator
 from anomvae.training.fit_detector import FittedDetector
 from tests.conftest import learn_numbers, numbers
 
-POINT = NumberFormat()
 CITIES = {"anaheim": "CA", "boulder": "CO", "concord": "CA", "dayton": "OH"}
 
 
@@ -40,14 +40,14 @@ def shop(n: int = 600, seed: int = 0) -> tuple[Schema, dict[str, np.ndarray]]:
         "member": ["yes" if flag else "no" for flag in rng.random(n) < 0.3],
         "unit": ["EUR"] * n,
     }
-    schema = Schema(columns=tuple(infer(name, texts, POINT) for name, texts in cells.items()))
-    return schema, {c.name: parse(c, cells[c.name], POINT)[0] for c in schema.columns}
+    schema = Schema(columns=tuple(infer(name, texts).column for name, texts in cells.items()))
+    return schema, {c.name: parse(c, cells[c.name]).values for c in schema.columns}
 
 
 @pytest.fixture(scope="module")
 def made() -> tuple[Generator, dict[str, np.ndarray]]:
     schema, columns = shop()
-    return fit_generator(schema, columns, FitSettings(steps=400), styles={}, device="cpu"), columns
+    return fit_generator(schema, columns, FitSettings(steps=400), device="cpu"), columns
 
 
 def drawn(generator: Generator, *conditions: tuple[str, str, str], seed: int = 0) -> dict[str, np.ndarray]:
@@ -180,7 +180,9 @@ def test_every_formula_is_found(form: str, make: object) -> None:
     a, b = np.round(rng.uniform(1, 50, 300), 2), np.round(rng.uniform(0.1, 0.9, 300), 2)
     columns = {"a": a, "b": b, "c": np.round(make(a, b), 4)}  # type: ignore[operator]
     schema = Schema(
-        columns=tuple(Column(name=n, kind="numeric", modelled=True, digits=2 + 2 * (n == "c")) for n in "abc")
+        columns=tuple(
+            Column(name=n, kind="numeric", modelled=True, number=NumberFormat(digits=2 + 2 * (n == "c"))) for n in "abc"
+        )
     )
     found = find_dependencies(schema, columns)
     assert [item.form for item in found if item.column == "c"] == [form] or {item.column for item in found} <= set(
@@ -195,7 +197,9 @@ def test_every_formula_is_found(form: str, make: object) -> None:
 def test_chance_is_no_dependency() -> None:
     rng = np.random.default_rng(2)
     columns = {"a": rng.integers(0, 15, 40).astype(float), "b": (rng.random(40) < 0.03).astype(float)}
-    schema = Schema(columns=tuple(Column(name=n, kind="integer", modelled=True, digits=0) for n in "ab"))
+    schema = Schema(
+        columns=tuple(Column(name=n, kind="integer", modelled=True, number=NumberFormat(digits=0)) for n in "ab")
+    )
     assert find_dependencies(schema, columns) == ()
 
 
@@ -288,7 +292,7 @@ def test_the_detector_is_the_same_with_and_without_a_generator() -> None:
     table = numbers(150, seed=3)
     alone = learn_numbers(table, steps=60)
     beside: FittedDetector = learn_numbers(table, steps=60)
-    fit_generator(beside.detector.schema, table, FitSettings(steps=60), styles={}, device="cpu")
+    fit_generator(beside.detector.schema, table, FitSettings(steps=60), device="cpu")
     again = learn_numbers(table, steps=60)
     for other in (beside, again):
         for name, array in alone.detector.ensemble.vae.arrays.items():
@@ -335,23 +339,22 @@ def test_hashes_know_a_row_and_only_that_row() -> None:
     ],
 )
 def test_values_are_written_as_training_wrote_them(cells: list[str]) -> None:
-    column = infer("x", cells, POINT)
-    values, _ = parse(column, [*cells, ""], POINT)
-    assert format_values(column, fit_style(column, cells), values, POINT) == [*cells, ""]
+    column = infer("x", cells).column
+    assert format_values(column, parse(column, [*cells, ""]).values) == [*cells, ""]
 
 
 def test_decimal_commas_and_groups_are_written_back() -> None:
-    european = NumberFormat(",", ".")
     cells = ["1.234.567,50", "-12.345,25", "0,75"]
-    column = infer("x", cells, european)
-    assert format_values(column, fit_style(column, cells), parse(column, cells, european)[0], european) == cells
-    assert column.date_format != ISO
+    column = infer("x", cells).column
+    assert format_values(column, parse(column, cells).values) == cells
 
 
 def test_a_given_layout_is_the_generators_layout() -> None:
     table = {f"p{i}": np.random.default_rng(i).integers(0, 17, 60).astype(float) for i in range(16)}
-    schema = Schema(columns=tuple(Column(name=n, kind="integer", modelled=True, digits=0) for n in table))
-    generator = fit_generator(schema, table, FitSettings(steps=20, hidden=(8,), latent=3), styles={}, device="cpu")
+    schema = Schema(
+        columns=tuple(Column(name=n, kind="integer", modelled=True, number=NumberFormat(digits=0)) for n in table)
+    )
+    generator = fit_generator(schema, table, FitSettings(steps=20, hidden=(8,), latent=3), device="cpu")
     marginals = fit_marginals(schema, table, frozenset(), discrete=False)
     assert (marginals.width, generator.decoder.hidden, generator.decoder.latent) == (16, (8,), 3)
     assert generator.decoder.masked == 0

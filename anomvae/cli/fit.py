@@ -24,11 +24,12 @@ from anomvae.errors import UsageError
 )
 @click.argument("train", type=options.FILE, nargs=-1)
 @click.option("-o", "--output", type=options.FILE, help="Model file to write. [default: model.anomvae]")
-@options.keys(FitSettings, "where", "label", "normal")
+@options.keys(FitSettings, "where", "label", "normal", "group")
 @options.keys(SchemaSettings, "drop", "id")
 @options.keys(FitSettings, "alpha", "contamination", "threshold")
 @options.keys(FitSettings, "hidden", "latent", "beta", "steps", "batch", "lr", "max_time", "max_rows", "device", "seed")
-@options.keys(FitSettings, "encoding", "delimiter", "decimal", "thousands", "skip_lines", "generator", "selftest")
+@options.keys(FitSettings, "encoding", "delimiter", "decimal", "thousands", "skip_lines", "units_lines")
+@options.keys(FitSettings, "generator", "selftest")
 @click.option(
     "--from",
     "champion",
@@ -54,7 +55,8 @@ def command(
 
     With --from the model goes to challenger.anomvae, or to -o, never over the old one.
     """
-    from anomvae.commands.fit import COLLAPSED, fit
+    from anomvae.commands.fit import fit
+    from anomvae.records.sentences import table_warning
     from anomvae.report.terminal import fit_report
 
     model = output or config.model or "model.anomvae"
@@ -80,8 +82,10 @@ def command(
 
         detector = model_file.load(model, generator=False)
         write_page(report, html_report.of_model(detector, inspect.card_of(detector, model)), printer)
-    if printer.quiet and result.training.latents_used == 0:
-        note(f"warning: {COLLAPSED}")
+    if printer.quiet:
+        for warning in result.warnings:
+            if warning.code == "posterior_collapse":
+                note(f"warning: {table_warning(warning)}")
     return 0
 
 

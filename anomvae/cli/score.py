@@ -13,6 +13,7 @@ from anomvae.cli.output import Printer, found, note
 from anomvae.config import Config
 from anomvae.errors import UsageError, worst
 from anomvae.records.results import ScoreResult
+from anomvae.records.sentences import rejection_sentences
 
 FOLDER_ONLY = (
     *("pattern", "recursive", "settle", "rescan", "existing", "after", "ready", "format"),
@@ -121,6 +122,8 @@ def _score_files(inputs: tuple[str, ...], request: options.ScoreRequest, printer
         write_page(request.report, of_result(result, detector, card_of(detector, path)), printer)
     if printer.silent or to_stdout:
         _print_refused(result)
+    if printer.silent:
+        _print_unreadable(result)
     return exit_code(result, settings.fail_on)
 
 
@@ -128,6 +131,14 @@ def _print_refused(result: ScoreResult) -> None:
     for one in result.refused:
         place = f"{one.file}:{one.line}" if one.line else one.file
         note(f"anomvae: {place}: {one.message} [{one.code}]")
+
+
+def _print_unreadable(result: ScoreResult) -> None:
+    """A line for each file with so many unreadable rows that it is anomalous: no output has these rows."""
+    for one in result.files:
+        if one.verdict == "anomalous":
+            for text in rejection_sentences(one.why):
+                note(f"anomvae: {one.file}: {one.verdict}: {text}")
 
 
 def _check_inputs(inputs: tuple[str, ...], output: str | None) -> None:

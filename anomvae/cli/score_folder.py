@@ -11,7 +11,7 @@ from anomvae.cli.output import Printer, note
 from anomvae.config import seconds
 from anomvae.errors import UsageError
 from anomvae.records.folder import Quarantined
-from anomvae.records.results import ErrorResult, FileResult, ScoreResult
+from anomvae.records.results import GRAVITY, ErrorResult, FileResult, ScoreResult
 
 LISTED = 200  # files that the report lists, those most worth a look
 
@@ -72,7 +72,8 @@ class _Listed:
             self.refused = [*self.refused, reported][-LISTED:]
         elif isinstance(reported, FileResult):
             self._count += 1
-            item = ((-reported.p_file, reported.critical, reported.flagged), -self._count, reported)
+            gravity = GRAVITY.index(reported.verdict)
+            item = ((gravity, -reported.p_file, reported.critical, reported.flagged), -self._count, reported)
             (heapq.heappush if len(self.files) < LISTED else heapq.heappushpop)(self.files, item)
 
     def in_order(self) -> tuple[FileResult, ...]:

@@ -17,7 +17,7 @@ from anomvae.config_errors import near
 from anomvae.errors import DataError, UsageError
 from anomvae.model import metrics
 from anomvae.model.detector import Detector
-from anomvae.model.value_parsing import NumberFormat, is_number, quoted
+from anomvae.model.value_parsing import is_number, quoted
 from anomvae.records.results import Estimate, EvaluateResult, KindResult
 from anomvae.records.sentences import table_warning
 from anomvae.scoring.file import shown
@@ -57,19 +57,15 @@ class Labels:
             raise UsageError(f"column '{self.column}' has more than {MOST:,} different values; it is no label column.")
         return coded
 
-    def normal(self, given: Sequence[str], numbers: NumberFormat) -> tuple[str, ...]:
-        """The values that stand for normal rows.
-
-        Args:
-            given: of --normal; empty where they are to be understood.
-            numbers: how numbers are written, so that 0.0 is 0.
+    def normal(self, given: Sequence[str]) -> tuple[str, ...]:
+        """The values that stand for normal rows; `given` are those of --normal, or empty to understand them.
 
         Raises:
             UsageError: no row has a value that is given, or the values cannot be understood.
         """
         if given:
-            return self._matching(given, numbers)
-        words = {value: _canonical(value, numbers).casefold() for value in self.codes}
+            return self._matching(given)
+        words = {value: _canonical(value).casefold() for value in self.codes}
         understood = _normal_word(set(words.values()))
         if understood is None:
             raise UsageError(
@@ -77,14 +73,14 @@ class Labels:
             )
         return tuple(value for value, word in words.items() if word == understood)
 
-    def _matching(self, given: Sequence[str], numbers: NumberFormat) -> tuple[str, ...]:
+    def _matching(self, given: Sequence[str]) -> tuple[str, ...]:
         """The values of the column that equal one of these.
 
         Raises:
             UsageError: there is none.
         """
-        named = {_canonical(value, numbers) for value in given}
-        found = tuple(value for value in self.codes if _canonical(value, numbers) in named)
+        named = {_canonical(value) for value in given}
+        found = tuple(value for value in self.codes if _canonical(value) in named)
         if found:
             return found
         similar = [value for value in self.codes if value.casefold() in {name.casefold() for name in named}]
@@ -152,7 +148,7 @@ def evaluate(
     paths = training_files(files)
     alpha = detector.calibration.alpha if alpha is None else alpha
     scored = _score_files(paths, detector, label, alpha, progress)
-    values = scored.labels.normal(normal, detector.schema.numbers)
+    values = scored.labels.normal(normal)
     return EvaluateResult(
         model=model,
         model_id=detector.model_id,
@@ -314,7 +310,7 @@ def _normal_word(words: set[str]) -> str | None:
     return "normal" if filled <= ANOMALOUS else None
 
 
-def _canonical(value: str, numbers: NumberFormat) -> str:
+def _canonical(value: str) -> str:
     """A value in one spelling, so that 0, 0.0 and `0 ` are the same."""
-    text = numbers.plain(value)
-    return str(float(text)).removesuffix(".0") if is_number(text) else value.strip()
+    text = value.strip()
+    return str(float(text)).removesuffix(".0") if is_number(text) else text

@@ -8,24 +8,23 @@ import hashlib
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import islice
 from pathlib import Path
 
 import msgspec
 import numpy as np
 
 from anomvae.commands.compare import NamedModel, compare, hold_out
+from anomvae.commands.schema import typed_table
 from anomvae.config import FitSettings, SchemaSettings
-from anomvae.config_errors import near
-from anomvae.errors import DataError, UsageError
+from anomvae.errors import DataError
 from anomvae.model.conditions import Condition
 from anomvae.model.detector import About, Origin
 from anomvae.model.explain import reasons
-from anomvae.model.schema import Column, Schema, Values, declared, infer
-from anomvae.model.value_formatting import LOOKED_AT, fit_styles
-from anomvae.model.value_parsing import NumberFormat
+from anomvae.model.groups import GroupColumn, left_out_columns
+from anomvae.model.infer_column import separators_of
+from anomvae.model.schema import Schema, Values
 from anomvae.records.results import FitResult, ReviewRow
-from anomvae.records.sentences import ColumnReason, ReasonCode, selection
+from anomvae.records.sentences import TableWarning, selection
 from anomvae.store import model_file
 from anomvae.synthesis import fit_generator
 from anomvae.table.training_rows import (
@@ -35,15 +34,10 @@ from anomvae.table.training_rows import (
     row_conditions,
     training_files,
 )
-from anomvae.table.typed_reader import parse_columns
 from anomvae.training.fit_detector import FittedDetector, fit_detector
 from anomvae.training.model_card import column_reports, describe, versions
 
 LISTED = 20  # rows to review
-COLLAPSED = (
-    "posterior collapse: no latent dimension is in use, the KL says nothing of a row; "
-    "lower --beta (0.03 is the default), train longer (--steps), or give more rows"
-)
 
 Columns = dict[str, Values]
 Progress = Callable[[str, int, int], None]
@@ -80,15 +74,15 @@ def fit(
     if not len(table.rows):
         message = f"no row meets {selection(conditions)}" if table.rows_read else "no rows to learn from"
         raise DataError("too_few_rows", message).within(paths[0])
-    held = hold_out(table) if champion else []
-    fitted_schema = _schema(table, settings, chosen)
-    columns, kept = _typed(fitted_schema, table)
-    file = table.file[kept]
-    styles = fit_styles(fitted_schema, _first_cells(fitted_schema, table, kept)) if settings.generator else {}
+    settings = settings.read_as(table.dialect)
+    held = hold_out(table) if champion else None
+    typed = typed_table(table, settings, chosen, paths)
+    fitted_schema, columns, kept = typed.schema, typed.columns, typed.kept
+    file, unmodelled = table.file[kept], _unmodelled(fitted_schema, table, kept, settings)
     if not settings.contamination:
         table.rows = TextRows(0)  # they are not read again, and take a tenth of the memory
     try:
-        learned = fit_detector(fitted_schema, columns, settings, file, progress=progress)
+        learned = fit_detector(fitted_schema, columns, settings, file, unmodelled=unmodelled, progress=progress)
     except DataError as error:
         raise error.within(paths[0]) from error
     detector = learned.detector
@@ -96,7 +90,7 @@ def fit(
     if settings.generator:
         advance = partial(progress, "generator")
         detector = detector.with_generator(
-            fit_generator(fitted_schema, normal, settings, styles=styles, device=learned.device, progress=advance)
+            fit_generator(fitted_schema, normal, settings, device=learned.device, progress=advance)
         )
     if settings.threshold != "auto":
         detector = detector.with_threshold(detector.calibration.alpha_at(float(settings.threshold)))
@@ -104,7 +98,7 @@ def fit(
     about = describe(learned, settings, chosen, columns, _origin(table, settings.seed, conditions, paths, len(file)))
     detector = model_file.save(detector.with_about(about), Path(model))
     fitted = NamedModel(str(model), detector)
-    comparison = compare(champion, fitted, table.names, held) if champion else None
+    comparison = compare(champion, fitted, table.names, held) if champion and held else None
     result = _result(fitted, paths, table, learned, about, contamination=settings.contamination)
     took = round(time.monotonic() - started, 2)
     return msgspec.structs.replace(result, review=review, comparison=comparison, seconds=took)
@@ -131,6 +125,7 @@ def _result(
         columns=column_reports(model.detector.schema, about),
         training=about.training,
         calibration=about.threshold,
+        groups=about.groups,
         dependencies=generator.rules() if generator else (),
         self_test=learned.self_test,
         contamination=contamination,
@@ -141,47 +136,11 @@ def _result(
     )
 
 
-def _schema(table: TrainingTable, settings: FitSettings, chosen: SchemaSettings) -> Schema:
-    numbers = NumberFormat(settings.decimal, settings.thousands)
-    left_out: dict[str, ReasonCode] = dict.fromkeys(chosen.drop, "dropped")
-    left_out |= dict.fromkeys(chosen.id, "id")
-    if settings.label is not None:
-        left_out[settings.label] = "label"
-    for name in [*left_out, *chosen.columns, *chosen.redact]:
-        if name not in table.names:
-            raise UsageError(
-                f"column '{name}' of --drop, --id or [schema] is not in the training file{near(name, table.names)}"
-            )
-    columns = []
-    for j, name in enumerate(table.names):
-        texts = table.rows.column(j)
-        if name in left_out or not name:
-            reason = ColumnReason(code=left_out.get(name, "no_name"))
-            columns.append(Column(name=name, kind="ignore", modelled=False, reason=reason))
-        elif name in chosen.columns:
-            stated = chosen.columns[name]
-            columns.append(declared(name, stated.kind, stated.format, texts, numbers))
-        else:
-            columns.append(infer(name, texts, numbers))
-    hidden = [column.masked() if column.name in chosen.redact else column for column in columns]
-    return Schema(columns=tuple(hidden), decimal=settings.decimal, thousands=settings.thousands)
-
-
-def _typed(schema: Schema, table: TrainingTable) -> tuple[dict[str, Values], list[int]]:
-    """Typed columns of the rows whose every cell could be read, and those rows' positions."""
-    typed = parse_columns(schema.modelled, table.column, schema.numbers)
-    for name, errors in typed.errors.items():
-        table.warnings += [f"column '{name}': {error.message}; row left out" for error in islice(errors.values(), 3)]
-    bad = typed.row_errors()
-    table.rejected += len(bad)
-    kept = [i for i in range(len(table.rows)) if i not in bad]
-    return {name: values[kept] for name, values in typed.columns.items()} if bad else typed.columns, kept
-
-
-def _first_cells(schema: Schema, table: TrainingTable, kept: list[int]) -> dict[str, list[str]]:
-    """The cells that show how each modelled column is written: those of the first rows."""
-    rows = table.rows.take(kept[:LOOKED_AT])
-    return {column.name: [row[j] for row in rows] for j, column in enumerate(schema.columns) if column.modelled}
+def _unmodelled(schema: Schema, table: TrainingTable, kept: Sequence[int], settings: FitSettings) -> list[GroupColumn]:
+    """What the columns that are not modelled say of groups, in the rows that are kept."""
+    columns = [column.name for column in schema.columns if column.name and not column.modelled]
+    texts, separators = ((name, table.column(name)) for name in columns), separators_of(settings)
+    return [one for name, cells in texts for one in left_out_columns(name, [cells[i] for i in kept], separators)]
 
 
 def _review(
@@ -230,24 +189,32 @@ def _origin(table: TrainingTable, seed: int, conditions: tuple[Condition, ...], 
         data_sha256=hashlib.sha256("".join(table.sha256).encode()).hexdigest(),
         rows_read=table.rows_read,
         rows_used=used,
+        rows_rejected=table.rejected,
         conditions=conditions,
         seed=seed,
         versions=versions(),
     )
 
 
-def _notes(learned: FittedDetector) -> list[str]:
+def _notes(learned: FittedDetector) -> list[TableWarning]:
     """What the user should know about the fit, loudest first."""
     notes = []
     if learned.latents_used == 0:
-        notes.append(COLLAPSED)
+        notes.append(TableWarning(code="posterior_collapse"))
     if learned.steps < learned.steps_planned:
-        told = f"{learned.steps:,} of {learned.steps_planned:,} steps"
-        notes.append(f"training was ended by --max-time after {told}; the threshold is calibrated for what was reached")
-    rows = learned.out_of_fold.deviances.kl.shape[1]
-    if learned.detector.calibration.alpha < 1 / (rows + 1):
-        notes.append(
-            f"{rows} rows support alpha {1 / (rows + 1):.3g} by counting; "
-            f"alpha {learned.detector.calibration.alpha:g} rests on a tail estimate, without a guarantee"
-        )
+        notes.append(TableWarning(code="max_time", count=learned.steps, total=learned.steps_planned))
+    notes += _named_groups(learned)
+    rows, alpha = learned.out_of_fold.deviances.kl.shape[1], learned.detector.calibration.alpha
+    if alpha < 1 / (rows + 1):
+        notes.append(TableWarning(code="alpha_estimated", total=rows, alpha=alpha))
     return notes
+
+
+def _named_groups(learned: FittedDetector) -> list[TableWarning]:
+    """A note on every modelled column of which new groups bring new values."""
+    groups = learned.groups
+    return [
+        TableWarning(code="group_modelled", column=column.name)
+        for column in learned.detector.schema.modelled
+        if groups and column.name in groups.columns and column.kind != "datetime"
+    ]

@@ -13,6 +13,7 @@ import msgspec
 from anomvae.errors import UsageError
 from anomvae.folder.database import Database
 from anomvae.folder.outbox import Outbox, OutboxUpdate
+from anomvae.model.counters import CounterState
 from anomvae.records.folder import Manifest, Quarantined
 from anomvae.records.results import REMEMBERED, Evidence, evidence
 
@@ -21,7 +22,7 @@ Key = tuple[int, int, int, int, int]  # the state of a file: device, inode, size
 STATES = ("committed", "quarantined")
 ENTRY = (
     "SELECT delivery_id, path, sha256, size, state, base_rows, continues, coalesce(lines, 0),"
-    " coalesce(rows_total, 0) FROM delivery"
+    " coalesce(rows_total, 0), counters FROM delivery"
 )
 
 
@@ -35,6 +36,7 @@ class Entry(msgspec.Struct, frozen=True):
         continues: whether a grown version of the file may be scored from its new rows on.
         lines: physical lines of the file.
         rows_total: rows that were read.
+        counters: the state of the counters behind the file.
     """
 
     delivery_id: str
@@ -46,6 +48,7 @@ class Entry(msgspec.Struct, frozen=True):
     continues: bool
     lines: int
     rows_total: int
+    counters: CounterState = {}
 
 
 class Ledger:
@@ -255,6 +258,16 @@ class Ledger:
         query = "SELECT * FROM delivery WHERE state = ? ORDER BY sequence DESC LIMIT ?"
         return [dict(row) for row in self._db.rows(query, (state, most))]
 
+    def refused_since_committed(self) -> tuple[int, str]:
+        """How many deliveries were refused since the last one that was scored, and when that was (empty: never)."""
+        last = "(SELECT coalesce(max(sequence), 0) FROM delivery WHERE state = 'committed')"
+        query = (
+            f"SELECT (SELECT count(*) FROM delivery WHERE state = 'quarantined' AND sequence > {last}), "
+            f"(SELECT committed_utc FROM delivery WHERE sequence = {last})"
+        )
+        ((refused, at),) = self._db.rows(query)
+        return int(refused), at or ""
+
     def deliveries(self) -> Iterator[dict[str, Any]]:
         """Every delivery in order, by column."""
         return (dict(row) for row in self._db.each("SELECT * FROM delivery ORDER BY sequence"))
@@ -289,17 +302,14 @@ class Ledger:
     # --- inside
 
     def _entries(self, where: str, values: tuple[Any, ...] = ()) -> list[Entry]:
-        rows = [
-            dict(zip(Entry.__struct_fields__, row, strict=True)) for row in self._db.rows(f"{ENTRY} {where}", values)
-        ]
-        return [Entry(**{**row, "continues": bool(row["continues"])}) for row in rows]
+        return [_entry(tuple(row)) for row in self._db.rows(f"{ENTRY} {where}", values)]
 
     def _insert_evidence(self, fact: Manifest) -> None:
         """Keep the evidence of drift of the newest files; with another model or alpha, the sequence begins anew."""
-        alpha, drift = fact.result.alpha, fact.result.drift
+        alpha, found = fact.result.alpha, evidence(fact.result)
         self._db.execute("DELETE FROM evidence WHERE model_id <> ? OR alpha <> ?", (fact.model_id, alpha))
-        if drift is not None and not drift.alone:
-            encoded = msgspec.json.encode(evidence(fact.result.scored, fact.result.flagged, drift)).decode()
+        if found is not None:
+            encoded = msgspec.json.encode(found).decode()
             self._db.execute("INSERT INTO evidence VALUES (?, ?, ?, ?)", (fact.sequence, fact.model_id, alpha, encoded))
             newest = "SELECT sequence FROM evidence ORDER BY sequence DESC LIMIT ?"
             self._db.execute(f"DELETE FROM evidence WHERE sequence NOT IN ({newest})", (REMEMBERED,))
@@ -309,6 +319,13 @@ class Ledger:
 
     def _set_meta(self, key: str, value: str) -> None:
         self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+
+
+def _entry(row: tuple[Any, ...]) -> Entry:
+    """A row of `ENTRY` as a record."""
+    found = dict(zip(Entry.__struct_fields__, row, strict=True))
+    counters = msgspec.json.decode(found["counters"], type=CounterState)
+    return Entry(**{**found, "continues": bool(found["continues"]), "counters": counters})
 
 
 def _columns(fact: Manifest | Quarantined) -> dict[str, Any]:
@@ -332,6 +349,7 @@ def _columns(fact: Manifest | Quarantined) -> dict[str, Any]:
         "base_rows": fact.base_rows,
         "continues": int(fact.continues),
         "lines": fact.lines,
+        "counters": msgspec.json.encode(fact.counters).decode(),
         "rows_total": result.rows,
         "rows_scored": result.scored,
         "rows_rejected": result.rejected,

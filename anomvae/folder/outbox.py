@@ -87,29 +87,21 @@ class Outbox:
                 ids = ((message.message_id,) for message in messages)
                 self._db.executemany("DELETE FROM outbox WHERE letter_id = ?", ids)
 
-    def failed(self, message: OutboxMessage, error: str, next_try: float) -> None:
-        """Note that a message could not be sent, and when to try again.
+    def failed(
+        self, message: OutboxMessage, error: str, *, next_try: float | None = None, given_up: float | None = None
+    ) -> None:
+        """Note that a message could not be sent: either when to try again, or when it was given up for good.
 
         Args:
             message: the message.
             error: what went wrong.
             next_try: Unix seconds.
+            given_up: Unix seconds.
         """
-        change = "UPDATE outbox SET attempts = attempts + 1, error = ?, next_try = ? WHERE letter_id = ?"
+        change = """UPDATE outbox SET attempts = attempts + 1, error = ?, next_try = coalesce(?, next_try), given_up = ?
+            WHERE letter_id = ?"""
         with self._db.transaction():
-            self._db.execute(change, (error, next_try, message.message_id))
-
-    def give_up(self, message: OutboxMessage, error: str, now: float) -> None:
-        """Note that a message will never be taken.
-
-        Args:
-            message: the message.
-            error: what went wrong.
-            now: Unix seconds.
-        """
-        change = "UPDATE outbox SET attempts = attempts + 1, error = ?, given_up = ? WHERE letter_id = ?"
-        with self._db.transaction():
-            self._db.execute(change, (error, now, message.message_id))
+            self._db.execute(change, (error, next_try, given_up, message.message_id))
 
     def give_up_old(self, before: float, now: float) -> int:
         """Give up what has been waiting since before a time; returns how many those are."""

@@ -18,6 +18,7 @@ from anomvae.folder.scanner import Stat
 from anomvae.model.detector import Detector
 from anomvae.records.folder import Counters, Line, Manifest, Quarantined
 from anomvae.records.results import FileResult, Verdict
+from anomvae.records.sentences import rejection_sentences
 from anomvae.scoring.batch import alpha_of
 from anomvae.scoring.summary import Severities
 
@@ -209,7 +210,9 @@ class Progress:
 
 
 def _first_reason(result: FileResult) -> str:
-    """What is most worth knowing of a scored file: its drift, or the first reason of its worst row."""
+    """What is most worth knowing of a scored file: its unreadable rows, its drift, or why its worst row is flagged."""
+    if told := rejection_sentences(result.why):
+        return told[0]
     if result.drift and result.drift.told:
         return f"drift: {result.drift.told[0]}"
     reasons = result.worst[0].reasons if result.worst else ()

@@ -17,6 +17,9 @@ from anomvae.model.arrays import Bools, Floats, Ints
 from anomvae.records.results import Verdict
 
 MAX_TERMS = 1 << 16  # of a sum that are held at once
+MANY, MANY_ROWS = 0.1, 5  # above this share of unreadable rows, and from so many on, a file is anomalous
+MORE, MORE_ROWS = 0.01, 3  # the same for elevated, where they are also more than training had:
+MORE_P = 1e-3  # their chance at the share of training is smaller than this
 
 
 class Decision(msgspec.Struct, frozen=True):
@@ -218,6 +221,27 @@ def verdict(p_file: float) -> Verdict:
     if p_file < 0.001:
         return "anomalous"
     return "elevated" if p_file < 0.01 else "ok"
+
+
+def rejected_verdict(rows: int, rejected: int, usual: float) -> Verdict:
+    """What unreadable rows make of a file: `ok`, `elevated` or `anomalous`.
+
+    Args:
+        rows: of the file, all of them.
+        rejected: those that cannot be read.
+        usual: the share of training rows that could not be read.
+    """
+    if rejected >= MANY_ROWS and rejected > MANY * rows:
+        return "anomalous"
+    more = rejected >= MORE_ROWS and rejected > MORE * rows
+    return "elevated" if more and rejected_p_value(rows, rejected, usual) < MORE_P else "ok"
+
+
+def rejected_p_value(rows: int, rejected: int, usual: float) -> float:
+    """The binomial chance of at least so many unreadable rows."""
+    from scipy.special import bdtrc  # few files need it, and its import takes longer than they do
+
+    return float(bdtrc(rejected - 1, rows, usual))
 
 
 def _beta(alpha: float, n: float) -> tuple[float, float]:

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from anomvae.config_errors import near
 from anomvae.errors import DataError, UsageError
 from anomvae.model.arrays import Floats
-from anomvae.model.schema import Column, Schema, parse_cell
-from anomvae.model.value_parsing import MISSING, is_number, quoted
+from anomvae.model.schema import Column, Schema
+from anomvae.model.value_parsing import is_number, quoted
 
 
 class Condition(NamedTuple):
@@ -86,7 +86,7 @@ def constraints_of(
     return {
         name: _text_constraint(name, levels[name], tests)
         if known[name].kind == "categorical"
-        else _number_constraint(schema, known[name], tests)
+        else _number_constraint(known[name], tests)
         for name, tests in grouped.items()
     }
 
@@ -127,9 +127,9 @@ def _compare(level: str, sign: str, value: str) -> bool:
     return OPERATORS[sign](level, value)
 
 
-def _number_constraint(schema: Schema, column: Column, tests: Sequence[tuple[str, str]]) -> Constraint:
+def _number_constraint(column: Column, tests: Sequence[tuple[str, str]]) -> Constraint:
     """The intervals of a number, date or boolean that pass all tests, of (operator, value) each."""
-    if all(value.strip() in MISSING for _, value in tests):
+    if all(column.is_gap(value.strip()) for _, value in tests):
         if {sign for sign, _ in tests} == {"=="}:
             return Constraint(low=np.zeros((1, 0)), high=np.zeros((1, 0)), missing=True)
         if {sign for sign, _ in tests} == {"!="}:
@@ -137,7 +137,7 @@ def _number_constraint(schema: Schema, column: Column, tests: Sequence[tuple[str
     intervals = [(-FAR, FAR)]
     for sign, text in tests:
         try:
-            value = parse_cell(column, text, schema.numbers)
+            value, _ = column.read(text)
         except DataError as error:
             raise UsageError(f"--where '{column.name} {sign} {text}': {error.message}.") from error
         if np.isnan(value):
@@ -167,7 +167,7 @@ def step_of(column: Column) -> float:
     if column.kind == "boolean":
         return 1.0
     if column.kind == "datetime":
-        return 1e-6
+        return 1e-6  # conditions may be finer than the dates of the column
     return 0.0 if column.digits is None else 10.0**-column.digits
 
 

@@ -17,7 +17,7 @@ from anomvae.model.encoder import Encoded, Encoding, encode
 from anomvae.model.likelihood import Ensemble
 from anomvae.model.schema import Schema, Values
 from anomvae.records.results import Calibration as CalibrationReport
-from anomvae.records.results import Power, ThresholdChange, Training
+from anomvae.records.results import GroupFolds, Power, ThresholdChange, Training
 
 
 class ColumnFigures(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -38,22 +38,30 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Where a model comes from: the training files and the hash of their bytes, and which rows were chosen.
 
     `conditions` are those that every training row meets; `versions` are of the libraries that the figures depend on.
+    `rows_rejected` are those that could not be read (0 in models of versions that did not count them).
     """
 
     files: tuple[str, ...]
     data_sha256: str
     rows_read: int
     rows_used: int
+    rows_rejected: int = 0
     conditions: tuple[Condition, ...] = ()
     seed: int
     versions: dict[str, str]
+
+    @property
+    def rejected_share(self) -> float:
+        """The share of training rows that could not be read, among those and the used ones."""
+        rows = self.rows_used + self.rows_rejected
+        return self.rows_rejected / rows if rows else 0.0
 
 
 class About(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a saved model says of itself, beside the numbers.
 
     `settings` and `schema` are what the fit was asked for, so that a later fit can ask for the same. `columns` are the
-    modelled ones. `reference`: what rows are compared with for drift.
+    modelled ones. `reference`: what rows are compared with for drift. `groups`: what was kept in one fold each.
     """
 
     created_by: str
@@ -66,6 +74,7 @@ class About(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     history: tuple[ThresholdChange, ...]
     self_test: tuple[Power, ...] = ()
     reference: Reference | None = None
+    groups: GroupFolds | None = None
 
     @property
     def dialect(self) -> Dialect:
@@ -124,13 +133,16 @@ class Detector(msgspec.Struct, frozen=True, dict=True, eq=False, kw_only=True):
         return self.about.reference if self.about else None
 
     def encode(self, columns: Mapping[str, Values]) -> Encoded:
-        """Encode typed columns: floats (dates in seconds, booleans 0/1, NaN missing) or text."""
-        return encode(self.encoding, columns)
+        """Encode typed columns: floats (dates in seconds, booleans 0/1, NaN missing) or text.
+
+        Those of a counter need their steps beside them (`counters.with_steps`).
+        """
+        return self.ensemble.with_expected_steps(encode(self.encoding, columns))
 
     def score(self, columns: Mapping[str, Values]) -> Scores:
         """Score rows given as typed columns, each of shape (n,).
 
-        Every number of a row depends on that row and the model alone, bit for bit.
+        Every number of a row depends on that row, the steps of its counters and the model alone, bit for bit.
         """
         return self.score_encoded(self.encode(columns))
 

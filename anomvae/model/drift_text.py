@@ -66,7 +66,7 @@ class DriftText:
         column = self._columns.get(self.reference.all[j].column)
         if column is not None and column.redacted:
             return MASK
-        return number_text(value, 3 if column is None else column.digits)
+        return f"{value:.3f}" if column is None else number_text(column, value)
 
     def _unit(self, j: int, unit: int) -> str:
         """The level that a unit of category j stands for; a mask where no output may show it."""

@@ -1,13 +1,15 @@
-"""What a column is, and why: inferred once from training text, fixed from then on.
+"""What a column is and how its text is read: fixed when a model is fitted, and the same from then on.
 
-A column is numeric, integer, categorical, boolean or datetime, or it is left out for a reason that is kept as a code.
-A constant column stays in the model, because a change of a constant is surprising.
+A column is numeric, integer, categorical, boolean, datetime or a counter, or it is left out for a reason that is kept
+as a code. How its cells were written in training (separators, units, dates, words for true and false, marks of gaps) is
+part of it, so that cells are read strictly, and generated cells are written as training wrote them.
+`infer_column.py` finds all of this from training cells.
 """
 
-from collections import Counter
+import math
+import re
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
-from typing import Literal
+from functools import cached_property
 
 import msgspec
 import numpy as np
@@ -16,16 +18,32 @@ from numpy.typing import NDArray
 from anomvae.config import Kind
 from anomvae.errors import DataError
 from anomvae.model import value_parsing
-from anomvae.model.value_parsing import NumberFormat
+from anomvae.model.arrays import Floats
+from anomvae.model.date_format import DateFormat
+from anomvae.model.number_format import NumberFormat
+from anomvae.model.value_parsing import GAP_MARKS, MISSING
 from anomvae.records.sentences import ColumnReason
 
 Values = NDArray[np.float64] | NDArray[np.object_]
+Marks = NDArray[np.object_]
 
-STRAY_SHARE = 0.005  # so few cells that are no numbers are faults of the file, not a category
 NO_VALUES = ColumnReason(code="no_values")
-CONFIGURED = ColumnReason(code="configured")
 MASK = "***"  # in place of a cell that no output may show
-MAX_LEVELS = 1000  # a category with more values than this is an identifier or free text
+USUAL = "usual"  # the mark of a value that is written as nearly all are
+EMPTY = "empty"  # the mark of a cell without any text
+NUMERIC = ("numeric", "integer", "counter")
+_LIMIT = re.compile(r"(<=|>=|<|>|\u2264|\u2265)[ \u00a0]*(.+)", re.DOTALL).fullmatch
+_ZERO_DATE = re.compile(r"0000([-/.]?)00\1?00(?:[T ].*)?|00([-/.])00\2(?:0000|00)(?: .*)?").fullmatch
+
+
+def part_key(column: str, part: str) -> str:
+    """The key under which typed columns hold a second array of a column: its marks (text) or its steps (numbers)."""
+    return f"{column}\0{part}"
+
+
+def as_marks(columns: Mapping[str, Values], name: str) -> Marks:
+    """The marks (n,) of a column among typed columns."""
+    return np.asarray(columns[part_key(name, "mark")], dtype=object)
 
 
 def gaps(values: Values) -> NDArray[np.bool_]:
@@ -52,75 +70,203 @@ def rounded(values: NDArray[np.float64], digits: int | None) -> NDArray[np.float
     return values if digits is None else np.round(values, digits) + 0.0
 
 
-class Column(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One column: its kind, how its text is read, why it is or is not modelled, and whether no output may show it."""
+class Column(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, dict=True):
+    """One column: its kind, how its text is read and written, and why it is or is not modelled.
+
+    Attributes:
+        name: of the column.
+        kind: what its values are.
+        modelled: whether the model sees it.
+        reason: why it is left out, or what is worth knowing about it.
+        redacted: whether no output may show its cells.
+        number: how numbers are written, for the kinds in `NUMERIC`.
+        dates: how dates are written; two formats while the order of day and month is open, the likelier one first.
+        gaps: texts that stand for a missing value in this column, besides those that do so everywhere.
+        marks: how training cells were written, the commonest first, where there was more than plain values and empty
+            cells: `USUAL`, `EMPTY`, the text of a gap, the sign of a limit of detection such as `<`, another unit.
+        true: the word for true.
+        false: the word for false.
+        counter: whether the step from the row before is modelled (`counters.py`): of a `counter` alone, of a date
+            besides.
+    """
 
     name: str
     kind: Kind
     modelled: bool
     reason: ColumnReason = ColumnReason()
-    date_format: str = ""
-    digits: int | None = None
     redacted: bool = False
+    number: NumberFormat = NumberFormat(digits=None)
+    dates: tuple[DateFormat, ...] = ()
+    gaps: tuple[str, ...] = ()
+    marks: tuple[str, ...] = ()
+    true: str = "true"
+    false: str = "false"
+    counter: bool = False
 
     @property
     def constant(self) -> bool:
         """Whether all training rows have the same value."""
         return self.reason.code == "constant"
 
+    @property
+    def digits(self) -> int | None:
+        """Decimals of its numbers; None where these are as many as a number needs."""
+        return self.number.digits
+
     def masked(self) -> "Column":
         """The same column, whose cells no output may show."""
         reason = msgspec.structs.replace(self.reason, value="") if self.constant else self.reason
         return msgspec.structs.replace(self, redacted=True, reason=reason)
 
+    def read(self, text: str) -> tuple[float, str]:
+        """One cell of a column that is not a category, as a number and its mark.
+
+        Returns:
+            The value (seconds since 1970 of a date, 1 and 0 for true and false, NaN for a gap), and how it is written.
+
+        Raises:
+            DataError: the cell cannot be read as what the column is.
+        """
+        text = text.strip(" \u00a0")
+        if self.is_gap(text):
+            return math.nan, text or EMPTY
+        if self.kind == "boolean":
+            return value_parsing.parse_boolean(text), USUAL
+        if self.kind == "datetime":
+            return self._date(text), USUAL
+        return self._number(text)
+
+    def is_gap(self, text: str) -> bool:
+        """Whether the text of a cell, without the spaces around it, stands for a missing value."""
+        return text in self.known_gaps or (self.kind == "datetime" and bool(self.marks) and is_zero_date(text))
+
+    @cached_property
+    def known_gaps(self) -> frozenset[str]:
+        """The texts that stand for a missing value: more of them where training cells had marks of gaps."""
+        return (GAP_MARKS if self.marks else MISSING).union(self.gaps)
+
+    def _date(self, text: str) -> float:
+        for written in self.dates[1:]:
+            try:
+                return self.dates[0].read(text)
+            except DataError:
+                return written.read(text)
+        return self.dates[0].read(text)
+
+    def _number(self, text: str) -> tuple[float, str]:
+        limit = _LIMIT(text) if self.marks else None
+        value, strange = self.number.read(limit[2] if limit else text)
+        mark = " ".join(filter(None, (limit[1] if limit else "", strange))) or USUAL
+        if mark != USUAL and not self.marks:
+            raise DataError("not_a_number", f"{value_parsing.quoted(text)} is not written like the training data")
+        return value, mark
+
 
 class Schema(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """All columns of the training table, in order, and the number format of its text."""
+    """All columns of the training table, in order.
+
+    `counter_group`: the columns whose cells together name the group within which counters step; empty for none.
+    """
 
     columns: tuple[Column, ...]
-    decimal: str = "."
-    thousands: str = ""
+    counter_group: tuple[str, ...] = ()
 
     @property
     def modelled(self) -> tuple[Column, ...]:
         """The columns that the model sees, in order."""
         return tuple(column for column in self.columns if column.modelled)
 
+    def with_marks(self) -> "Schema":
+        """The same with a category of its own for the marks of every column that has any, as typed columns have it."""
+        columns: list[Column] = []
+        for column in self.columns:
+            if column.marks:
+                key = part_key(column.name, "mark")
+                columns.append(Column(name=key, kind="categorical", modelled=True, redacted=column.redacted))
+            columns.append(column)
+        return msgspec.structs.replace(self, columns=tuple(columns))
+
+    @property
+    def unfilled(self) -> tuple[Column, ...]:
+        """The columns that had no value in training, and so are left out, in order."""
+        return tuple(column for column in self.columns if column.reason.code == "no_values")
+
     @property
     def redacted(self) -> frozenset[str]:
         """Names of the columns whose cells no output may show."""
         return frozenset(column.name for column in self.columns if column.redacted)
 
-    @property
-    def numbers(self) -> NumberFormat:
-        """How this table writes numbers."""
-        return NumberFormat(self.decimal, self.thousands)
+
+class FilledCells(msgspec.Struct, frozen=True):
+    """Cells of a column that are no gaps: how many, and the text of the first."""
+
+    count: int
+    first: str
 
 
-def parse(column: Column, texts: Sequence[str], numbers: NumberFormat) -> tuple[Values, dict[int, DataError]]:
-    """Parse the cells of one column.
+def filled_cells(counts: Mapping[str, int]) -> FilledCells | None:
+    """The cells that are no gaps, from how often each text stands in a column; None where all are gaps."""
+    filled = [text for text, count in counts.items() if count and text.strip(" ") not in MISSING]
+    return FilledCells(sum(counts[text] for text in filled), filled[0]) if filled else None
 
-    Args:
-        column: what the column is.
-        texts: its cells (n,).
-        numbers: how numbers are written.
 
-    Returns:
-        Values of shape (n,): float64 with NaN for missing, or str objects with "" for missing; and the
-        errors by row index (their value is missing).
+class ParsedColumn(msgspec.Struct, frozen=True):
+    """The cells (n) of one column, typed.
+
+    Attributes:
+        values: (n,) float64 with NaN for missing, or str objects with "" for missing.
+        marks: (n,) how each cell is written; None for a column without marks.
+        errors: why a cell could not be read, by row index; its value is missing.
     """
+
+    values: Values
+    marks: Marks | None
+    errors: dict[int, DataError]
+
+
+def parse(column: Column, texts: Sequence[str]) -> ParsedColumn:
+    """Read the cells (n,) of one column."""
     if column.kind == "categorical":
-        return np.array(texts, dtype=object), {}
-    if column.kind in ("numeric", "integer") and (plain := numbers.parse_column(texts)) is not None:
-        return np.array(plain), {}
-    values, errors = np.full(len(texts), np.nan), {}
-    for i, text in enumerate(texts):
+        return ParsedColumn(np.array(texts, dtype=object), None, {})
+    known = column.known_gaps
+    filled = [i for i, text in enumerate(texts) if text not in known]
+    marks = np.array([text or EMPTY for text in texts], dtype=object) if column.marks else None
+    values = np.full(len(texts), np.nan)
+    errors: dict[int, DataError] = {}
+    if (numbers := _read_at_once(column, [texts[i] for i in filled])) is not None:
+        values[filled] = numbers
+        if marks is not None:
+            marks[filled] = USUAL
+        return ParsedColumn(values, marks, errors)
+    for i in filled:
         try:
-            values[i] = parse_cell(column, text, numbers)
+            values[i], mark = column.read(texts[i])
         except DataError as error:
             error.column = column.name
             errors[i] = _unquoted(error, column) if column.redacted else error
-    return values, errors
+            mark = USUAL
+        if marks is not None:
+            marks[i] = mark
+    return ParsedColumn(values, marks, errors)
+
+
+def _read_at_once(column: Column, texts: Sequence[str]) -> list[float] | None:
+    """All cells by the fast way of their format; None where one of them needs a closer look."""
+    if column.kind in NUMERIC:
+        return column.number.read_column(texts)
+    return column.dates[0].read_column(texts) if len(column.dates) == 1 else None
+
+
+def agree(column: Column, values: Floats, marks: Marks) -> tuple[Floats, Marks]:
+    """Make drawn values and drawn marks (n,) agree on which cells are gaps: the mark decides.
+
+    A gap whose mark is that of a value gets the commonest mark of a gap.
+    """
+    gap_marks = {mark: mark == EMPTY or column.is_gap(mark) for mark in {*column.marks, *marks.tolist()}}
+    usual_gap = next((mark for mark in column.marks if gap_marks[mark]), EMPTY)
+    marked = np.array([gap_marks[mark] for mark in marks.tolist()], dtype=bool)
+    agreed = np.where(np.isnan(values) & ~marked, usual_gap, marks)
+    return np.where(marked, np.nan, values), agreed
 
 
 def _unquoted(error: DataError, column: Column) -> DataError:
@@ -128,13 +274,15 @@ def _unquoted(error: DataError, column: Column) -> DataError:
     return DataError(error.code, f"a cell cannot be read as {column.kind} (redacted)", column=column.name)
 
 
-def parse_cell(column: Column, text: str, numbers: NumberFormat) -> float:
-    """One cell of a numeric, integer, boolean or datetime column as a float; NaN where missing."""
-    if column.kind == "boolean":
-        return value_parsing.parse_boolean(text)
-    if column.kind == "datetime":
-        return value_parsing.parse_date(text, column.date_format)
-    return numbers.parse(text)
+def is_zero_date(text: str) -> bool:
+    """Whether a text is a date of zeros, with which databases write that there is none."""
+    return bool(_ZERO_DATE(text))
+
+
+def limit_of(text: str) -> tuple[str, str] | None:
+    """The sign and the number of a limit of detection such as `<0.05`; None for any other text."""
+    found = _LIMIT(text)
+    return (found[1], found[2]) if found else None
 
 
 def from_arrays(values: Mapping[str, NDArray[np.float64]]) -> Schema:
@@ -146,120 +294,3 @@ def _numbers(name: str, values: NDArray[np.float64]) -> Column:
     if np.isnan(values).all():
         return Column(name=name, kind="ignore", modelled=False, reason=NO_VALUES)
     return Column(name=name, kind="numeric", modelled=True)
-
-
-def infer(name: str, texts: Sequence[str], numbers: NumberFormat) -> Column:
-    """Infer what a column is from all its training cells.
-
-    Args:
-        name: the name of the column.
-        texts: its cells (n,).
-        numbers: how numbers are written.
-    """
-    counts = Counter(text.strip(" ") for text in texts)
-    present = [text for text in counts if text not in value_parsing.MISSING]
-    if not present:
-        return Column(name=name, kind="ignore", modelled=False, reason=NO_VALUES)
-    plain = [p for text in present if value_parsing.is_number(p := numbers.plain(text))]
-    strange = [text for text in present if not value_parsing.is_number(numbers.plain(text))]
-    if sum(counts[text] for text in strange) <= STRAY_SHARE * sum(counts[text] for text in present):
-        return _number(name, texts, plain, numbers)
-    if _is_boolean({text.lower() for text in present}):
-        return Column(name=name, kind="boolean", modelled=True, reason=_constancy(present))
-    for style in value_parsing.DATE_FORMATS:
-        if _is_date(present, style):
-            reason = ColumnReason(code="dates", value=style)
-            return Column(name=name, kind="datetime", modelled=True, date_format=style, reason=reason)
-    return _text(name, texts)
-
-
-def _is_boolean(words: set[str]) -> bool:
-    """True and false in some spelling; one letter alone may be a category, such as F of F and M."""
-    known = words <= value_parsing.TRUE | value_parsing.FALSE
-    return known and (len(words) > 1 or len(min(words)) > 1)
-
-
-def declared(name: str, kind: Kind, style: str | None, texts: Sequence[str], numbers: NumberFormat) -> Column:
-    """A column whose kind the user has stated.
-
-    Args:
-        name: the name of the column.
-        kind: the stated kind.
-        style: the stated format of dates, if any.
-        texts: its training cells (n,).
-        numbers: how numbers are written.
-
-    Raises:
-        DataError: `bad_date` where no known date format fits.
-    """
-    if kind == "ignore":
-        return Column(name=name, kind="ignore", modelled=False, reason=ColumnReason(code="ignored"))
-    if kind == "categorical":
-        return Column(name=name, kind=kind, modelled=True, reason=CONFIGURED)
-    if kind in ("numeric", "integer"):
-        plain = [p for t in set(texts) if value_parsing.is_number(p := numbers.plain(t))]
-        return Column(name=name, kind=kind, modelled=True, digits=_digits(plain), reason=CONFIGURED)
-    if kind == "datetime":
-        found = style or infer(name, texts, numbers).date_format
-        if not found:
-            raise DataError("bad_date", "no known date format fits; give one as format = ...", column=name)
-        return Column(name=name, kind=kind, modelled=True, date_format=found, reason=CONFIGURED)
-    return Column(name=name, kind=kind, modelled=True, reason=CONFIGURED)
-
-
-def _number(name: str, texts: Sequence[str], plain: list[str], numbers: NumberFormat) -> Column:
-    whole = all(map(value_parsing.is_integer, plain))
-    if whole and _counts_up(texts, numbers):
-        return Column(name=name, kind="ignore", modelled=False, reason=ColumnReason(code="running_number"))
-    digits = 0 if whole else _digits(plain)
-    return Column(
-        name=name,
-        kind="integer" if whole else "numeric",
-        modelled=True,
-        digits=digits,
-        reason=_constancy(plain),
-    )
-
-
-def _digits(plain: list[str]) -> int | None:
-    """Decimals to write; None where the cells use exponents or more than a float can hold."""
-    most = max(map(value_parsing.decimals, plain), default=0)
-    return None if most > 12 or any("e" in text.lower() for text in plain) else most
-
-
-def _counts_up(texts: Sequence[str], numbers: NumberFormat) -> bool:
-    """A strictly rising whole number in nearly every row is a key, not a measurement."""
-    plain = [numbers.plain(text) for text in texts]
-    if len(plain) < 20 or not all(map(value_parsing.is_number, plain)):
-        return False
-    values = [float(text) for text in plain]
-    return all(a < b for a, b in pairwise(values))
-
-
-def _text(name: str, texts: Sequence[str]) -> Column:
-    present = [text for text in texts if text]
-    distinct = len(set(present))
-    if distinct > MAX_LEVELS or (distinct > 20 and distinct > 0.5 * len(present)):
-        wordy = np.mean([" " in text for text in present[:1000]]) > 0.5
-        code: Literal["free_text", "identifier"] = "free_text" if wordy else "identifier"
-        return Column(
-            name=name,
-            kind="ignore",
-            modelled=False,
-            reason=ColumnReason(code=code, distinct=distinct, rows=len(present)),
-        )
-    return Column(name=name, kind="categorical", modelled=True, reason=_constancy(present))
-
-
-def _constancy(values: list[str]) -> ColumnReason:
-    """The reason of a column whose values are all the same; no reason for any other column."""
-    return ColumnReason(code="constant", value=values[0]) if len(set(values)) == 1 else ColumnReason()
-
-
-def _is_date(texts: list[str], style: str) -> bool:
-    try:
-        for text in texts:
-            value_parsing.parse_date(text, style)
-    except DataError:
-        return False
-    return True

@@ -10,6 +10,7 @@ import msgspec
 
 from anomvae.notify.cooldown import Step
 from anomvae.records.folder import Kind, Manifest, Message, Quarantined, ToldRow
+from anomvae.records.sentences import rejection_sentences
 from anomvae.report.sanitize import sanitize
 
 MOST_ROWS = 5  # worst rows that a message names
@@ -28,7 +29,8 @@ def found(fact: Manifest, folder: str, step: Step) -> Message:
     """
     result = fact.result
     counts = f"{result.critical:,} critical and {result.flagged:,} flagged of {result.scored:,} rows"
-    rows = [f"drift: {inert(text)}" for text in _drift(fact)]
+    rows = [inert(text) for text in rejection_sentences(result.why)]
+    rows += [f"drift: {inert(text)}" for text in _drift(fact)]
     rows += [
         f"line {row.line}: {inert('; '.join(reason.text for reason in row.reasons))}"
         for row in result.worst[:MOST_ROWS]

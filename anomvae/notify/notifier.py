@@ -140,6 +140,8 @@ class Notifier:
             return f"{fact.model_id} refused {fact.reason_code}"
         if not self._found(fact.result, self._outlets.on):
             return ""
+        if fact.result.why and fact.result.why[0].unreadable:
+            return f"{fact.model_id} unreadable {fact.result.why[0].error}"
         return f"{fact.model_id} column {fact.result.blame[0].column if fact.result.blame else ''}"
 
     def _message(self, fact: Manifest | Quarantined, step: Step, *, trouble: bool) -> Message:

@@ -146,13 +146,13 @@ class Sender:
         """Give a message up, or have it and its outlet wait; returns whether the next message may be tried."""
         name, now, reason = message.outlet, self._clock(), f"{message.outlet}: {error}"
         if error.final:
-            outbox.give_up(message, reason, now)
+            outbox.failed(message, reason, given_up=now)
             self._count_given_up(1, reason)
             return True
         failures = self._failures[name]
         wait = min(2.0**failures, LONGEST) * random.uniform(0.5, 1.5)  # noqa: S311 (no secret)
         self._failures[name], self._until[name] = min(failures + 1, 10), now + wait
-        outbox.failed(message, reason, now + wait)
+        outbox.failed(message, reason, next_try=now + wait)
         if not failures:
             self._say(f"warning: {reason}; its messages wait and are sent later")
         return False

@@ -4,6 +4,8 @@ from typing import Literal
 
 import msgspec
 
+from anomvae.records.sentences import TableWarning, VerdictReason
+
 
 class ColumnDrift(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a file's rows differ from training in one column, or a part of a date (`part`).
@@ -54,11 +56,6 @@ class Evidence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     counts: tuple[tuple[int, ...], ...]
 
 
-def evidence(rows: int, flagged: int, drift: Drift) -> Evidence:
-    """The evidence of one file."""
-    return Evidence(rows, flagged, tuple(one.counts for one in (*drift.columns, drift.score)))
-
-
 class Side(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What one model makes of the rows. `low` and `high` bound its flag rate with 95 % confidence.
 
@@ -92,6 +89,7 @@ class Challenge(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 Verdict = Literal["ok", "elevated", "anomalous", "drifted", "failed"]
+GRAVITY: tuple[Verdict, ...] = ("ok", "elevated", "drifted", "anomalous", "failed")
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -160,6 +158,27 @@ class Training(Record, frozen=True, kw_only=True, omit_defaults=True):
     by_hand: tuple[Literal["hidden", "latent", "steps"], ...] = ()
 
 
+GroupPart = Literal["value", "day"]  # what rows of a group share: the value of a column, or the day of a date
+
+
+class GroupFolds(Record, frozen=True, kw_only=True):
+    """Rows that belong together were kept in one fold each: by the value of `columns`, or the day of a date (`part`).
+
+    `groups`: how many, of which the largest has `largest` rows. `found`: by the fit itself, because the nearest row is
+    of the same group in a `share` of the groups where chance makes it `chance`, with a probability of at most `p`.
+    """
+
+    columns: tuple[str, ...]
+    part: GroupPart
+    groups: int
+    largest: int
+    folds: int
+    found: bool
+    share: float | None = None
+    chance: float | None = None
+    p: float | None = None
+
+
 class Power(Record, frozen=True, kw_only=True):
     """How many faults of a kind were found by the self-test, in one column or ("") over all of them.
 
@@ -221,6 +240,7 @@ class FitResult(Record, frozen=True, kw_only=True, tag_field="schema", tag="anom
     columns: tuple[ColumnReport, ...]
     training: Training
     calibration: Calibration
+    groups: GroupFolds | None = None
     dependencies: tuple[str, ...] = ()
     self_test: tuple[Power, ...] = ()
     contamination: float = 0.0
@@ -228,7 +248,7 @@ class FitResult(Record, frozen=True, kw_only=True, tag_field="schema", tag="anom
     to_review: int = 0
     review: tuple[ReviewRow, ...] = ()
     comparison: Challenge | None = None
-    warnings: tuple[str, ...]
+    warnings: tuple[TableWarning, ...]
     seconds: float
 
 
@@ -236,7 +256,8 @@ class Reason(Record, frozen=True, kw_only=True):
     """Why a row was flagged: one column's share of its surprise.
 
     `expected`, `low` and `high` are what the rest of the row makes of the column when it is hidden
-    (median and 90 % interval for numbers, most likely value for categories).
+    (median and 90 % interval for numbers, most likely value for categories). Of a counter they are those of the step
+    from the row before, and `step` says how the row came to its value.
     """
 
     column: str
@@ -246,6 +267,7 @@ class Reason(Record, frozen=True, kw_only=True):
     low: str
     high: str
     text: str
+    step: str = ""
 
 
 class RowResult(Record, frozen=True, kw_only=True, tag_field="schema", tag="anomvae.row/1"):
@@ -289,7 +311,7 @@ class FileResult(Record, frozen=True, kw_only=True, tag_field="schema", tag="ano
     `p_file` is the chance of this many flags in a normal file (one-sided beta-binomial). `drift` is absent where the
     model has nothing to compare with, or the file no rows. Of a watched folder also: `delivery_id`, and `continues`
     where only the new rows of a grown file were scored. `severities`: scored rows by severity, in bins of two, without
-    the empty ones at the end.
+    the empty ones at the end. `why`: what raised the verdict above ok, the gravest first.
     """
 
     delivery_id: str = ""
@@ -305,6 +327,7 @@ class FileResult(Record, frozen=True, kw_only=True, tag_field="schema", tag="ano
     critical: int
     expected_flags: float
     verdict: Verdict
+    why: tuple[VerdictReason, ...] = ()
     p_file: float
     drift: Drift | None = None
     severities: tuple[int, ...] = ()
@@ -314,6 +337,17 @@ class FileResult(Record, frozen=True, kw_only=True, tag_field="schema", tag="ano
     blame: tuple[ColumnBlame, ...]
     rejects: tuple[RejectedRow, ...]
     warnings: tuple[str, ...]
+
+
+def evidence(result: FileResult) -> Evidence | None:
+    """What a file leaves for the next ones; None where it has nothing to compare, or is odd by itself.
+
+    That is where its rows are, or where many could not be read: those that could are no fair sample of it.
+    """
+    drift = result.drift
+    if drift is None or drift.alone or any(why.code == "many_rejected" for why in result.why):
+        return None
+    return Evidence(result.scored, result.flagged, tuple(one.counts for one in (*drift.columns, drift.score)))
 
 
 class ErrorResult(Record, frozen=True, kw_only=True, tag_field="schema", tag="anomvae.error/1"):
@@ -374,6 +408,7 @@ class InspectResult(Record, frozen=True, kw_only=True, tag_field="schema", tag="
     columns: tuple[ColumnReport, ...]
     training: Training
     calibration: Calibration
+    groups: GroupFolds | None = None
     self_test: tuple[Power, ...] = ()
     threshold_history: tuple[ThresholdChange, ...]
 
@@ -506,7 +541,7 @@ class ColumnPart(Record, frozen=True, kw_only=True):
     """One column of the row: its value as written, and what the other columns make of it when it is hidden.
 
     `deviance` is its part of `recon`, `surprise` the -log p of that among training rows, `share` its part of
-    the blame, by repair.
+    the blame, by repair. `step` is as in `Reason`.
     """
 
     column: str
@@ -517,6 +552,7 @@ class ColumnPart(Record, frozen=True, kw_only=True):
     deviance: float
     surprise: float
     share: float
+    step: str = ""
 
 
 class Replacement(Record, frozen=True, kw_only=True):

@@ -22,14 +22,16 @@ ReasonCode = Literal[
     "configured",
     "table_category",
     "dates",
+    "open_dates",
     "constant",
+    "counter",
 ]
 
 
 class ColumnReason(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """Why a column is left out, or what is worth knowing about one that is modelled.
 
-    `value` is the format of `dates`, or the one value of a `constant` column ("" where no output may show it). An
+    `value` is how `dates` are written, or the one value of a `constant` column ("" where no output may show it). An
     `identifier` and a `free_text` column have `distinct` different values in `rows` rows.
     """
 
@@ -57,7 +59,9 @@ REASONS: dict[ReasonCode, str] = {
     "configured": "by configuration",
     "table_category": "a category of the table",
     "dates": "dates, {value}",
+    "open_dates": "dates, {value}; no row tells day from month (state it as format = ...)",
     "constant": "constant{value}: a change is surprising",
+    "counter": "never falls: the step from the row before is modelled",
 }
 
 
@@ -65,9 +69,7 @@ def column_reason(reason: ColumnReason) -> str:
     """The reason of a column as a sentence, empty where there is nothing to say."""
     value = reason.value
     if reason.code == "constant" and value:
-        value = f" '{_cut(value)}'"
-    elif reason.code == "dates" and value == "iso":
-        value = "ISO 8601"
+        value = f" '{shortened(value)}'"
     return REASONS[reason.code].format(value=value, distinct=reason.distinct, rows=reason.rows)
 
 
@@ -81,7 +83,7 @@ def not_in_training(columns: Sequence[str]) -> str:
     return f"not in training, ignored: {', '.join(columns[:5])}"
 
 
-def _cut(text: str, limit: int = 40) -> str:
+def shortened(text: str, limit: int = 40) -> str:
     """A cell, at most so many characters of it."""
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
@@ -91,6 +93,12 @@ WarningCode = Literal[
     "no_final_newline",
     "stray_bom",
     "trailing_delimiter",
+    "delimiter_found",
+    "preamble",
+    "units_lines",
+    "padding_columns",
+    "repeated_header",
+    "comment_lines",
     "header_only",
     "extra_columns",
     "unnamed_column",
@@ -98,14 +106,26 @@ WarningCode = Literal[
     "column_all_missing",
     "missing_value",
     "precision_loss",
+    "counter_falls",
+    "rejected_row",
+    "sampled_rows",
+    "posterior_collapse",
+    "max_time",
+    "alpha_estimated",
+    "group_modelled",
+    "empty_in_training",
+    "new_decimals",
 ]
 
 
 class TableWarning(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What was noticed about a table and tolerated.
+    """What was noticed about a table, or about a fit to it, and tolerated.
 
-    `column` is the column that it concerns, `columns` are several; `count` is how many cells. A value that training
-    never had is the `value`; `near` is a value that training had and that differs only in case, spaces or Unicode form.
+    `file` is where it was noticed, where several are read, and `line` the row, or the first of several skipped lines,
+    whose text is the `value`. `column` is the column that it concerns, `columns` are several; `count` is how many
+    cells, rows, lines or steps, and `total` of how many. A value that training never had is the `value`; `near` is a
+    value that training had and that differs only in case, spaces or Unicode form. A row that could not be read has the
+    reason code `error`, and its `message` for people.
     """
 
     code: WarningCode
@@ -114,6 +134,12 @@ class TableWarning(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     value: str = ""
     near: str = ""
     count: int = 0
+    total: int = 0
+    file: str = ""
+    line: int = 0
+    error: str = ""
+    message: str = ""
+    alpha: float = 0.0
 
 
 WARNINGS: dict[WarningCode, str] = {
@@ -121,6 +147,12 @@ WARNINGS: dict[WarningCode, str] = {
     "no_final_newline": "the last line has no line end; the file may be cut off",
     "stray_bom": "a byte-order mark stands inside the file and was kept as text",
     "trailing_delimiter": "every row ends in an empty field, which was ignored",
+    "delimiter_found": "columns are split by a {value}",
+    "preamble": "lines before the header, skipped: {count}; the first, line {line}: '{value}'",
+    "units_lines": "lines of units or kinds under the header, skipped: {count}; the first, line {line}: '{value}'",
+    "padding_columns": "rows have {count} empty fields more than the header has names; these were left out",
+    "repeated_header": "lines with the header again, skipped: {count}; the first: line {line}",
+    "comment_lines": "comment lines, skipped: {count}; the first: line {line}",
     "header_only": "no rows under the header",
     "extra_columns": "{columns}",
     "unnamed_column": "a column without a name was ignored",
@@ -128,11 +160,25 @@ WARNINGS: dict[WarningCode, str] = {
     "column_all_missing": "column '{column}' has no value in this file",
     "missing_value": "column '{column}' is empty {count} times, in training never",
     "precision_loss": "column '{column}' has {count} numbers above 2^53, scored as the nearest float",
+    "counter_falls": "column '{column}' falls {count} times, in training it never does: are the rows in another order?",
+    "rejected_row": "{message} ({error}); the row is left out",
+    "sampled_rows": "{count:,} of {total:,} rows were kept, in blocks drawn at random (--max-rows)",
+    "posterior_collapse": "no latent dimension is in use, the KL says nothing of a row; "
+    "lower --beta (0.03 is the default), train longer (--steps), or give more rows",
+    "max_time": "training was ended by --max-time after {count:,} of {total:,} steps; "
+    "the threshold is calibrated for what was reached",
+    "alpha_estimated": "{total:,} rows support alpha {supported:.3g} by counting; "
+    "alpha {alpha:g} rests on a tail estimate, without a guarantee",
+    "group_modelled": "column '{column}' names the groups and is modelled: each new group has a value of it that "
+    "training never had; keep it out of the model with --id {column}",
+    "empty_in_training": "column '{column}' was empty in training and is left out; here it has {count:,} values, "
+    "such as '{value}'; fit again with rows that have it",
+    "new_decimals": "column '{column}' has decimals {count:,} times, such as '{value}', in training whole numbers only",
 }
 
 
 def table_warning(warning: TableWarning) -> str:
-    """A warning as a sentence behind its code."""
+    """A warning as a sentence behind its code, and behind its place where that is one of several files."""
     near = f" (as '{warning.near}' but for case, spaces or Unicode form)" if warning.near else ""
     text = WARNINGS[warning.code].format(
         column=warning.column,
@@ -140,5 +186,65 @@ def table_warning(warning: TableWarning) -> str:
         value=warning.value,
         near=near,
         count=warning.count,
+        total=warning.total,
+        error=warning.error,
+        message=warning.message,
+        alpha=warning.alpha,
+        supported=1 / (warning.total + 1),
+        line=warning.line,
     )
-    return f"{warning.code}: {text}"
+    place = f"{warning.file}:{warning.line}" if warning.line else warning.file
+    return f"{place}: {warning.code}: {text}" if warning.file else f"{warning.code}: {text}"
+
+
+VerdictCode = Literal["flags", "drift", "many_rejected", "more_rejected"]
+
+
+class VerdictReason(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What raised the verdict of a file above ok.
+
+    `flags`: `count` of `total` scored rows are flagged, and `usual` is the share that is expected. `many_rejected` and
+    `more_rejected`: so many of all rows could not be read, and `usual` is the share of training; the first of them
+    stands on `line`, with the reason code `error` and its `message` for people. `p` is the chance of as much in a
+    normal file.
+    """
+
+    code: VerdictCode
+    count: int = 0
+    total: int = 0
+    usual: float = 0.0
+    p: float = 0.0
+    line: int = 0
+    error: str = ""
+    message: str = ""
+
+    @property
+    def unreadable(self) -> bool:
+        """Whether it is about rows that could not be read."""
+        return self.code in ("many_rejected", "more_rejected")
+
+
+_REJECTED = "{count:,} of {total:,} rows cannot be read{usual}; the first is line {line}: {message} ({error})"
+VERDICTS: dict[VerdictCode, str] = {
+    "flags": "{count:,} of {total:,} rows are flagged",
+    "drift": "the rows are no longer distributed as training rows were",
+    "many_rejected": _REJECTED,
+    "more_rejected": _REJECTED,
+}
+
+
+def verdict_reason(reason: VerdictReason) -> str:
+    """What raised a verdict, as a sentence."""
+    return VERDICTS[reason.code].format(
+        count=reason.count,
+        total=reason.total,
+        usual=f", in training {f'{100 * reason.usual:.2g} %' if reason.usual else 'none'}",
+        line=reason.line,
+        message=reason.message,
+        error=reason.error,
+    )
+
+
+def rejection_sentences(reasons: Iterable[VerdictReason]) -> tuple[str, ...]:
+    """The sentences of a verdict about rows that could not be read; none where these are too few to matter."""
+    return tuple(verdict_reason(reason) for reason in reasons if reason.unreadable)

@@ -18,6 +18,7 @@ from anomvae.records.folder import (
     StoppedResult,
 )
 from anomvae.records.results import FileResult, ScoreResult, Waits
+from anomvae.records.sentences import rejection_sentences
 from anomvae.report.sanitize import sanitize
 from anomvae.report.terminal import VERDICT, cell, number_column, table, text_column
 
@@ -39,6 +40,8 @@ def delivery_line(said: FileResult | Quarantined, at: str) -> Text:
         line.append(f", {said.critical:,} critical", VERDICT["anomalous"])
     if said.rejected:
         line.append(f", {said.rejected:,} unreadable", "yellow")
+    for text in rejection_sentences(said.why):
+        line.append(sanitize(f"  {text}", 300), VERDICT[said.verdict])
     if said.drift and said.drift.told:
         over = f" over {said.drift.files} files" if said.drift.files > 1 else ""
         line.append(sanitize(f"  drift: {said.drift.told[0]}{over}", 160), VERDICT["drifted"])

@@ -21,8 +21,10 @@ from anomvae.folder.output_folder import MANIFEST, path_text
 from anomvae.model.detector import Detector
 from anomvae.model.drift import Bins
 from anomvae.model.drift_text import DriftText
+from anomvae.model.schema import NUMERIC
 from anomvae.records.folder import Manifest
 from anomvae.records.results import (
+    GRAVITY,
     ColumnDrift,
     FileResult,
     InspectResult,
@@ -31,6 +33,7 @@ from anomvae.records.results import (
     ScoreResult,
     Verdict,
 )
+from anomvae.records.sentences import rejection_sentences
 from anomvae.report import html_page, svg
 from anomvae.report.svg import Histogram, Marker, TimelineBar
 from anomvae.report.terminal import FAULTS, basis_of
@@ -40,7 +43,6 @@ REVIEWED = 60  # files in the list of those to review, the newest
 WORST = 12  # rows
 COLUMNS = 40  # columns with a share in the flagged rows, or changed
 WARNINGS = 20
-GRAVITY: tuple[Verdict, ...] = ("ok", "elevated", "drifted", "anomalous", "failed")
 
 
 class ReviewItem(msgspec.Struct, frozen=True, kw_only=True):
@@ -310,7 +312,7 @@ def _manifest(out: Path, delivery_id: str) -> Manifest | None:
 def _review_item(result: FileResult, at: str) -> ReviewItem:
     why = list(result.drift.told) if result.drift else []
     why += [row.reasons[0].text for row in result.worst[:1] if row.reasons]
-    why += [f"line {bad.line}: {bad.message}" for bad in result.rejects[:1]]
+    why += rejection_sentences(result.why) or [f"line {bad.line}: {bad.message}" for bad in result.rejects[:1]]
     return ReviewItem(
         file=result.file,
         at=at,
@@ -345,18 +347,21 @@ def _histogram(bins: Bins, names: tuple[str, ...], low: float | None, high: floa
 
 def _marker(detector: Detector, reason: Reason, histogram: Histogram) -> Marker:
     """Where a reason stands among the training rows of its column."""
-    seen = _number(detector, reason.value)
+    seen = _number(detector, reason.column, reason.value)
     if not histogram.edges:
         same = (name for name in histogram.names if seen is not None and _float(name) == seen)  # 1 and 1.0
         return Marker(seen_name=next(same, reason.value), expected_name=reason.expected)
-    bounds = {name: _float(getattr(reason, name)) for name in ("expected", "low", "high")}
+    bounds = {name: _number(detector, reason.column, getattr(reason, name)) for name in ("expected", "low", "high")}
     return Marker(seen=seen, **bounds, seen_name=reason.value, expected_name=reason.expected)
 
 
-def _number(detector: Detector, text: str) -> float | None:
-    """A cell as a number of this model; None where it is none, or is empty."""
+def _number(detector: Detector, name: str, text: str) -> float | None:
+    """A cell of a column as a number; None where it is none, or is empty."""
+    column = next(column for column in detector.schema.columns if column.name == name)
+    if column.kind not in NUMERIC:
+        return None
     try:
-        value = detector.schema.numbers.parse(text)
+        value, _ = column.read(text)
     except DataError:
         return None
     return None if math.isnan(value) else value

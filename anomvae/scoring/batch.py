@@ -15,12 +15,14 @@ from anomvae.config import ScoreSettings
 from anomvae.formats import TableWriter, open_writer
 from anomvae.model.anomaly_score import Scores
 from anomvae.model.calibration import Decision
+from anomvae.model.counters import CounterState
 from anomvae.model.detector import Detector
 from anomvae.model.explain import reasons
 from anomvae.records.results import Reason, RejectedRow, RowResult
 from anomvae.scoring.summary import BatchCounts, count_batch
+from anomvae.table.csv_fast import unfilled_positions
 from anomvae.table.reader import chunk_batches
-from anomvae.table.typed_reader import TypedBatch, typed_batch
+from anomvae.table.typed_reader import FileSteps, TypedBatch, typed_batch
 from anomvae.table.writer import ScoredRows, scored_columns
 
 
@@ -43,6 +45,7 @@ class Chunk(msgspec.Struct, frozen=True, kw_only=True, tag=True):
         suffix: of the output, which sets its format; empty where no rows are written.
         line: of the first row.
         rows: the rows as a chunk of `TableReader.chunks`.
+        counters: the state of the counters before the first row.
     """
 
     file: str
@@ -52,6 +55,7 @@ class Chunk(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     suffix: str
     line: int
     rows: bytes
+    counters: CounterState
 
 
 class ScoredChunk(msgspec.Struct, frozen=True):
@@ -92,7 +96,7 @@ class BatchScorer:
         cells = [[row[at] for at in self._positions] for row in (batch.rows[i] for i in flagged.tolist())]
         why = dict(zip(flagged.tolist(), reasons(detector, encoded, scores, flagged, cells), strict=True))
         return ScoredBatch(
-            count_batch(detector, batch.columns, encoded, scores, decision),
+            count_batch(detector, batch, encoded, scores, decision),
             [self._row_result(batch.lines[i], i, scores, decision, reason) for i, reason in why.items()],
             self._writer.render(self._output_rows(batch, scores, decision, why)) if self._writer else b"",
         )
@@ -133,9 +137,10 @@ def score_chunk(chunk: Chunk, detector: Detector) -> ScoredChunk:
     settings, names = chunk.settings, chunk.names
     writer = open_scored_writer(io.BytesIO(), chunk.suffix, names, detector, settings) if chunk.suffix else None
     score = BatchScorer(chunk.file, detector, settings, chunk.positions, writer)
-    scored = ScoredChunk([], [])
+    unfilled, scored = unfilled_positions(detector.schema, names), ScoredChunk([], [])
+    steps = FileSteps(detector.schema, names, chunk.positions, chunk.counters)
     for text in chunk_batches(chunk.rows, chunk.line, len(names)):
-        batch = typed_batch(text, detector.schema, chunk.positions)
+        batch = typed_batch(text, detector.schema, chunk.positions, unfilled, steps)
         scored.rejects.extend(batch.rejected)
         if batch.rows:
             scored.batches.append(score(batch))
@@ -156,7 +161,7 @@ def open_scored_writer(
     """
     guarded: list[int] = []
     if settings.spreadsheet_safe:
-        kinds = ("numeric", "integer", "datetime", "boolean")
+        kinds = ("numeric", "integer", "counter", "datetime", "boolean")
         safe = {column.name for column in detector.schema.modelled if column.kind in kinds}
         guarded = [j for j, name in enumerate(names) if name not in safe]
     return open_writer(out, suffix, scored_columns(names, guarded))

@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 from anomvae.model import drift
 from anomvae.model.anomaly_score import Scores
 from anomvae.model.calibration import Decision, critical_severity
+from anomvae.model.counters import FALLS_TOLD
 from anomvae.model.detector import Detector
 from anomvae.model.encoder import Encoded
-from anomvae.model.schema import MASK, Values
+from anomvae.model.schema import MASK, Schema, Values, as_floats, gaps
 from anomvae.records.results import ColumnBlame, RejectedRow, RowResult
-from anomvae.records.sentences import TableWarning
+from anomvae.records.sentences import TableWarning, WarningCode
 from anomvae.table.header import folded
+from anomvae.table.typed_reader import TypedBatch
 
 SHOWN = 60  # characters of a value never seen in training
 UNSEEN = 1000  # different values never seen that are counted, each by itself
@@ -67,8 +69,10 @@ class BatchCounts(msgspec.Struct, frozen=True):
     """What one batch adds to its file, as data.
 
     `unseen`: (column, value, rows) of values that training never showed. `missing`, `surprising` (gaps where training
-    had none) and `imprecise` (numbers that a float does not hold exactly): rows by column. `bins`: rows in each bin of
-    the drift reference, for every feature and the score; empty where the model has no reference.
+    had none) and `imprecise` (numbers that a float does not hold exactly): rows by column. `changed`: (warning, column,
+    first such value, rows) of columns that are no longer what they were in training. `falls`: of every counter, the
+    steps downwards and all steps. `bins`: rows in each bin of the drift reference, for every feature and the score;
+    empty where the model has no reference.
     """
 
     scored: int
@@ -78,26 +82,28 @@ class BatchCounts(msgspec.Struct, frozen=True):
     missing: dict[str, int]
     surprising: dict[str, int]
     imprecise: dict[str, int]
+    falls: dict[str, tuple[int, int]]
+    changed: list[tuple[WarningCode, str, str, int]]
     bins: list[list[int]]
 
 
 def count_batch(
-    detector: Detector, columns: Mapping[str, Values], rows: Encoded, scores: Scores, decision: Decision
+    detector: Detector, batch: TypedBatch, rows: Encoded, scores: Scores, decision: Decision
 ) -> BatchCounts:
     """Count a batch.
 
     Args:
         detector: the fitted model.
-        columns: typed values by name, each (n,).
+        batch: its typed rows.
         rows: the same, encoded.
         scores: of these rows.
         decision: what the scores mean.
     """
-    encoding, reference, flags = detector.encoding, detector.reference, decision.flagged
+    encoding, reference, flags, columns = detector.encoding, detector.reference, decision.flagged, batch.columns
     severities = Severities()
     severities.add(decision.severity, flags)
     features = [(j, f.column) for j, f in enumerate(encoding.features) if f.part in ("value", "era")]
-    gaps, new_gaps = rows.gap.sum(axis=0), (rows.gap & rows.novel).sum(axis=0)
+    new_gaps = (rows.gap & rows.novel).sum(axis=0)
     unseen = _count_unseen(detector, columns, rows, features)
     bins = drift.count(reference, encoding, columns, rows, scores.score) if reference else []
     return BatchCounts(
@@ -105,11 +111,34 @@ def count_batch(
         flagged=int(flags.sum()),
         tenths=severities.tenths(),
         unseen=[(column, value, count) for (column, value), count in unseen.items()],
-        missing={column: int(gaps[j]) for j, column in features},
+        missing={column: int(gaps(columns[column]).sum()) for column in encoding.columns},
         surprising={column: int(new_gaps[j]) for j, column in features},
         imprecise={column: _count_imprecise(columns[column]) for _, column in features},
+        falls={
+            encoding.features[j].column: (int((rows.steps[:, at] < 0).sum()), int((~np.isnan(rows.steps[:, at])).sum()))
+            for j, at in encoding.steps.items()
+        },
+        changed=_changed_columns(detector.schema, batch),
         bins=[counted.tolist() for counted in bins],
     )
+
+
+def _changed_columns(schema: Schema, batch: TypedBatch) -> list[tuple[WarningCode, str, str, int]]:
+    """Columns that have values for the first time, and whole numbers that have decimals, as `BatchCounts.changed`."""
+    found: list[tuple[WarningCode, str, str, int]] = []
+    for column in schema.unfilled:
+        if cells := batch.filled.get(column.name):
+            first = MASK if column.redacted else cells.first[:SHOWN]
+            found.append(("empty_in_training", column.name, first, cells.count))
+    for column in schema.modelled:
+        if column.kind == "integer":
+            values = as_floats(batch.columns[column.name])
+            broken = values[np.trunc(values) != values]
+            broken = broken[~np.isnan(broken)]
+            if len(broken):
+                first = MASK if column.redacted else f"{broken[0]:.15g}"
+                found.append(("new_decimals", column.name, first, len(broken)))
+    return found
 
 
 def _count_unseen(
@@ -180,6 +209,9 @@ class SummaryBuilder:
         self._missing: Counter[str] = Counter()
         self._surprising: Counter[str] = Counter()
         self._imprecise: Counter[str] = Counter()
+        self._falls: Counter[str] = Counter()
+        self._steps: Counter[str] = Counter()
+        self._changed: dict[tuple[WarningCode, str], TableWarning] = {}
         self._worst: list[tuple[float, int, RowResult]] = []
 
     def add(self, batch: BatchCounts, flagged: Sequence[RowResult]) -> None:
@@ -190,9 +222,15 @@ class SummaryBuilder:
         self._missing.update(batch.missing)
         self._surprising.update(batch.surprising)
         self._imprecise.update(batch.imprecise)
+        for column, (falls, steps) in batch.falls.items():
+            self._falls[column] += falls
+            self._steps[column] += steps
         for column, value, rows in batch.unseen:
             if (column, value) in self._unseen or len(self._unseen) < UNSEEN:
                 self._unseen[column, value] += rows
+        for code, column, value, count in batch.changed:
+            first = self._changed.setdefault((code, column), TableWarning(code=code, column=column, value=value))
+            self._changed[code, column] = msgspec.structs.replace(first, count=first.count + count)
         bins = [np.array(counted, dtype=np.intp) for counted in batch.bins]
         self.bins = [a + b for a, b in zip(self.bins, bins, strict=True)] if self.bins else bins
         for row in flagged:
@@ -223,7 +261,7 @@ class SummaryBuilder:
         return found
 
     def warnings(self, detector: Detector) -> list[TableWarning]:
-        """Values never seen, with a hint where only the spelling is new, and columns without a value."""
+        """What the file has and training had not: values, with a hint where only the spelling is new, and gaps."""
         unseen = self._unseen.most_common(5)
         columns = {column for (column, _), _ in unseen}
         levels = {
@@ -231,15 +269,17 @@ class SummaryBuilder:
             for f in detector.encoding.features
             if f.column in columns and not f.numeric
         }
-        warnings = []
+        warnings = list(self._changed.values())
         for (column, value), count in unseen:
             near = levels[column].get(folded(value), "")
             warnings.append(TableWarning(code="unseen_category", column=column, value=value, near=near, count=count))
         for column, count in self._missing.items():
             if self.scored and count == self.scored:
                 warnings.append(TableWarning(code="column_all_missing", column=column))
-            elif gaps := self._surprising[column]:
-                warnings.append(TableWarning(code="missing_value", column=column, count=gaps))
+            elif new_gaps := self._surprising[column]:
+                warnings.append(TableWarning(code="missing_value", column=column, count=new_gaps))
             if large := self._imprecise[column]:
                 warnings.append(TableWarning(code="precision_loss", column=column, count=large))
+            if self._falls[column] > FALLS_TOLD * self._steps[column]:
+                warnings.append(TableWarning(code="counter_falls", column=column, count=self._falls[column]))
         return warnings

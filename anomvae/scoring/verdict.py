@@ -1,26 +1,33 @@
-"""The verdict of a file: its flags, and how its rows differ from training, alone and with the files before it."""
+"""The verdict of a file: its flags, the rows that cannot be read, and how its rows differ from training.
+
+Rows are compared with training alone and together with those of the files before it.
+"""
 
 from collections.abc import Sequence
 
 import msgspec
 import numpy as np
 
-from anomvae.model.calibration import file_p_value, verdict
+from anomvae.model.calibration import file_p_value, rejected_p_value, rejected_verdict, verdict
 from anomvae.model.detector import Detector
 from anomvae.model.drift import Change, WindowResult, compare_windows
 from anomvae.model.drift_text import DriftText
-from anomvae.records.results import ColumnDrift, Drift, Evidence, FileResult, evidence
+from anomvae.records.results import GRAVITY, ColumnDrift, Drift, Evidence, FileResult, Verdict, evidence
+from anomvae.records.sentences import VerdictReason
 from anomvae.scoring.summary import FileSummary
 
 NOTICED = 0.01  # chance of as much in any column of a clean file, up to which a column's change is put into words
 SENTENCES = 5
+
+Cause = tuple[Verdict, VerdictReason]
 
 
 def assess_file(summary: FileSummary, detector: Detector, previous: Sequence[Evidence]) -> FileResult:
     """Decide what the rows of a file add up to.
 
     The number of its flags makes a file `ok`, `elevated` or `anomalous`. It is `drifted` where its rows, or those of
-    the newest files together, are no longer distributed as training rows were.
+    the newest files together, are no longer distributed as training rows were. Rows that cannot be read make it
+    `elevated` or `anomalous`, too: drift does not explain these.
 
     Args:
         summary: of the file.
@@ -30,7 +37,7 @@ def assess_file(summary: FileSummary, detector: Detector, previous: Sequence[Evi
     """
     known, reference = detector.calibration, detector.reference
     p_file = file_p_value(summary.scored, summary.flagged, summary.alpha, known.effective, known.design)
-    word, drift = verdict(p_file), None
+    causes, drift = [_by_flags(summary, p_file), _by_rejected(summary, detector)], None
     if reference is not None and summary.bins:
         newest = [*previous, Evidence(summary.scored, summary.flagged, summary.bins)]
         window, alone = compare_windows(reference, known, summary.alpha, newest)
@@ -44,16 +51,46 @@ def assess_file(summary: FileSummary, detector: Detector, previous: Sequence[Evi
             columns=columns,
             score=ColumnDrift(column="", z=0.0, p=1.0, counts=summary.bins[-1]),
         )
-        word = "drifted" if window.drifted else word
+        if window.drifted:
+            causes[0] = ("drifted", VerdictReason(code="drift", p=window.p))
+    found = sorted((cause for cause in causes if cause), key=lambda cause: -GRAVITY.index(cause[0]))
+    word = found[0][0] if found else "ok"
     fields = msgspec.structs.asdict(summary)
     del fields["bins"], fields["unseen"]
-    return FileResult(**fields, verdict=word, p_file=p_file, drift=drift)
+    return FileResult(**fields, verdict=word, why=tuple(why for _, why in found), p_file=p_file, drift=drift)
+
+
+def _by_flags(summary: FileSummary, p_file: float) -> Cause | None:
+    """The verdict that the number of flags means, and why."""
+    if (word := verdict(p_file)) == "ok":
+        return None
+    why = VerdictReason(code="flags", count=summary.flagged, total=summary.scored, usual=summary.alpha, p=p_file)
+    return word, why
+
+
+def _by_rejected(summary: FileSummary, detector: Detector) -> Cause | None:
+    """The verdict that the number of unreadable rows means, and why."""
+    usual = detector.about.origin.rejected_share if detector.about else 0.0
+    word = rejected_verdict(summary.rows, summary.rejected, usual)
+    if word == "ok":
+        return None
+    first = summary.rejects[0]
+    return word, VerdictReason(
+        code="many_rejected" if word == "anomalous" else "more_rejected",
+        count=summary.rejected,
+        total=summary.rows,
+        usual=usual,
+        p=rejected_p_value(summary.rows, summary.rejected, usual),
+        line=first.line,
+        error=first.code,
+        message=first.message,
+    )
 
 
 def evidence_of(result: FileResult) -> tuple[Evidence, ...]:
     """What a file leaves for the next ones: nothing where it is odd by itself, or has nothing to compare."""
-    drift = result.drift
-    return () if drift is None or drift.alone else (evidence(result.scored, result.flagged, drift),)
+    found = evidence(result)
+    return () if found is None else (found,)
 
 
 def _column(text: DriftText, j: int, change: Change, summary: FileSummary) -> ColumnDrift:

@@ -27,7 +27,7 @@ from anomvae.model.schema import Schema
 from anomvae.model.vae import VAE, layer_shapes
 from anomvae.store.tensors import MAX_HEADER, Layout, TensorOf, Tensors, header_of, read
 
-FORMAT = 5  # 1 to 3 had another score; 4 kept its settings as sentences
+FORMAT = 6  # 1 to 3 had another score; 4 kept its settings as sentences; 5 had one format of numbers for all columns
 KEY = "anomvae"
 GENERATOR = "gen."  # where its tensors' names begin
 NONE = msgspec.Raw(b"null")

@@ -28,6 +28,7 @@ from anomvae.model.conditions import Condition
 from anomvae.model.detector import Detector
 from anomvae.model.fault_injection import KINDS, FaultInjector
 from anomvae.model.schema import Schema
+from anomvae.model.value_formatting import format_values
 from anomvae.records.sentences import selection
 from anomvae.synthesis.complete_rows import PartialRows, read_partial_rows, row_constraints
 from anomvae.synthesis.generator import BLOCK, Columns, Generator
@@ -120,7 +121,7 @@ def generate(
     if not isinstance(generator, Generator):
         raise UsageError("this model has no generator; fit it again without --no-generator.")
     dialect = detector.about.dialect if detector.about else Dialect()
-    style = TableStyle(schema, generator.styles, dialect.delimiter)
+    style = TableStyle(schema, dialect.settled.delimiter)
     conditions = tuple(map(parse_condition, settings.where))
     faults = FaultInjector(schema, [item.column for item in generator.dependencies])
     kinds = _fault_kinds(faults, settings)
@@ -141,11 +142,13 @@ def generate(
     )
     if partial is not None:
         total, batches = partial.rows, _completed_rows(source, partial)
-    elif settings.balance is not None:
-        total, batches = sum(classes.values()), _balanced_rows(source, conditions, settings.balance, classes)
     else:
-        total = DEFAULT_ROWS if n is None else n
-        batches = _rows_where(source, conditions, total, stream=0)
+        if settings.balance is not None:
+            total, drawn = sum(classes.values()), _balanced_rows(source, conditions, settings.balance, classes)
+        else:
+            total = DEFAULT_ROWS if n is None else n
+            drawn = _rows_where(source, conditions, total, stream=0)
+        batches = map(generator.running_counters().advance, drawn)
 
     first = list(islice(batches, 1))  # what cannot be made is an error before anything is written
     faulty = _with_faults(chain(first, batches), faults, kinds, settings, source.counts)
@@ -242,6 +245,7 @@ def _balanced_rows(
 
 def _completed_rows(source: RowSource, partial: PartialRows) -> Iterator[Columns]:
     """Batches of the file's rows, completed; a refused row is drawn again, and kept when every attempt was refused."""
+    running = source.generator.running_counters()
     for block, start in enumerate(range(0, partial.rows, PARTIAL_BLOCK)):
         batch = partial.select(slice(start, start + PARTIAL_BLOCK))
         out: Columns = {}
@@ -262,7 +266,7 @@ def _completed_rows(source: RowSource, partial: PartialRows) -> Iterator[Columns
             if not len(left):
                 break
         source.counts.kept += len(left)
-        yield out
+        yield running.advance(out, batch.counters)
 
 
 def _with_faults(
@@ -340,7 +344,7 @@ def _rows_to_add(
     lacking = {level: target - rows for level, rows in levels.items() if rows < target}
     if name in generator.texts:
         return lacking
-    return {style.text(columns[name], np.array([float(level)]))[0]: rows for level, rows in lacking.items()}
+    return {format_values(columns[name], np.array([float(level)]))[0]: rows for level, rows in lacking.items()}
 
 
 def _fault_kinds(faults: FaultInjector, settings: GenerateSettings) -> tuple[str, ...]:

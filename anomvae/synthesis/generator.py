@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from anomvae.errors import UsageError
 from anomvae.model.arrays import Floats
 from anomvae.model.conditions import Condition, Constraint, constraints_of, step_of
-from anomvae.model.schema import Schema, Values, as_floats
-from anomvae.model.value_formatting import Style
+from anomvae.model.schema import Schema, Values, agree, as_floats, as_marks, part_key
 from anomvae.synthesis.decoder import Decoder
 from anomvae.synthesis.dependencies import Dependency, fill_in, move_to_parents
 from anomvae.synthesis.encoder import Marginal, Marginals, Part, join_parts
 from anomvae.synthesis.row_hashes import UniqueRows
+from anomvae.synthesis.running_counters import RunningCounters, drawn_counters
 from anomvae.synthesis.sample import (
     NumberDistribution,
     SamplingState,
@@ -151,13 +151,12 @@ class Generator:
     """Draws synthetic rows; it is fitted by `train.fit_generator` and never changes.
 
     Args:
-        schema: what the columns are.
+        schema: what the columns are, with their marks (`Schema.with_marks`).
         marginals: the distribution of every column alone.
         decoder: the network that makes rows of latent points.
         mixture: the density of the latent points.
         dependencies: columns that follow from others and are computed once these are drawn.
         typical: (latent,): the latent point of the most central training row.
-        styles: how the training text wrote each column.
         unique_rows: recognises copies of the training rows that occur once.
     """
 
@@ -170,12 +169,11 @@ class Generator:
         mixture: Mixture,
         dependencies: tuple[Dependency, ...],
         typical: Floats,
-        styles: dict[str, Style],
         unique_rows: UniqueRows,
     ) -> None:
         self.schema, self.marginals, self.decoder = schema, marginals, decoder
         self.mixture, self.dependencies, self.typical = mixture, dependencies, typical
-        self.styles, self.unique_rows = styles, unique_rows
+        self.unique_rows = unique_rows
         self._steps = {column.name: step_of(column) for column in schema.modelled}
         self.texts = frozenset(column.name for column in schema.modelled if column.kind == "categorical")
         self._names = [_level_values(part, part.column in self.texts) for part in marginals.parts]
@@ -204,7 +202,7 @@ class Generator:
     def block(
         self, rng: np.random.Generator, constraints: Mapping[str, Constraint], temperature: float = 1.0
     ) -> Columns:
-        """Draw `BLOCK` rows that meet constraints.
+        """Draw `BLOCK` rows that meet constraints; of counters the steps.
 
         Args:
             rng: the random stream.
@@ -238,6 +236,10 @@ class Generator:
         Raises:
             UsageError: an unknown column, or a value that it never had or cannot have.
         """
+        counters = {column.name for column in drawn_counters(self.schema)}
+        for name, sign, value in conditions:
+            if name in counters:
+                raise UsageError(f"'{name} {sign} {value}': '{name}' is a counter; its values follow the rows before.")
         levels = {name: [*self.levels(name), ""] for name in self.texts}
         return move_to_parents(constraints_of(self.schema, levels, conditions), self.dependencies, self.texts)
 
@@ -311,7 +313,12 @@ class Generator:
         constraints = self.constraints([Condition(name, "==", str(value)) for name, value in given.items()])
         self.check(constraints, training_rows)
         blocks = [self.block(np.random.default_rng([seed, 0, b]), constraints) for b in range(-(-n // BLOCK))]
-        return {c.name: np.concatenate([block[c.name] for block in blocks])[:n] for c in self.schema.modelled}
+        drawn = {c.name: np.concatenate([block[c.name] for block in blocks])[:n] for c in self.schema.modelled}
+        return self.running_counters().advance(drawn)
+
+    def running_counters(self) -> RunningCounters:
+        """Adds up the drawn steps of counters, from the last training values on."""
+        return RunningCounters(self.schema, {part.column: part.start for part in self.marginals.parts})
 
     def most_typical(self) -> Columns:
         """The most central training row as the decoder sees it (one row), without noise."""
@@ -334,6 +341,12 @@ class Generator:
             decoding.condition_on(j, x)
         columns = join_parts(self.marginals, drawn)
         fill_in(self.dependencies, columns)
+        for column in self.schema.modelled:
+            if column.marks:
+                key = part_key(column.name, "mark")
+                columns[column.name], columns[key] = agree(
+                    column, as_floats(columns[column.name]), as_marks(columns, column.name)
+                )
         return {column.name: columns[column.name] for column in self.schema.modelled}, state.weight
 
     def _draw_part(

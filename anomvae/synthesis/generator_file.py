@@ -12,7 +12,6 @@ import numpy as np
 from anomvae.errors import ModelError
 from anomvae.model.detector import RowGenerator
 from anomvae.model.schema import Schema
-from anomvae.model.value_formatting import Style
 from anomvae.store.tensors import Layout, TensorOf, Tensors
 from anomvae.synthesis.decoder import Decoder, decoder_shapes
 from anomvae.synthesis.dependencies import Dependency
@@ -24,15 +23,13 @@ from anomvae.synthesis.row_hashes import UniqueRows
 class GeneratorDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a model file says of its generator beside the tensors.
 
-    `parts` are the columns of the network, `dependencies` those that follow from others, `styles` how cells are
-    written. `hidden`, `latent` and `masked` are the units of the network's layers; `components` of the latent mixture,
-    `knots` of all quantile functions together and `hashes` of training rows are sizes of tensors. `key` is the key of
-    the hashes.
+    `parts` are the columns of the network, `dependencies` those that follow from others. `hidden`, `latent` and
+    `masked` are the units of the network's layers; `components` of the latent mixture, `knots` of all quantile
+    functions together and `hashes` of training rows are sizes of tensors. `key` is the key of the hashes.
     """
 
     parts: tuple[Marginal, ...]
     dependencies: tuple[Dependency, ...]
-    styles: dict[str, Style]
     hidden: tuple[int, ...]
     latent: int
     masked: int
@@ -48,7 +45,6 @@ def describe(generator: RowGenerator) -> GeneratorDocument:
     return GeneratorDocument(
         parts=generator.marginals.parts,
         dependencies=generator.dependencies,
-        styles=generator.styles,
         hidden=generator.decoder.hidden,
         latent=generator.decoder.latent,
         masked=generator.decoder.masked,
@@ -147,13 +143,12 @@ def assemble(document: GeneratorDocument, schema: Schema, own: Tensors) -> Gener
     arrays = {name: own[name] for name in _decoder_layout(document)}
     try:
         return Generator(
-            schema=schema,
+            schema=schema.with_marks(),
             marginals=marginals,
             decoder=Decoder(arrays, document.hidden, marginals.offsets()),
             mixture=Mixture(own["mixture.weights"], own["mixture.means"], own["mixture.factors"]),
             dependencies=document.dependencies,
             typical=own["typical"],
-            styles=document.styles,
             unique_rows=UniqueRows(document.key, own["hashes"]),
         )
     except (ValueError, KeyError) as error:
@@ -171,7 +166,7 @@ def _check(document: GeneratorDocument, schema: Schema, own: Tensors) -> None:
         raise ModelError("is corrupt: its quantiles do not rise.")
     if np.any(own["mixture.weights"] < 0) or abs(own["mixture.weights"].sum() - 1) > 1e-6:
         raise ModelError("is corrupt: its latent density has weights that do not add up.")
-    names = {column.name for column in schema.modelled}
+    names = {column.name for column in schema.with_marks().modelled}
     made = [part.column for part in document.parts if part.part != "second"]
     made += [item.column for item in document.dependencies]
     tables = [item for item in document.dependencies if item.form == "table"]
@@ -180,5 +175,5 @@ def _check(document: GeneratorDocument, schema: Schema, own: Tensors) -> None:
     if any(len(part.levels) != len(part.counts) for part in document.parts):
         raise ModelError("is corrupt: a category of its generator lacks counts.")
     parents = {name for item in document.dependencies for name in item.parents}
-    if sorted(made) != sorted(names) or not parents <= names or names - document.styles.keys():
+    if sorted(made) != sorted(names) or not parents <= names:
         raise ModelError("is corrupt: its generator's columns are not those of its schema.")

@@ -294,8 +294,8 @@ class GeneratorNetwork(nn.Module):
         left = torch.where(tied, torch.where(a + b > 0, -b, a), -torch.ones_like(a))
         right = torch.where(tied, torch.where(a + b > 0, -a, b), torch.ones_like(b))
         top, bottom = torch.special.log_ndtr(right), torch.special.log_ndtr(left)
-        mass: Tensor = -(top + torch.log1p(-(bottom - top).clamp(max=-1e-5).exp()))
-        return mass
+        logs: Tensor = -(top + torch.log1p(-(bottom - top).clamp(max=-1e-5).exp()))
+        return logs
 
     def _levels(self, out: Tensor, x: Tensor) -> Tensor:
         """-log of the softmax of every category's level, summed (batch); a gap has no level and costs nothing."""

@@ -11,9 +11,10 @@ import hashlib
 import re
 import sys
 import zlib
+from collections import deque
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -46,6 +47,7 @@ BYTE_ORDER_MARKS = (  # the one of UTF-32 begins like the one of UTF-16, so it i
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+COMMENTS = ("#", "//")
 STRAY_MARK = TableWarning(code="stray_bom")
 
 
@@ -53,20 +55,25 @@ class ResumePoint(msgspec.Struct, frozen=True):
     """Where reading goes on in a file that has grown since it was last read.
 
     `size` and `lines` are the bytes and the physical lines of the part that was read; `digest` is the hashlib object
-    that has taken these bytes.
+    that has taken these bytes; `counters` is the state of the counters behind it (`model.counters.CounterState`).
     """
 
     size: int
     lines: int
     digest: Any
+    counters: dict[str, dict[str, tuple[float, int]]] = {}
 
 
 class TextRecord(msgspec.Struct, frozen=True):
-    """One record of a table: its fields, the physical line that it starts on, and why it is unreadable, if it is."""
+    """One record of a table: its fields, the physical line that it starts on, and why it is unreadable, if it is.
+
+    `comment`: whether it is one line that begins as a comment does, with `#` or `//` outside of quotes.
+    """
 
     fields: list[str]
     line: int
     error: DataError | None = None
+    comment: bool = False
 
 
 class TextSource:
@@ -255,24 +262,55 @@ class PhysicalLines(Iterator[str]):
     def __init__(self, blocks: Iterator[str]) -> None:
         self._blocks = blocks
         self._reversed: list[str] = []  # lines of the block in work, the last one first
-        self._returned = ""
+        self._ahead: deque[str] = deque()  # blocks that were read and not taken
         self.characters = 0
 
     def __next__(self) -> str:
         """The next line with its end."""
         if not self._reversed:
-            block, self._returned = self._returned or next(self._blocks), ""
+            block = self._ahead.popleft() if self._ahead else next(self._blocks)
             self.characters += len(block)
             self._reversed = LINES(block)[::-1]
         return self._reversed.pop()
 
-    def take_block(self) -> str | None:
-        """The next block; None where lines of the block before it are left, and at the end."""
-        return None if self._reversed else self._returned or next(self._blocks, None)
+    def peek(self, most: int, characters: int) -> list[str]:
+        """The next lines, which stay: at most so many, and no more once they have so many characters."""
+        lines: list[str] = []
+        while len(lines) < most and characters > 0 and (line := next(self, None)) is not None:
+            lines.append(line)
+            characters -= len(line)
+        self._reversed += reversed(lines)
+        return lines
+
+    def take_block(self, reserve: int = 0) -> str | None:
+        """The next block; None where lines of the block before it are left, and where too few lines follow.
+
+        Args:
+            reserve: so many lines must follow; of the last blocks, these are left.
+        """
+        if self._reversed:
+            return None
+        # The first lines of a block are counted, and those of most tables are enough.
+        while not self._ahead or sum(x.count("\n", 0, 4096) or 1 for x in islice(self._ahead, 1, None)) < reserve:
+            if (more := next(self._blocks, None)) is None:
+                return self._take_head(reserve)
+            self._ahead.append(more)
+        return self._ahead.popleft()
+
+    def _take_head(self, reserve: int) -> str | None:
+        """All that is left but the last lines; None where there are no more than these."""
+        text = "".join(self._ahead)
+        end = len(text)
+        for _ in range(reserve + 1 if text.endswith("\n") else reserve):
+            end = text.rfind("\n", 0, max(end, 0))
+        if end < 0 or not text:
+            return None
+        self._ahead = deque(filter(None, [text[end + 1 :]]))
+        return text[: end + 1]
 
     def give_back(self, block: str) -> None:
         """Put back the block that was taken last, so that its lines are taken one by one."""
-        self._returned = block
+        self._ahead.appendleft(block)
 
 
 class CsvRecords(Iterator[TextRecord]):
@@ -307,11 +345,12 @@ class CsvRecords(Iterator[TextRecord]):
             try:
                 fields = next(self._reader)
             except csv.Error as error:
-                return TextRecord([], self._record.start, self._row_error(str(error)))
+                return TextRecord([], self._record.start, self._row_error(str(error)), self._record.comment)
             if fields:
                 has_nul = any("\0" in line for line in self._record.lines)
                 nul_error = DataError("nul_byte", "holds a NUL byte", line=self._record.start) if has_nul else None
-                return TextRecord(fields, self._record.start, nul_error)
+                comment = fields[0][:1] in ("#", "/") and self._record.comment
+                return TextRecord(fields, self._record.start, nul_error, comment)
 
     def _row_error(self, csv_message: str) -> DataError:
         """Why the record in work is unreadable.
@@ -357,6 +396,11 @@ class _RecordLines:
     def start(self) -> int:
         """The line on which the record starts."""
         return self.lines_read - len(self.lines) + 1
+
+    @property
+    def comment(self) -> bool:
+        """Whether the record is one line that begins as a comment does."""
+        return len(self.lines) == 1 and self.lines[0].startswith(COMMENTS)
 
 
 def _limited(lines: Iterator[str], record: _RecordLines) -> Iterator[str]:

@@ -3,19 +3,21 @@
 This is a shortcut of the strict reader (`reader.py`), and never gives another answer: a block is taken only where the
 strict reader would find the same rows on the same lines with the same values and reject none of them. Whatever could
 differ (quotes, a bare CR, NUL, blank lines, rows of another width, a cell that Arrow cannot read as a number) makes the
-shortcut refuse the block as a whole, and the strict reader reads it.
+shortcut refuse the block as a whole, and the strict reader reads it. Blocks with the header again and the end of a file
+are not offered to it.
 """
 
 from collections.abc import Sequence
 from typing import Any, overload
 
+import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
-from anomvae.model.schema import Column, Schema, Values, parse
+from anomvae.model.schema import NUMERIC, Column, FilledCells, Schema, Values, filled_cells, parse, part_key
 from anomvae.model.value_parsing import MISSING
 from anomvae.table.csv_decode import MAX_FIELD
 
-NUMBERS = ("numeric", "integer")
 UNUSUAL = ('"', "\r", "\0", "\n\n", "\ufeff", "\t")  # Arrow trims tabs, drops a mark, and counts no blank line
 
 
@@ -51,6 +53,13 @@ class UnquotedRows(Sequence[list[str]]):
         return _read_csv(text, self.delimiter, names, dict.fromkeys(names, pa.string()))
 
 
+class ParsedBlock(msgspec.Struct, frozen=True):
+    """Typed columns (n,) of a block by name, and what stands in the columns that had no value in training."""
+
+    columns: dict[str, Values]
+    filled: dict[str, FilledCells]
+
+
 class FastCsvParser:
     """Parses blocks of unquoted CSV text into typed columns.
 
@@ -61,50 +70,78 @@ class FastCsvParser:
         delimiter: one character.
 
     Attributes:
-        usable: whether Arrow can read the numbers of such a table at all.
+        usable: whether Arrow can split such a table at all.
+        refuses_header: whether a block with the header again is refused for certain: a column of numbers has a name
+            that is none.
     """
 
     def __init__(self, schema: Schema, names: Sequence[str], positions: Sequence[int], delimiter: str) -> None:
         self.delimiter = delimiter
-        self.usable = schema.decimal == "." and not schema.thousands and delimiter.isascii()
-        self._numbers = schema.numbers
+        self.usable = delimiter.isascii()
         self._columns = [(column, str(at)) for column, at in zip(schema.modelled, positions, strict=True)]
+        self._unfilled = [(name, str(at)) for name, at in unfilled_positions(schema, names).items()]
+        self.refuses_header = any(
+            _is_plain(column) and not _is_float(names[at])
+            for column, at in zip(schema.modelled, positions, strict=True)
+        )
         self._names = [str(at) for at in range(len(names))]  # a file's own names may stand twice
-        self._header = delimiter.join(names)
         self._unusual = tuple(text for text in UNUSUAL if text != delimiter)
 
-    def parse(self, block: str) -> dict[str, Values] | None:
-        """The modelled columns of a block of whole lines, each (n,); None where the strict reader has to read it."""
+    def parse(self, block: str) -> ParsedBlock | None:
+        """The modelled columns of a block of whole lines; None where the strict reader has to read it."""
         if len(block) > MAX_FIELD or block.startswith("\n") or any(text in block for text in self._unusual):
-            return None
-        if f"\n{self._header}\n" in f"\n{block}\n":
             return None
         arrays = self._arrays(block)
         if arrays is None:
             return None
         out: dict[str, Values] = {}
-        for (column, _), array in zip(self._columns, arrays, strict=True):
-            values = _floats(array) if column.kind in NUMBERS else self._from_texts(column, array)
-            if values is None:
+        modelled, unfilled = arrays[: len(self._columns)], arrays[len(self._columns) :]
+        for (column, _), array in zip(self._columns, modelled, strict=True):
+            if not (_floats(column, array, out) if _is_plain(column) else _from_texts(column, array, out)):
                 return None
-            out[column.name] = values
-        return out
+        found = ((name, _filled(array)) for (name, _), array in zip(self._unfilled, unfilled, strict=True))
+        return ParsedBlock(out, {name: cells for name, cells in found if cells})
 
     def _arrays(self, block: str) -> list[Any] | None:
-        """Arrow arrays of the modelled columns; None where Arrow refuses a row or a cell, or finds no row."""
+        """Arrow arrays of the modelled columns, and of those that had no value in training.
+
+        None where Arrow refuses a row or a cell, or finds no row.
+        """
         import pyarrow as pa
 
         text = pa.dictionary(pa.int32(), pa.string())
-        types = {at: pa.float64() if column.kind in NUMBERS else text for column, at in self._columns}
+        types = {at: pa.float64() if _is_plain(column) else text for column, at in self._columns}
+        types |= dict.fromkeys((at for _, at in self._unfilled), text)
         try:
             return _read_csv(block, self.delimiter, self._names, types)
         except (pa.ArrowInvalid, UnicodeEncodeError):
             return None
 
-    def _from_texts(self, column: Column, array: Any) -> Values | None:
-        """Values of a dictionary-encoded column: every different text is parsed once, as the strict reader does."""
-        values, errors = parse(column, array.dictionary.to_pylist(), self._numbers)
-        return None if errors else values[np.frombuffer(array.indices.buffers()[1], np.int32, len(array))]
+
+def unfilled_positions(schema: Schema, names: Sequence[str]) -> dict[str, int]:
+    """Where the columns that had no value in training stand in a file, by name; those that it lacks are left out."""
+    return {column.name: names.index(column.name) for column in schema.unfilled if column.name in names}
+
+
+def _indices(array: Any) -> NDArray[np.int32]:
+    """The indices (n,) of a dictionary-encoded column."""
+    return np.frombuffer(array.indices.buffers()[1], np.int32, len(array))
+
+
+def _filled(array: Any) -> FilledCells | None:
+    """The cells of a dictionary-encoded column that are no gaps."""
+    texts = array.dictionary.to_pylist()
+    counts = np.bincount(_indices(array), minlength=len(texts))
+    return filled_cells(dict(zip(texts, counts.tolist(), strict=True)))
+
+
+def _is_float(name: str) -> bool:
+    """Whether Arrow may read a name as a number or a gap."""
+    try:
+        float(name)
+    except ValueError:
+        return name.strip() in MISSING
+    return True
 
 
 def _read_csv(text: str, delimiter: str, names: list[str], types: dict[str, Any]) -> list[Any]:
@@ -132,10 +169,29 @@ def _read_csv(text: str, delimiter: str, names: list[str], types: dict[str, Any]
     return [column.combine_chunks() for column in table.columns]
 
 
-def _floats(array: Any) -> Values | None:
-    """Numbers with NaN for what was missing; None where one is not finite, which the strict reader rejects."""
+def _is_plain(column: Column) -> bool:
+    """Whether Arrow reads the numbers of a column as the strict reader does."""
+    return column.kind in NUMERIC and column.number.plain and not column.marks
+
+
+def _floats(column: Column, array: Any, out: dict[str, Values]) -> bool:
+    """Add plain numbers to `out`, NaN where missing; false where one is not finite, which the strict reader rejects."""
     missing = array.null_count
     # to_numpy() would import pandas.
     buffer = (array.fill_null(np.nan) if missing else array).buffers()[1]
     values = np.frombuffer(buffer, np.float64, len(array))
-    return values if np.isfinite(values).sum() == len(array) - missing else None
+    out[column.name] = values
+    return bool(np.isfinite(values).sum() == len(array) - missing)
+
+
+def _from_texts(column: Column, array: Any, out: dict[str, Values]) -> bool:
+    """Add a dictionary-encoded column to `out`; false where one of its texts is an error.
+
+    Every different text is read once, as the strict reader does.
+    """
+    parsed = parse(column, array.dictionary.to_pylist())
+    rows = _indices(array)
+    out[column.name] = parsed.values[rows]
+    if parsed.marks is not None:
+        out[part_key(column.name, "mark")] = parsed.marks[rows]
+    return not parsed.errors

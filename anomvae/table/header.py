@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from anomvae.errors import DataError
 from anomvae.model.value_parsing import is_value
 from anomvae.records.sentences import TableWarning
-from anomvae.table.csv_decode import MAX_COLUMNS
+from anomvae.table.csv_decode import COMMENTS, MAX_COLUMNS
+from anomvae.table.header_search import DELIMITERS
 
-DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe"}
+SHOWN = 8  # names in a message
 
 
 def clean(names: Sequence[str]) -> list[str]:
@@ -60,7 +61,7 @@ def locate(
     if missing:
         _check_delimiter(names, delimiter, line)
         if len(missing) == len(needed):
-            _check_is_header(names, line)
+            _check_is_header(names, line, known)
         raise DataError("missing_columns", _missing(missing, names, needed), line=line, column=missing[0])
     for name, count in Counter(names).items():
         if count > 1 and name in needed:
@@ -91,13 +92,19 @@ def _check_delimiter(names: Sequence[str], delimiter: str, line: int) -> None:
             raise DataError("delimiter_mismatch", message, line=line)
 
 
-def _check_is_header(names: Sequence[str], line: int) -> None:
+def _check_is_header(names: Sequence[str], line: int, needed: Sequence[str] = ()) -> None:
+    """Refuse a first line that is data or a comment; `needed` names the columns that it should name."""
     data = sum(map(is_value, names))
-    comment = names and names[0].lstrip().startswith(("#", "//"))
+    comment = len(names) == 1 and names[0].startswith(COMMENTS) and names[0].strip() not in COMMENTS
     if data * 2 > len(names) or comment or not any(names):
         what = "a comment" if comment else "data"
-        message = f"the first line looks like {what}, not column names; add a header, or --skip-lines N when fitting"
-        raise DataError("no_header", message, line=line)
+        way_out = "add a header, or --skip-lines N when fitting"
+        if needed and not comment:
+            listed = ", ".join(needed[:SHOWN]) + (", ..." if len(needed) > SHOWN else "")
+            way_out = (
+                f"was the file rotated without its header? Put a line with the names of the columns on top ({listed})"
+            )
+        raise DataError("no_header", f"the first line looks like {what}, not column names; {way_out}", line=line)
 
 
 def _missing(missing: list[str], names: Sequence[str], needed: Sequence[str]) -> str:

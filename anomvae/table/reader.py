@@ -1,12 +1,13 @@
 """A table, read strictly and once: batches of text rows, with line numbers and rejected rows.
 
-No value is guessed and no row is dropped in silence: every record of the file is a row or is rejected with a reason.
+No value is guessed and no row is dropped in silence: every record of the file is a row, or is rejected with a reason,
+or is one of the lines that stand around rows (`row_sifter.py`), and then it is counted and told.
 Memory is bounded by one batch. What the cells mean is the schema's business (`typed_reader.py`), never the file's.
 """
 
 import bisect
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import BinaryIO
 
@@ -14,16 +15,19 @@ import msgspec
 
 from anomvae.config import Dialect
 from anomvae.errors import DataError
-from anomvae.model.schema import Values
 from anomvae.records.results import RejectedRow
 from anomvae.records.sentences import TableWarning
 from anomvae.table import header, parquet
 from anomvae.table.csv_decode import CsvRecords, PhysicalLines, ResumePoint, TextRecord, TextSource
-from anomvae.table.csv_fast import FastCsvParser, UnquotedRows
+from anomvae.table.csv_fast import FastCsvParser, ParsedBlock, UnquotedRows
+from anomvae.table.header_search import DELIMITERS, find_delimiter, find_header, find_header_of
+from anomvae.table.row_sifter import RowSifter
+from anomvae.table.totals import LAST_LINES, TotalsWatch
 
 BATCH_ROWS = 4096
 BATCH_CELLS = 1 << 20
 PEEK = 200  # records that are looked at before the first is given out
+PEEK_CHARACTERS = 1 << 20  # of lines that are looked at to find their delimiter
 FAST_FROM = 1 << 18  # characters; a shorter file is read before Arrow would be loaded
 MAX_REMEMBERED = 10_000
 
@@ -31,12 +35,21 @@ MAX_REMEMBERED = 10_000
 class TextBatch(msgspec.Struct, frozen=True):
     """Rows as text: `rows` (n lists of fields, in the file's column order) and their `lines` (n).
 
-    `columns` holds the modelled columns, (n,) each, where the fast parser read them together with the text.
+    `parsed` holds the modelled columns where the fast parser read them together with the text.
     """
 
     rows: list[list[str]] | UnquotedRows
     lines: list[int] | range
-    columns: Mapping[str, Values] | None = None
+    parsed: ParsedBlock | None = None
+
+    def split(self, size: int) -> Iterator["TextBatch"]:
+        """The same rows in batches of a size; what was counted of all of them goes with the first."""
+        for at in range(0, len(self.rows), size):
+            rows, parsed = slice(at, at + size), self.parsed
+            if parsed is not None:
+                columns = {name: values[rows] for name, values in parsed.columns.items()}
+                parsed = ParsedBlock(columns, {} if at else parsed.filled)
+            yield TextBatch(self.rows[rows], self.lines[rows], parsed)
 
 
 class TableReader:
@@ -47,8 +60,10 @@ class TableReader:
         dialect: how text becomes cells.
         file: the input, opened by the caller and left open; None to open `name`.
         resume: of a grown file, read only the rows after this part (the header is still read).
+        needed: columns that the file should have, by which its header is found; none: it is found by the rows.
 
     Attributes:
+        dialect: the given one, with the delimiter and the lines of units of this file in place of `auto`.
         names: the header.
         header_line: the line on which it stands.
         rows: records read so far, with the rejected ones.
@@ -59,7 +74,13 @@ class TableReader:
     """
 
     def __init__(
-        self, name: str, dialect: Dialect, file: BinaryIO | None = None, resume: ResumePoint | None = None
+        self,
+        name: str,
+        dialect: Dialect,
+        file: BinaryIO | None = None,
+        resume: ResumePoint | None = None,
+        *,
+        needed: Sequence[str] = (),
     ) -> None:
         self.name, self.dialect, self._file, self._resume = name, dialect, file, resume
         self.source = TextSource(name, dialect.encoding, file)
@@ -67,11 +88,11 @@ class TableReader:
         self.rejected = 0
         self.rows = 0
         self.header_line = 1
-        self._line_offset = dialect.skip_lines  # lines before the first that the records count
+        self._line_offset = 0  # lines before the first that the records count
         self._peeked: deque[TextRecord] = deque()
-        self._trailing_delimiter = False
+        self._pending_error: DataError | None = None  # what the first rows are refused for
         self._parquet = parquet.ParquetReader(name, file) if name.endswith(".parquet") else None
-        self.names: list[str] = self._parquet.names if self._parquet else self._read_header()
+        self.names: list[str] = self._parquet.names if self._parquet else self._read_header(needed)
 
     @property
     def warnings(self) -> list[TableWarning]:
@@ -121,11 +142,14 @@ class TableReader:
         for record in records:
             held.append(record)
             block = self._parsed_block(fast) if fast else None
-            if block or len(held) == size:
+            if block:
+                held += self._totals.let_go()
+            if block or len(held) >= size:
                 yield _batch(held)
                 held = []
             while fast and block:
-                yield from _split(block, size)
+                self._totals.add(block.rows)
+                yield from block.split(size)
                 block = self._parsed_block(fast)
         self._end()
         if held:
@@ -158,42 +182,97 @@ class TableReader:
             message = f"{share}; the first: {first.message} ({first.code})"
             raise DataError("too_many_bad_rows", message, line=first.line, column=first.column)
 
-    def _read_header(self) -> list[str]:
+    def _read_header(self, needed: Sequence[str]) -> list[str]:
+        """The names of the columns; the records below are left for `_text_records`."""
         self._text = PhysicalLines(self.source.blocks())
-        for _ in range(self.dialect.skip_lines):
+        skipped = 0 if self.dialect.skip_lines == "auto" else self.dialect.skip_lines
+        for _ in range(skipped):
             if next(self._text, None) is None:
                 break
+        self._line_offset = skipped
+        if self.dialect.delimiter == "auto":
+            self._find_delimiter()
         self._records = CsvRecords(self._text, self.dialect.delimiter)
-        first = next(self._records, None)
-        if first is None or (not any(field.strip() for field in first.fields) and first.error is None):
+        self._peek()
+        before, first, units = self._take_header(needed)
+        if not any(field.strip() for field in first.fields) and first.error is None:
             raise DataError("empty_file", "holds no header and no rows")
         if first.error is not None:
             raise first.error
-        self.header_line = first.line + self.dialect.skip_lines
-        return header.clean(first.fields)
+        self.header_line = first.line
+        self._sifter = RowSifter(before, TextRecord(header.clean(first.fields), first.line), units)
+        try:
+            self.warnings.extend(filter(None, [self._sifter.fit_width(self._peeked)]))
+        except DataError as error:  # a header that lacks columns is told first, where it is looked at
+            self._pending_error = self._pending_error or error
+        self._totals = TotalsWatch(_batch_size(len(self._sifter.names)), whole=self._resume is None)
+        return self._sifter.names
+
+    def _find_delimiter(self) -> None:
+        """Find what the first lines are split by."""
+        found = find_delimiter(self._text.peek(PEEK, PEEK_CHARACTERS))
+        self.dialect = msgspec.structs.replace(self.dialect, delimiter=found)
+        if found != ",":
+            self.warnings.append(TableWarning(code="delimiter_found", value=DELIMITERS[found]))
+
+    def _peek(self) -> None:
+        """Read the first records ahead; what ends the file early is raised when the rows are asked for."""
+        try:
+            for record in islice(self._records, PEEK + 1):
+                self._peeked.append(msgspec.structs.replace(record, line=record.line + self._line_offset))
+        except DataError as error:
+            self._pending_error = error
+            if not self._peeked:
+                raise
+        if not self._peeked:
+            raise DataError("empty_file", "holds no header and no rows")
+
+    def _take_header(self, needed: Sequence[str]) -> tuple[list[TextRecord], TextRecord, list[TextRecord]]:
+        """The records before the header, the header, and those of units under it."""
+        records, most, first = list(self._peeked), self.dialect.units_lines, self.dialect.skip_lines != "auto"
+        if needed:
+            place = find_header_of(records, needed, 0 if most == "auto" else most, first=first)
+        else:
+            place = find_header(records, *([] if most == "auto" else [most]), first=first)
+        self.dialect = msgspec.structs.replace(self.dialect, units_lines=place.units if most == "auto" else most)
+        taken = [self._peeked.popleft() for _ in range(place.at + 1 + place.units)]
+        return taken[: place.at], taken[place.at], taken[place.at + 1 :]
 
     def _text_records(self) -> Iterator[TextRecord]:
-        """The rows of a text file; records that are no rows of this table are rejected."""
-        self._peeked.extend(islice(self._records, PEEK))
-        self._trailing_delimiter = self._every_row_ends_empty(self._peeked)
-        width = len(self.names)
+        """The rows of a text file; records that are no rows of this table are skipped or rejected."""
+        if self._pending_error:
+            raise self._pending_error
         if self._resume:
             self._peeked.clear()
             self._line_offset = self._resume.lines
             self._read_on(self._resume)
-        while (record := self._peeked.popleft() if self._peeked else next(self._records, None)) is not None:
-            self.rows += 1
-            line = record.line + self._line_offset
-            fields = record.fields[:-1] if self._trailing_delimiter and record.fields[-1:] == [""] else record.fields
-            if record.error is not None:
-                self.reject(RejectedRow(line=line, code=record.error.code, message=record.error.message))
-            elif len(fields) != width:
-                message = f"{len(record.fields)} fields where the header has {width}"
-                self.reject(RejectedRow(line=line, code="row_width", message=message))
-            elif fields == self.names:
-                self.reject(RejectedRow(line=line, code="repeated_header", message="the header again"))
+        while (record := self._next_record()) is not None:
+            found = self._sifter.sift(record, record.line)
+            self.rows += found is not None
+            if isinstance(found, RejectedRow):
+                self.reject(found)
+            elif found is not None:
+                row = record if found is record.fields else TextRecord(found, record.line)
+                if (row_before := self._totals.pass_on(row)) is not None:
+                    yield row_before
+        for row, is_totals in self._totals.end(self.lines):
+            if is_totals:
+                self.reject(
+                    RejectedRow(
+                        line=row.line, code="totals_row", message="a totals row, which adds up the rows above it"
+                    )
+                )
             else:
-                yield TextRecord(fields, line)
+                yield row
+
+    def _next_record(self) -> TextRecord | None:
+        """The next record, with the line of the file that it starts on."""
+        if self._peeked:
+            return self._peeked.popleft()
+        record = next(self._records, None)
+        if record is None or not self._line_offset:
+            return record
+        return msgspec.structs.replace(record, line=record.line + self._line_offset)
 
     def _read_on(self, resume: ResumePoint) -> None:
         """Go on after the part of a grown file that was read before."""
@@ -206,40 +285,27 @@ class TableReader:
 
     def _parsed_block(self, fast: FastCsvParser) -> TextBatch | None:
         """The next block of text, where the records before it have ended and the fast parser takes it."""
-        if self._peeked or self._trailing_delimiter or self._text.characters < FAST_FROM:
+        if self._peeked or self._sifter.padding or self._text.characters < FAST_FROM:
             return None
-        if (block := self._text.take_block()) is None:
+        if (block := self._text.take_block(reserve=LAST_LINES)) is None:
             return None
-        columns = fast.parse(block)
-        if columns is None:
+        again = not fast.refuses_header and self._sifter.has_header(block, fast.delimiter)
+        parsed = None if again else fast.parse(block)
+        if parsed is None:
             self._text.give_back(block)
             return None
         lines = block.removesuffix("\n").split("\n")
         first = self.lines + 1
         self.rows += len(lines)
         self._records.skip(len(lines))
-        return TextBatch(UnquotedRows(lines, fast.delimiter), range(first, first + len(lines)), columns)
-
-    def _every_row_ends_empty(self, peeked: Sequence[TextRecord]) -> bool:
-        """Whether every row ends in a delimiter that the header lacks.
-
-        Raises:
-            DataError: every row has the same wrong width, so that its cells cannot be assigned to columns.
-        """
-        widths = {len(record.fields) for record in peeked if record.error is None}
-        if len(widths) != 1 or widths == {len(self.names)} or len(peeked) < 2:
-            return False
-        width = widths.pop()
-        if width == len(self.names) + 1 and all(record.fields[-1] == "" for record in peeked if not record.error):
-            self.warnings.append(TableWarning(code="trailing_delimiter"))
-            return True
-        message = f"every row has {width} fields, the header {len(self.names)}: columns cannot be told"
-        raise DataError("width_mismatch_all", message, line=peeked[0].line + self.dialect.skip_lines)
+        return TextBatch(UnquotedRows(lines, fast.delimiter), range(first, first + len(lines)), parsed)
 
     def _end(self) -> None:
-        """Count the rows of a Parquet file, and warn of a table without rows."""
+        """Count the rows of a Parquet file, tell what was skipped in a text, and warn of a table without rows."""
         if self._parquet:
             self.rows = self._parquet.count
+        else:
+            self.warnings.extend(self._sifter.warnings())
         if not self.rows:
             self.warnings.append(TableWarning(code="header_only"))
 
@@ -269,11 +335,3 @@ def _batch_size(width: int) -> int:
 
 def _batch(records: Sequence[TextRecord]) -> TextBatch:
     return TextBatch([record.fields for record in records], [record.line for record in records])
-
-
-def _split(block: TextBatch, size: int) -> Iterator[TextBatch]:
-    """A parsed block in batches of the usual size."""
-    for at in range(0, len(block.rows), size):
-        rows = slice(at, at + size)
-        columns = {name: values[rows] for name, values in (block.columns or {}).items()}
-        yield TextBatch(block.rows[rows], block.lines[rows], columns)

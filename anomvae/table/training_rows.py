@@ -14,12 +14,14 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from anomvae.config import FitSettings
+from anomvae.config import Dialect, FitSettings
 from anomvae.config_errors import near
 from anomvae.errors import DataError, UsageError
 from anomvae.model.conditions import OPERATORS, Condition
-from anomvae.model.value_parsing import NumberFormat, is_number
-from anomvae.records.sentences import table_warning
+from anomvae.model.infer_column import Separators, number_of, separators_of
+from anomvae.model.number_format import NumberFormat
+from anomvae.records.results import RejectedRow
+from anomvae.records.sentences import TableWarning
 from anomvae.table import header
 from anomvae.table.reader import TableReader
 
@@ -94,24 +96,38 @@ class TrainingTable(msgspec.Struct):
         rows: the cells as text, in the order of `names`.
         file: (n,) the index of the file that each row comes from.
         line: (n,) the line of that file on which it starts.
+        number: (n,) its number among the rows of that file that could be split into cells.
         rows_read: records of all files.
         rejected: those of them that could not be read.
         sha256: of each file.
         warnings: what was noticed and tolerated.
+        dialect: of the files, with what was found in the first of them.
     """
 
     names: list[str]
     rows: TextRows
     file: NDArray[np.int64]
     line: NDArray[np.int64]
+    number: NDArray[np.int64]
     rows_read: int
     rejected: int
     sha256: list[str]
-    warnings: list[str]
+    warnings: list[TableWarning]
+    dialect: Dialect
+
+    def keep(self, chosen: Sequence[bool]) -> None:
+        """Drop all but the chosen rows; `chosen` has one entry a row."""
+        self.rows.keep(chosen)
+        self.file, self.line, self.number = self.file[chosen], self.line[chosen], self.number[chosen]
 
     def column(self, name: str) -> list[str]:
         """The cells (n,) of a column."""
         return self.rows.column(self.names.index(name))
+
+    def starts(self) -> NDArray[np.bool_]:
+        """Which rows (n,) do not follow the row before them: it is of another file, or rows between were left out."""
+        follows = (np.diff(self.file) == 0) & (np.diff(self.number) == 1)
+        return np.concatenate([np.ones(min(len(self.file), 1), dtype=bool), ~follows])
 
 
 def training_files(names: Sequence[str]) -> list[str]:
@@ -179,25 +195,31 @@ def read_training_table(
         DataError: a file is refused.
         UsageError: a condition names a column that is not there.
     """
-    numbers = NumberFormat(settings.decimal, settings.thousands)
+    separators = separators_of(settings)
     sample = _BlockSample(0, settings.max_rows)
-    out = TrainingTable([], sample.rows, np.empty(0, np.int64), np.empty(0, np.int64), 0, 0, [], [])
+    none = np.empty(0, np.int64)
+    out = TrainingTable([], sample.rows, none, none, none, 0, 0, [], [], settings.dialect())
     for index, file in enumerate(files):
         try:
-            table = TableReader(file, settings.dialect())
-            header.check_training(table.names, settings.delimiter, table.header_line)
+            table = TableReader(file, out.dialect, needed=out.names)
+            header.check_training(table.names, table.dialect.delimiter, table.header_line)
+            out.dialect = table.dialect
             if not out.names:
                 out.names, sample = table.names, _BlockSample(len(table.names), settings.max_rows)
             sample.begin(file)
-            meets = _row_filter(conditions, table.names, numbers)
+            _check_conditions(conditions, table.names)
+            meets = None
             positions, warnings = header.locate(
-                table.names, out.names, out.names, settings.delimiter, table.header_line
+                table.names, out.names, out.names, table.dialect.delimiter, table.header_line
             )
             table.warnings.extend(warnings)
+            count = 0
             for batch in table.batches():
-                for row, line in zip(batch.rows, batch.lines, strict=True):
+                meets = meets or _row_filter(conditions, table.names, batch.rows, separators)
+                for number, (row, line) in enumerate(zip(batch.rows, batch.lines, strict=True), count):
                     if meets(row):
-                        sample.add(index, line, [row[at] for at in positions])
+                        sample.add((index, line, number), [row[at] for at in positions])
+                count += len(batch.rows)
                 progress(file, out.rows_read + table.rows)
             table.check_rejects()
         except DataError as error:
@@ -205,26 +227,53 @@ def read_training_table(
         out.rows_read += table.rows
         out.rejected += table.rejected
         out.sha256.append(table.sha256)
-        out.warnings += [f"{file}: {table_warning(warning)}" for warning in table.warnings]
-        out.warnings += [f"{file}:{bad.line}: {bad.message} ({bad.code})" for bad in table.rejects[:5]]
+        out.warnings += [msgspec.structs.replace(warning, file=file) for warning in table.warnings]
+        out.warnings += [rejection(file, bad) for bad in _worth_telling(table.rejects)]
     sample.cut()
-    out.rows, (_, out.file, out.line) = sample.rows, sample.origins().T
+    found = out.dialect.settled
+    out.dialect = msgspec.structs.replace(out.dialect, delimiter=found.delimiter, units_lines=found.units_lines)
+    out.rows, (_, out.file, out.line, out.number) = sample.rows, sample.origins().T
     if len(out.rows) < sample.count:
-        out.warnings.append(
-            f"{len(out.rows):,} of {sample.count:,} rows were kept, in blocks drawn at random (--max-rows)"
-        )
+        out.warnings.append(TableWarning(code="sampled_rows", count=len(out.rows), total=sample.count))
     return out
 
 
+def rejection(file: str, row: RejectedRow) -> TableWarning:
+    """The warning of a training row that could not be read."""
+    return TableWarning(
+        code="rejected_row", file=file, line=row.line, column=row.column or "", error=row.code, message=row.message
+    )
+
+
+def _worth_telling(rejects: Sequence[RejectedRow]) -> list[RejectedRow]:
+    """The first rejected rows, and all totals rows."""
+    return [bad for i, bad in enumerate(rejects) if i < 5 or bad.code == "totals_row"]
+
+
 def _row_filter(
-    conditions: Sequence[Condition], names: Sequence[str], numbers: NumberFormat
+    conditions: Sequence[Condition], names: Sequence[str], rows: Sequence[Sequence[str]], separators: Separators
 ) -> Callable[[Sequence[str]], bool]:
     """A test of whether a row of text cells meets all conditions.
 
     Args:
         conditions: (column, operator, value) each.
         names: of the columns of the rows.
-        numbers: how numbers are written; where both sides are numbers, they are compared as numbers.
+        rows: the first rows, which show how numbers are written in the columns that the conditions name.
+        separators: of numbers, where the user has stated them.
+    """
+    tests = []
+    for name, sign, value in conditions:
+        at = names.index(name)
+        tests.append((at, OPERATORS[sign], value, number_of([row[at] for row in rows], separators)))
+
+    def meets(row: Sequence[str]) -> bool:
+        return all(_compare(row[at], test, value, number) for at, test, value, number in tests)
+
+    return meets
+
+
+def _check_conditions(conditions: Sequence[Condition], names: Sequence[str]) -> None:
+    """Refuse conditions on a column that is not there.
 
     Raises:
         UsageError: a condition names a column that is not there.
@@ -232,18 +281,15 @@ def _row_filter(
     for column, _, _ in conditions:
         if column not in names:
             raise UsageError(f"column '{column}' of --where or --label is not in the file{near(column, names)}")
-    tests = [(names.index(column), OPERATORS[sign], value) for column, sign, value in conditions]
-
-    def meets(row: Sequence[str]) -> bool:
-        return all(_compare(row[at], test, value, numbers) for at, test, value in tests)
-
-    return meets
 
 
-def _compare(cell: str, test: Callable[[Any, Any], bool], value: str, numbers: NumberFormat) -> bool:
-    left, right = numbers.plain(cell), numbers.plain(value)
-    if is_number(left) and is_number(right):
-        return test(float(left), float(right))
+def _compare(cell: str, test: Callable[[Any, Any], bool], value: str, number: NumberFormat | None) -> bool:
+    """Compare a cell with a value: as numbers where the column has a format of numbers and both are, else as text."""
+    if number is not None:
+        try:
+            return test(number.read(cell.strip())[0], number.read(value)[0])
+        except DataError:
+            pass
     return test(cell.strip(), value)
 
 
@@ -265,28 +311,22 @@ class _BlockSample:
     def __init__(self, width: int, most: int) -> None:
         self.rows, self.most, self.count = TextRows(width), most, 0
         self._bound = 1 << 63  # a block whose hash is not smaller can no longer be kept
-        self._origins = array("q")  # three numbers a row, flat: its block's hash, its file's index, its line
+        self._origins = array("q")  # four numbers a row, flat: its block's hash, its file's index, its line, its number
         self._file, self._in_file, self._hash = "", 0, 0
 
     def begin(self, file: str) -> None:
         """The rows of another file follow."""
         self._file, self._in_file = Path(file).name, 0
 
-    def add(self, file: int, line: int, row: Sequence[str]) -> None:
-        """Add the next row of the file.
-
-        Args:
-            file: its index.
-            line: on which the row starts.
-            row: the cells.
-        """
+    def add(self, origin: tuple[int, int, int], row: Sequence[str]) -> None:
+        """Add the next row of the file: its origin (index of the file, line, number of the row) and its cells."""
         if self._in_file % BLOCK == 0:
             self._hash = _block_hash(self._file, self._in_file, row)
         self._in_file += 1
         self.count += 1
         if self._hash < self._bound:
             self.rows.add(row)
-            self._origins.extend((self._hash, file, line))
+            self._origins.extend((self._hash, *origin))
             if len(self.rows) > self.most * (1 + SLACK):
                 self.cut()
 
@@ -303,8 +343,8 @@ class _BlockSample:
         self._origins = array("q", origins[kept].tobytes())
 
     def origins(self) -> NDArray[np.int64]:
-        """Hash of the block, index of the file and line of every row (rows, 3)."""
-        return np.array(self._origins, dtype=np.int64).reshape(-1, 3)
+        """Hash of the block, index of the file, line and number of every row (rows, 4)."""
+        return np.array(self._origins, dtype=np.int64).reshape(-1, 4)
 
 
 def _block_hash(file: str, number: int, row: Sequence[str]) -> int:

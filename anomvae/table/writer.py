@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 
 from anomvae.formats import ColumnType, OutputColumn
-from anomvae.model.schema import Column, Schema, Values
-from anomvae.model.value_formatting import Style, format_values, python_values
+from anomvae.model.schema import Column, Schema, Values, as_marks
+from anomvae.model.value_formatting import format_values, python_values
 from anomvae.records.results import Reason
 from anomvae.table.csv_fast import UnquotedRows
 
@@ -34,6 +34,7 @@ TYPES: dict[str, ColumnType] = {  # of an output's columns, by the kind of a col
     "boolean": "boolean",
     "datetime": "datetime",
     "categorical": "text",
+    "counter": "number",
 }
 
 
@@ -111,24 +112,28 @@ def scored_columns(names: Sequence[str], guarded: Collection[int] = ()) -> list[
 
 
 class TableStyle(msgspec.Struct, frozen=True):
-    """How the training table was written: its columns, the style of each, and the delimiter of its text."""
+    """How the training table was written: its columns, and the delimiter of its text."""
 
     schema: Schema
-    styles: Mapping[str, Style]
     delimiter: str
 
     def columns(self, extra: Sequence[str] = ()) -> list[OutputColumn]:
         """The columns of an output of such rows; `extra` names columns of text behind the others."""
-        modelled = [OutputColumn(column.name, TYPES[column.kind]) for column in self.schema.modelled]
+        modelled = [OutputColumn(column.name, _output_type(column)) for column in self.schema.modelled]
         return modelled + [OutputColumn(name, "text") for name in extra]
 
     def texts(self, columns: Mapping[str, Values]) -> list[list[str]]:
         """Every modelled column as text."""
-        return [self.text(column, columns[column.name]) for column in self.schema.modelled]
+        return [self.text(column, columns) for column in self.schema.modelled]
 
-    def text(self, column: Column, values: Values) -> list[str]:
-        """One column as text."""
-        return format_values(column, self.styles[column.name], values, self.schema.numbers)
+    def text(self, column: Column, columns: Mapping[str, Values]) -> list[str]:
+        """One of the typed columns as text."""
+        return format_values(column, columns[column.name], as_marks(columns, column.name) if column.marks else None)
+
+
+def _output_type(column: Column) -> ColumnType:
+    """The type of a column in an output; a counter of whole numbers is written as such."""
+    return "integer" if column.kind == "counter" and column.digits == 0 else TYPES[column.kind]
 
 
 class SyntheticRows(msgspec.Struct, frozen=True):
@@ -163,7 +168,7 @@ class SyntheticRows(msgspec.Struct, frozen=True):
     def _json(self, column: Column) -> list[Any]:
         values = self.typed[column.name]
         if column.kind == "datetime":
-            return [text or None for text in self.style.text(column, values)]
+            return [text or None for text in self.style.text(column, self.typed)]
         return python_values(column, values)
 
     def _arrow(self, column: Column) -> list[Any]:

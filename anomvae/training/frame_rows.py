@@ -13,21 +13,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anomvae.errors import DataError
+from anomvae.model.counters import with_counters, with_steps
 from anomvae.model.detector import Origin
-from anomvae.model.schema import Column, Schema, Values, infer
-from anomvae.model.value_parsing import NumberFormat
+from anomvae.model.infer_column import infer
+from anomvae.model.schema import NUMERIC, Column, Schema, Values
 from anomvae.records.sentences import ColumnReason
 from anomvae.table.frames import Cells
 from anomvae.table.typed_reader import parse_columns
 from anomvae.training.model_card import versions
 
-NUMBERS = NumberFormat()
-
 
 class Rows(msgspec.Struct, frozen=True):
     """n rows for the model.
 
-    `columns`: typed values (n,) by name. `cells`: text (n,) of those columns that were read from text.
+    `columns`: typed values (n,) by name, and the steps of counters. `cells`: text (n,) of those columns that were read
+    from text.
     """
 
     columns: dict[str, Values]
@@ -42,29 +42,35 @@ class Rows(msgspec.Struct, frozen=True):
 
 
 def inferred(table: Cells) -> Schema:
-    """The schema of a table: categories where the table declares them, else what the cells suggest."""
+    """The schema of a table: categories where the table declares them, else what the cells suggest.
+
+    A number that never falls is a counter, as in a file. A date has no step: rows of a frame are scored in any order
+    and alone, and a date says enough without.
+    """
     stated = {
         name: Column(name=name, kind="categorical", modelled=True, reason=ColumnReason(code="table_category"))
         for name in table.categories
     }
+    columns = [stated.get(name) or infer(name, texts).column for name, texts in table.columns.items()]
+    found = with_counters(columns, table.columns.__getitem__)
     return Schema(
-        columns=tuple(stated.get(name) or infer(name, texts, NUMBERS) for name, texts in table.columns.items())
+        columns=tuple(was if is_.kind == "datetime" else is_ for was, is_ in zip(columns, found, strict=True))
     )
 
 
 def from_cells(schema: Schema, table: Cells) -> Rows:
-    """Type the cells of a table, whose columns are in the order of the schema.
+    """Type the cells of a table, whose columns are in the order of the schema; its rows follow each other.
 
     Raises:
         DataError: a cell cannot be read as what its column is.
     """
     names = (column.name for column in schema.columns)  # a table to score may have other names for them
     cells: dict[str, Sequence[str]] = dict(zip(names, table.columns.values(), strict=True))
-    typed = parse_columns(schema.modelled, cells.__getitem__, NUMBERS)
+    typed = parse_columns(schema.modelled, cells.__getitem__)
     for column, errors in typed.errors.items():
         for row, error in errors.items():
             raise DataError(error.code, f"row {row}, column '{column}': {error.message}")
-    return Rows(typed.columns, {name: cells[name] for name in typed.columns})
+    return Rows(with_steps(schema, typed.columns), {name: cells[name] for name in typed.columns})
 
 
 def from_array(X: NDArray[np.float64], schema: Schema) -> Rows:
@@ -73,7 +79,7 @@ def from_array(X: NDArray[np.float64], schema: Schema) -> Rows:
     Raises:
         DataError: `array_of_a_table`, the schema has columns that are not numbers.
     """
-    text = [column for column in schema.modelled if column.kind not in ("numeric", "integer")]
+    text = [column for column in schema.modelled if column.kind not in NUMERIC]
     if text:
         message = f"column '{text[0].name}' is {text[0].kind}: give a table as in fit, an array has only numbers"
         raise DataError("array_of_a_table", message)

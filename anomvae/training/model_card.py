@@ -44,6 +44,7 @@ def describe(
         history=(ThresholdChange(alpha=threshold.alpha, threshold=threshold.threshold, by="fit"),),
         self_test=fitted.self_test,
         reference=fitted.reference,
+        groups=fitted.groups,
     )
 
 
@@ -79,7 +80,7 @@ def _training(fitted: FittedDetector, settings: FitSettings) -> Training:
 
 def _figures(fitted: FittedDetector, columns: Mapping[str, Values]) -> tuple[ColumnFigures, ...]:
     """The figures of every modelled column; of a date, those of the first of its features."""
-    features = {feature.column: feature for feature in reversed(fitted.detector.encoding.features)}
+    features = {f.column: f for f in reversed(fitted.detector.encoding.features) if f.part != "mark"}
     figures = []
     for column in fitted.detector.schema.columns:
         if feature := features.get(column.name):
