@@ -95,10 +95,11 @@ class RunningCounters:
         """The rows of every group; all rows are of one where the columns that name groups are not drawn."""
         n = len(drawn[self._counters[0].name])
         known = bool(self._group) and all(name in drawn for name in self._group)
-        names = np.array(
-            group_texts(as_texts(drawn[name]) for name in self._group) if known else [""] * n, dtype=object
-        )
-        return {name: np.flatnonzero(names == name) for name in dict.fromkeys(names.tolist())}
+        names = group_texts([as_texts(drawn[name]).tolist() for name in self._group]) if known else [""] * n
+        rows: dict[str, list[int]] = {}
+        for i, name in enumerate(names):
+            rows.setdefault(name, []).append(i)
+        return {name: np.array(at, dtype=np.intp) for name, at in rows.items()}
 
 
 def _running(steps: Floats, given: Floats, last: float) -> Floats:
