@@ -14,7 +14,6 @@ from anomvae.model.column_writing import ASKED, sentinels_of, unit_of, units_of
 from anomvae.model.conditions import Condition
 from anomvae.model.counters import group_texts, training_steps, with_counters
 from anomvae.model.far_off import far_off
-from anomvae.model.groups import NO_GROUPS
 from anomvae.model.infer_column import separators_of
 from anomvae.model.schema import Column, Schema, Values, as_floats, as_marks
 from anomvae.model.stated_columns import column_of, reasons_to_leave_out
@@ -81,7 +80,7 @@ def find_schema(table: TrainingTable, settings: FitSettings, chosen: SchemaSetti
     left_out = reasons_to_leave_out(table.names, chosen, settings.label)
     separators = separators_of(settings)
     columns = [column_of(name, table.column(name), chosen, left_out, separators) for name in table.names]
-    named = tuple(name for name in settings.group if name != NO_GROUPS)
+    named = tuple(name for name in settings.group if name in table.names)  # an unknown one is refused with the folds
     groups = group_texts(map(table.column, named)) if named else None
     columns = with_counters(columns, table.column, table.starts(), groups=groups)
     return Schema(columns=tuple(columns), counter_group=named)
