@@ -27,6 +27,8 @@ from anomvae.model.arrays import Bools, Floats, Ints
 from anomvae.model.schema import Column, Schema, Values, as_floats, as_marks, part_key
 
 Part = Literal["value", "hour", "weekday", "month", "era", "mark", "step"]
+WITHIN = "usual"  # the one level of a feature that only knows bounds
+REGULAR = 0.5  # steps of a date, whose middle half is so narrow against their median, are those of a clock
 SECOND = ("mark", "step")  # parts that are typed columns of their own
 
 TOP_LEVELS = 40  # units a category takes at most; rarer levels share one
@@ -73,6 +75,11 @@ class Feature(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             ends = np.arcsinh(np.array([self.low, self.high]) / self.unit)
             seen = np.sinh(np.clip(seen, *ends)) * self.unit
         return np.asarray(np.clip(seen, self.low, self.high))
+
+    @property
+    def bounds_only(self) -> bool:
+        """Whether a category tells no more of a date, or of a step, than whether it lies from `low` to `high`."""
+        return self.levels == (WITHIN,)
 
     @property
     def source(self) -> str:
@@ -254,7 +261,7 @@ def _encode_feature(out: Encoded, placed: PlacedFeature, values: Values) -> None
         x[seen, at + level[seen]] = 1.0
         out.novel[:, j] = (level < 0) & ~gap
     out.gap[:, j] = gap
-    if feature.part in ("value", "step") and values.dtype != object:
+    if feature.part in ("value", "step") and values.dtype != object and not feature.bounds_only:
         out.far[:, j] = _far(feature, np.asarray(values, dtype=np.float64))
     if feature.gaps:
         x[:, at + feature.units] = gap
@@ -273,12 +280,14 @@ def _far(feature: Feature, values: Floats) -> Bools:
 
 def part_texts(feature: Feature, values: Values) -> NDArray[np.object_]:
     """The category that a feature makes of its column's values, as text, "" where missing."""
-    if feature.part in ("value", "mark", "step"):
-        return np.asarray(values, dtype=object) if values.dtype == object else _written(values)
+    if values.dtype == object:
+        return np.asarray(values, dtype=object)
     seconds = np.asarray(values, dtype=np.float64)
-    if feature.part == "era":
+    if feature.part == "era" or feature.bounds_only:
         usual = (seconds >= feature.low) & (seconds <= feature.high)
-        return np.where(np.isnan(seconds), "", np.where(usual, "usual", "far")).astype(object)
+        return np.where(np.isnan(seconds), "", np.where(usual, WITHIN, "far")).astype(object)
+    if feature.part in ("value", "step"):
+        return _written(values)
     return np.array([_date_part(value, feature.part) for value in seconds], dtype=object)
 
 
@@ -326,6 +335,8 @@ def _number(name: str, values: Floats) -> Feature:
 def _step(column: Column, steps: Floats, *, discrete: bool) -> Feature:
     """The step (n,) of a counter: a category where it takes few values, as that of a sequence number does.
 
+    Of a date that comes at no regular interval only the bounds of its steps are kept.
+
     Raises:
         DataError: no row has a step.
     """
@@ -336,10 +347,20 @@ def _step(column: Column, steps: Floats, *, discrete: bool) -> Feature:
     distinct = len(np.unique(present))
     if discrete and distinct <= min(DISCRETE_LEVELS, max(1, len(present) // 10)):
         return _categories(column.name, "step", _written(present))
+    if column.kind == "datetime" and not _is_regular(present):
+        # Events come as they like: how long one waits for the next is noise, unless it is longer than ever.
+        low, high = min(float(present.min()), 0.0), float(present.max())
+        return Feature(column=column.name, part="step", levels=(WITHIN,), low=low, high=high + (high - low))
     moved = np.abs(present[present != 0])
     unit = float(np.median(moved)) if len(moved) else 1.0
     curved = _number(column.name, np.arcsinh(present / unit))
     return msgspec.structs.replace(curved, part="step", unit=unit, low=float(present.min()), high=float(present.max()))
+
+
+def _is_regular(steps: Floats) -> bool:
+    """Whether most steps (n,) of a date are alike, as those of a logger."""
+    low, middle, high = np.quantile(steps, (0.25, 0.5, 0.75))
+    return bool(high - low <= REGULAR * middle)
 
 
 def _categories(name: str, part: Part, texts: NDArray[np.object_], low: float = 0.0, high: float = 0.0) -> Feature:

@@ -154,6 +154,8 @@ def _surprising_step(detector: Detector, column: int, seen: Seen) -> Shown | Non
 def _is_usual(detector: Detector, placed: PlacedFeature, expectation: Floats, step: float) -> bool:
     """Whether a step is the expected one, or within its 90 % interval."""
     j, feature, _ = placed
+    if feature.bounds_only:
+        return feature.low <= step <= feature.high
     if not feature.numeric:
         return float((*feature.levels, *feature.rare[:1])[int(expectation[j])]) == step
     _, low, high = _numbers(detector, placed, expectation)
