@@ -157,6 +157,14 @@ class FitSettings(Dialect, frozen=True, kw_only=True, forbid_unknown_fields=True
     normal: Annotated[
         str | None, Key("The label of normal rows; only these are trained on.", "VALUE", example="ok")
     ] = None
+    group: Annotated[
+        tuple[str, ...],
+        Key(
+            "Rows that share a value of COL belong together, in one fold; `none`: look for no such column.",
+            "COL",
+            example=("patient",),
+        ),
+    ] = ()
     alpha: Annotated[Alpha, Key("Accepted false-alarm rate.")] = 0.01
     contamination: Annotated[
         Share,

@@ -29,6 +29,7 @@ from anomvae.model.anomaly_score import Scores
 from anomvae.model.arrays import Floats
 from anomvae.model.detector import Detector
 from anomvae.model.explain import reasons
+from anomvae.model.groups import GroupColumn, left_out_columns
 from anomvae.model.schema import Schema
 from anomvae.model.stated_columns import decisive
 from anomvae.records.results import Reason
@@ -86,6 +87,9 @@ class AnomVAE(OutlierMixin, BaseEstimator):  # type: ignore[misc]
             writes. Only for tables with named columns.
         drop: columns to leave out (`x0`, `x1` and so on of an array).
         id: columns that identify rows, and are left out as well.
+        group: columns (`x0`, `x1` and so on of an array) of which rows with the same value belong together, such as the
+            visits of a patient: they are held out together. Without any, dates and identifiers are looked at whether
+            they make rows alike; `("none",)` looks at none.
         random_state: an int makes the fit repeatable; a RandomState or None draws a seed.
 
     Attributes:
@@ -108,6 +112,7 @@ class AnomVAE(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         schema: Mapping[str, str | Mapping[str, Any]] | str | Path | None = None,
         drop: Sequence[str] = (),
         id: Sequence[str] = (),
+        group: tuple[str, ...] = (),
         random_state: Any = None,
     ) -> None:
         self.alpha = alpha
@@ -119,6 +124,7 @@ class AnomVAE(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         self.schema = schema
         self.drop = drop
         self.id = id
+        self.group = group
         self.random_state = random_state
 
     def __sklearn_tags__(self) -> Any:
@@ -153,13 +159,13 @@ class AnomVAE(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         """
         with _as_value_errors():
             chosen = stated_settings(self.schema, self.drop, self.id)
-            schema, rows = self._training_rows(X, chosen)
+            schema, rows, unmodelled = self._training_rows(X, chosen)
             if frames.is_table(X) and (message := left_out_message(schema)):
                 warnings.warn(message, UserWarning, stacklevel=2)
             left_out = {column.name for column in schema.columns if not column.modelled}
             columns = {key: values for key, values in rows.columns.items() if key not in left_out}
             settings = self._settings(len(next(iter(rows.columns.values()), ())))
-            learned = fit_detector(schema, columns, settings, least_rows=LEAST_ROWS)
+            learned = fit_detector(schema, columns, settings, unmodelled=unmodelled, least_rows=LEAST_ROWS)
             detector = learned.detector
             if settings.generator:
                 detector = detector.with_generator(fit_generator(schema, columns, settings, device=learned.device))
@@ -251,15 +257,20 @@ class AnomVAE(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         rows = self._rows(X)
         return self.detector_.score(rows.columns)
 
-    def _training_rows(self, X: Any, chosen: SchemaSettings) -> tuple[Schema, Rows]:
-        if not frames.is_table(X):
+    def _training_rows(self, X: Any, chosen: SchemaSettings) -> tuple[Schema, Rows, list[GroupColumn]]:
+        """The schema of a table, its rows, and what the columns that are not modelled say of groups."""
+        if frames.is_table(X):
+            validate_data(self, X, skip_check_array=True)
+            table = frames.cells(X)
+            schema = schema_of(table, chosen)
+            rows, texts = from_cells(schema, table), table.columns
+        else:
             array = validate_data(self, X, **CHECKED, ensure_min_samples=2)
             schema = schema_of_array(array, chosen)
-            return schema, from_array(array, schema)
-        validate_data(self, X, skip_check_array=True)
-        table = frames.cells(X)
-        schema = schema_of(table, chosen)
-        return schema, from_cells(schema, table)
+            rows = from_array(array, schema)
+            texts = rows.texts(column.name for column in schema.columns if not column.modelled)
+        ignored = [column.name for column in schema.columns if not column.modelled]
+        return schema, rows, [one for name in ignored for one in left_out_columns(name, texts[name])]
 
     def _rows(self, X: Any) -> Rows:
         check_is_fitted(self, "detector_")

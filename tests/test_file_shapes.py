@@ -378,9 +378,9 @@ def test_totals_at_fit_are_left_out_and_told(tmp_path: Path) -> None:
     table = read_training_table([write(tmp_path, "day,pieces,sales\n" + days + "TOTAL,42,105.00\n")], FitSettings(), ())
     assert (len(table.rows), table.rows_read, table.rejected) == (28, 29, 1)
     assert table.column("day")[-1] == "2026-05-28"
-    assert [warning.partition(": ")[2] for warning in table.warnings] == [
-        "a totals row, which adds up the rows above it (totals_row)"
-    ]
+    (told,) = table.warnings
+    assert (told.code, told.line, told.error) == ("rejected_row", 30, "totals_row")
+    assert told.message == "a totals row, which adds up the rows above it"
 
 
 def test_sums_are_not_known_of_a_part_of_a_file(tmp_path: Path) -> None:

@@ -489,3 +489,26 @@ def test_a_cluster_that_is_not_there_is_a_fault_of_the_machine(folder: Path, out
     assert done.returncode == 74, done.stderr
     assert "no Ray cluster at 127.0.0.1:1" in done.stderr.splitlines()[-1]
     assert suspects(out) == 0
+
+
+@pytest.mark.scale
+def test_a_cluster_whose_only_node_dies_ends_the_run_as_a_fault_of_the_machine(
+    folder: Path, out: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ray.cluster_utils import Cluster
+
+    for name, value in environment(SLOW).items():
+        monkeypatch.setenv(name, value)
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    try:
+        argv = command(folder, out, model, str(cluster.address))
+        process = subprocess.Popen(argv, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        wait_for(lambda: results(out) >= 2, 60)
+        for one in cluster.head_node.all_processes["raylet"]:
+            os.kill(one.process.pid, signal.SIGKILL)
+        said = process.communicate(timeout=100)[1].decode()
+    finally:
+        cluster.shutdown()
+    assert process.returncode == 74, said
+    assert said.splitlines()[-1].startswith("anomvae: the Ray node that this run is connected to has died")
+    assert suspects(out) == 0

@@ -24,7 +24,7 @@ from anomvae.errors import UsageError
 )
 @click.argument("train", type=options.FILE, nargs=-1)
 @click.option("-o", "--output", type=options.FILE, help="Model file to write. [default: model.anomvae]")
-@options.keys(FitSettings, "where", "label", "normal")
+@options.keys(FitSettings, "where", "label", "normal", "group")
 @options.keys(SchemaSettings, "drop", "id")
 @options.keys(FitSettings, "alpha", "contamination", "threshold")
 @options.keys(FitSettings, "hidden", "latent", "beta", "steps", "batch", "lr", "max_time", "max_rows", "device", "seed")

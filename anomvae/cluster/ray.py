@@ -45,6 +45,7 @@ SIZE_EVERY = 5.0  # seconds between two looks at the cluster's size
 CONNECT_TIMEOUT = 10.0  # seconds
 UNSHARED = "unshared"  # the code of a failure: the node cannot open the file
 Reply = tuple[bytes, tuple[Bytes, ...]]  # an answer, and files that the node could not write where the driver sees them
+LOST = "the Ray node that this run is connected to has died; start the cluster again, then run again, nothing is lost."
 INSTALL = "--engine ray needs the extra 'scale': pip install 'anomvae[scale]'."
 
 
@@ -197,6 +198,8 @@ def _remote(ray: Any) -> Any:
 def _reply(ray: Any, ref: Any) -> tuple[Answer, tuple[Bytes, ...]]:
     try:
         message, files = ray.get(ref)
+    except ray.exceptions.LocalRayletDiedError:  # ray would end this process with exit code 1 soon: that is findings
+        return Failure("fault", "cluster", LOST), ()
     except ray.exceptions.RayError as error:
         return Failure("failed", message=f"its scorer died in the cluster ({type(error).__name__})"), ()
     return msgspec.msgpack.decode(message, type=Answer), files

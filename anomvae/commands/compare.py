@@ -27,6 +27,7 @@ INHERITED = (  # settings of the recipe that the challenger takes over, beside t
     "where",
     "label",
     "normal",
+    "group",
     "hidden",
     "latent",
     "beta",

@@ -20,7 +20,9 @@ from anomvae.errors import DataError
 from anomvae.model.conditions import Condition
 from anomvae.model.detector import About, Origin
 from anomvae.model.explain import reasons
-from anomvae.model.schema import Values
+from anomvae.model.groups import GroupColumn, left_out_columns
+from anomvae.model.infer_column import separators_of
+from anomvae.model.schema import Schema, Values
 from anomvae.model.stated_columns import decisive
 from anomvae.records.results import FitResult, ReviewRow
 from anomvae.records.sentences import TableWarning, selection
@@ -75,11 +77,12 @@ def fit(
     chosen = decisive(fitted_schema, chosen)
     shown = shown_cells(typed, table)
     table.warnings[:0] = schema_warnings(typed)
-    file = table.file[kept]
+    file, unmodelled = table.file[kept], _unmodelled(fitted_schema, table, kept, settings)
     if not settings.contamination:
         table.rows = TextRows(0)  # they are not read again, and take a tenth of the memory
     try:
-        learned = fit_detector(fitted_schema, columns, settings, file, progress=partial(progress, "training"))
+        advance = partial(progress, "training")
+        learned = fit_detector(fitted_schema, columns, settings, file, unmodelled=unmodelled, progress=advance)
     except DataError as error:
         raise error.within(paths[0]) from error
     detector = learned.detector
@@ -123,6 +126,7 @@ def _result(
         columns=column_reports(model.detector.schema, about.columns),
         training=about.training,
         calibration=about.threshold,
+        groups=about.groups,
         dependencies=generator.rules() if generator else (),
         self_test=learned.self_test,
         contamination=contamination,
@@ -131,6 +135,13 @@ def _result(
         warnings=(*table.warnings, *_notes(learned)),
         seconds=0.0,
     )
+
+
+def _unmodelled(schema: Schema, table: TrainingTable, kept: Sequence[int], settings: FitSettings) -> list[GroupColumn]:
+    """What the columns that are not modelled say of groups, in the rows that are kept."""
+    columns = [column.name for column in schema.columns if column.name and not column.modelled]
+    texts, separators = ((name, table.column(name)) for name in columns), separators_of(settings)
+    return [one for name, cells in texts for one in left_out_columns(name, [cells[i] for i in kept], separators)]
 
 
 def _review(
@@ -193,7 +204,18 @@ def _notes(learned: FittedDetector) -> list[TableWarning]:
         notes.append(TableWarning(code="posterior_collapse"))
     if learned.steps < learned.steps_planned:
         notes.append(TableWarning(code="max_time", count=learned.steps, total=learned.steps_planned))
+    notes += _named_groups(learned)
     rows, alpha = learned.out_of_fold.deviances.kl.shape[1], learned.detector.calibration.alpha
     if alpha < 1 / (rows + 1):
         notes.append(TableWarning(code="alpha_estimated", total=rows, alpha=alpha))
     return notes
+
+
+def _named_groups(learned: FittedDetector) -> list[TableWarning]:
+    """A note on every modelled column of which new groups bring new values."""
+    groups = learned.groups
+    return [
+        TableWarning(code="group_modelled", column=column.name)
+        for column in learned.detector.schema.modelled
+        if groups and column.name in groups.columns and column.kind != "datetime"
+    ]

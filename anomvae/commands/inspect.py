@@ -32,6 +32,7 @@ def card_of(detector: Detector, model: str | Path) -> InspectResult:
         columns=column_reports(detector.schema, about.columns),
         training=about.training,
         calibration=about.threshold,
+        groups=about.groups,
         self_test=about.self_test,
         threshold_history=about.history,
     )

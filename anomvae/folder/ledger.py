@@ -255,6 +255,16 @@ class Ledger:
         query = "SELECT * FROM delivery WHERE state = ? ORDER BY sequence DESC LIMIT ?"
         return [dict(row) for row in self._db.rows(query, (state, most))]
 
+    def refused_since_committed(self) -> tuple[int, str]:
+        """How many deliveries were refused since the last one that was scored, and when that was (empty: never)."""
+        last = "(SELECT coalesce(max(sequence), 0) FROM delivery WHERE state = 'committed')"
+        query = (
+            f"SELECT (SELECT count(*) FROM delivery WHERE state = 'quarantined' AND sequence > {last}), "
+            f"(SELECT committed_utc FROM delivery WHERE sequence = {last})"
+        )
+        ((refused, at),) = self._db.rows(query)
+        return int(refused), at or ""
+
     def deliveries(self) -> Iterator[dict[str, Any]]:
         """Every delivery in order, by column."""
         return (dict(row) for row in self._db.each("SELECT * FROM delivery ORDER BY sequence"))

@@ -17,6 +17,8 @@ from anomvae.folder.output_folder import path_text
 from anomvae.records.folder import HealthResult, Line, Period, StatusResult
 
 LISTED = 10  # newest files, and newest files in quarantine, that are listed
+STREAK = 3  # deliveries that were refused one after the other, or all of a day, that call for attention
+ONE_DAY = 86400.0
 HOURLY = 2 * 86400.0  # seconds of history up to which it is summed by hour
 DAY, HOUR = len("2026-11-25"), len("2026-11-25T12")  # characters of a time in ISO 8601 that name its day, its hour
 
@@ -36,14 +38,15 @@ def status(out: Path, since: float | None = None) -> StatusResult:
         health, run, totals = read_health(out), ledger.last_run(), ledger.totals()
         recent = tuple(_line(row) for row in ledger.newest("committed", LISTED))
         refused = tuple(_line(row) for row in ledger.newest("quarantined", LISTED))
+        trouble = _refusals(refused, *ledger.refused_since_committed(), datetime.now(UTC))
         messages = ledger.outbox.messages()
         history = history_of(ledger, datetime.now(UTC), since) if since else ()
     finally:
         ledger.close()
     age = _age(health) if health else None
-    problems = _problems(health, age, run)
-    if (trouble := messages.problem()) and (health is None or health.state == "stopped"):  # else it is in the record
-        problems = (*problems, trouble)
+    problems = (*_problems(health, age, run), *trouble)
+    if (unsent := messages.problem()) and (health is None or health.state == "stopped"):  # else it is in the record
+        problems = (*problems, unsent)
     return StatusResult(
         out=str(out),
         healthy=not problems,
@@ -80,6 +83,22 @@ def _problems(health: HealthResult | None, age: float | None, run: dict[str, Any
         silence = f"the {health.mode} run (pid {health.pid}) has given no sign of life for {age:.0f} s"
         return (silence, *health.problems)
     return health.problems
+
+
+def _refusals(refused: tuple[Line, ...], count: int, scored_at: str, now: datetime) -> tuple[str, ...]:
+    """Whether everything that came lately was refused, as a sentence.
+
+    Args:
+        refused: the newest deliveries in quarantine, the newest first.
+        count: deliveries that were refused since the last one that was scored.
+        scored_at: when that was, in UTC; empty where none ever was.
+        now: the time of day in UTC.
+    """
+    since = (now - timedelta(seconds=ONE_DAY)).isoformat(timespec="seconds")
+    if not count or not refused or (count < STREAK and (scored_at >= since or refused[0].at < since)):
+        return ()
+    what = f"the newest {count:,} deliveries were all refused" if count > 1 else "the only delivery of 24 h was refused"
+    return (f"{what}; the last, {refused[0].file}: {refused[0].told}",)
 
 
 def _alive(health: HealthResult) -> bool:

@@ -4,7 +4,8 @@ In three steps, in the order of this file:
 
 1. Rows are dealt to folds in blocks of neighbours, because tomorrow's file is a new block. Rows that follow each other
    are alike in most real tables; folds of single random rows then promise a false-alarm rate that new files exceed
-   three times over (docs/decisions.md, "Blocks of neighbouring rows, purged").
+   three times over (docs/decisions.md, "Blocks of neighbouring rows, purged"). Where rows come in groups, these take
+   the place of single rows: whole groups are dealt, in blocks of neighbouring groups.
 2. `score_out_of_fold` gives every training row the deviances of the member that did not see it, and `calibrate` fits
    the rule of the anomaly score, the threshold and the intervals of expected values to these.
 3. Where training rows may hold anomalies, the most anomalous are left out in a second round of training. Those of them
@@ -89,6 +90,78 @@ def _length(z: Floats) -> int:
     correlation = np.fft.irfft(spectrum, axis=0)[:most] / n
     alike = np.flatnonzero((correlation > 0.1).any(axis=1))
     return int(alike[-1]) + 1 if len(alike) else 1
+
+
+class Folds(msgspec.Struct, frozen=True):
+    """How training rows are dealt.
+
+    `blocks` (n,): the block of each row, from 0 on. `fold` (n,): the member that does not see it. `pools` (members, n):
+    the rows that each member trains on.
+    """
+
+    blocks: Ints
+    fold: Ints
+    pools: Bools
+
+
+def block_folds(n: int, length: int, files: Ints | None, rng: np.random.Generator) -> Folds:
+    """Deal n rows in blocks of neighbours.
+
+    Args:
+        n: how many rows there are.
+        length: rows over which neighbours are alike.
+        files: (n,): index of the file of each row.
+        rng: deals the blocks.
+    """
+    blocks = block_ids(n, length, files)
+    fold = assign_folds(blocks, rng)
+    return Folds(blocks, fold, training_pools(fold, length))
+
+
+def random_folds(n: int, rng: np.random.Generator) -> Folds:
+    """Deal n single rows, whatever their neighbours; for comparison only."""
+    blocks = np.arange(n, dtype=np.intp)
+    fold = rng.permutation(assign_folds(blocks, rng))
+    return Folds(blocks, fold, training_pools(fold, 1))
+
+
+def group_folds(groups: Ints, rng: np.random.Generator) -> Folds:
+    """Deal whole groups, so that a member has seen no row of a group that it scores.
+
+    Groups take the place of rows: they are dealt in at most a hundred blocks of groups that follow each other, such as
+    the days of a week. Blocks of neighbouring rows are not kept besides, and no neighbours are purged: what a block and
+    a group have in common would have to go into one fold, which in a table of days at several stations is all of it.
+    Nor are the blocks longer where groups stay alike for long: on days with seasons, blocks of months flagged a third
+    of what was promised (docs/benchmarks.md, "Groups").
+
+    Args:
+        groups: (n,): the group of each row, from 0 on, neighbours by number.
+        rng: deals the blocks.
+
+    Returns:
+        At most five folds, which differ by no more rows than the largest block has; fewer where there are fewer groups.
+    """
+    blocks = groups // -(-(int(groups.max()) + 1) // BLOCKS)
+    fold = balanced_folds(np.bincount(blocks), rng)[blocks]
+    return Folds(blocks, fold, training_pools(fold, 1))
+
+
+def balanced_folds(sizes: Ints, rng: np.random.Generator) -> Ints:
+    """The fold of every block (blocks,), from the rows (blocks,) in each.
+
+    Of every five blocks in a row the largest goes to the fold with the fewest rows, and so on. So every fold has blocks
+    from all over the table, and folds never differ by more than the largest block.
+    """
+    count = min(FOLDS, len(sizes))
+    load, out = np.zeros(count), np.empty(len(sizes), dtype=np.intp)
+    for start in range(0, len(sizes), count):
+        some = rng.permutation(np.arange(start, min(start + count, len(sizes))))
+        largest = some[np.argsort(-sizes[some], kind="stable")]
+        order = rng.permutation(count)
+        emptiest = order[np.argsort(load[order], kind="stable")][: len(some)]
+        out[largest] = emptiest
+        load[emptiest] += sizes[largest]
+    return out
 
 
 def block_ids(n: int, length: int, files: Ints | None = None) -> Ints:

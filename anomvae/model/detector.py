@@ -17,7 +17,7 @@ from anomvae.model.encoder import Encoded, Encoding, encode
 from anomvae.model.likelihood import Ensemble
 from anomvae.model.schema import Schema, Values
 from anomvae.records.results import Calibration as CalibrationReport
-from anomvae.records.results import Power, ThresholdChange, Training
+from anomvae.records.results import GroupFolds, Power, ThresholdChange, Training
 
 
 class ColumnFigures(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -61,7 +61,7 @@ class About(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """What a saved model says of itself, beside the numbers.
 
     `settings` and `schema` are what the fit was asked for, so that a later fit can ask for the same. `columns` are the
-    modelled ones. `reference`: what rows are compared with for drift.
+    modelled ones. `reference`: what rows are compared with for drift. `groups`: what was kept in one fold each.
     """
 
     created_by: str
@@ -74,6 +74,7 @@ class About(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     history: tuple[ThresholdChange, ...]
     self_test: tuple[Power, ...] = ()
     reference: Reference | None = None
+    groups: GroupFolds | None = None
 
     @property
     def dialect(self) -> Dialect:

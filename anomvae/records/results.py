@@ -143,6 +143,27 @@ class Training(Record, frozen=True, kw_only=True, omit_defaults=True):
     by_hand: tuple[Literal["hidden", "latent", "steps"], ...] = ()
 
 
+GroupPart = Literal["value", "day"]  # what rows of a group share: the value of a column, or the day of a date
+
+
+class GroupFolds(Record, frozen=True, kw_only=True):
+    """Rows that belong together were kept in one fold each: by the value of `columns`, or the day of a date (`part`).
+
+    `groups`: how many, of which the largest has `largest` rows. `found`: by the fit itself, because the nearest row is
+    of the same group in a `share` of the groups where chance makes it `chance`, with a probability of at most `p`.
+    """
+
+    columns: tuple[str, ...]
+    part: GroupPart
+    groups: int
+    largest: int
+    folds: int
+    found: bool
+    share: float | None = None
+    chance: float | None = None
+    p: float | None = None
+
+
 class Power(Record, frozen=True, kw_only=True):
     """How many faults of a kind were found by the self-test, in one column or ("") over all of them.
 
@@ -204,6 +225,7 @@ class FitResult(Record, frozen=True, kw_only=True, tag_field="schema", tag="anom
     columns: tuple[ColumnReport, ...]
     training: Training
     calibration: Calibration
+    groups: GroupFolds | None = None
     dependencies: tuple[str, ...] = ()
     self_test: tuple[Power, ...] = ()
     contamination: float = 0.0
@@ -369,6 +391,7 @@ class InspectResult(Record, frozen=True, kw_only=True, tag_field="schema", tag="
     columns: tuple[ColumnReport, ...]
     training: Training
     calibration: Calibration
+    groups: GroupFolds | None = None
     self_test: tuple[Power, ...] = ()
     threshold_history: tuple[ThresholdChange, ...]
 

@@ -180,6 +180,7 @@ WarningCode = Literal[
     "posterior_collapse",
     "max_time",
     "alpha_estimated",
+    "group_modelled",
     "empty_in_training",
     "new_decimals",
     "open_dates",
@@ -240,6 +241,8 @@ WARNINGS: dict[WarningCode, str] = {
     "the threshold is calibrated for what was reached",
     "alpha_estimated": "{total:,} rows support alpha {supported:.3g} by counting; "
     "alpha {alpha:g} rests on a tail estimate, without a guarantee",
+    "group_modelled": "column '{column}' names the groups and is modelled: each new group has a value of it that "
+    "training never had; keep it out of the model with --id {column}",
     "empty_in_training": "column '{column}' was empty in training and is left out; here it has {count:,} values, "
     "such as '{value}'; fit again with rows that have it",
     "new_decimals": "column '{column}' has decimals {count:,} times, such as '{value}', in training whole numbers only",
@@ -256,7 +259,7 @@ WARNINGS: dict[WarningCode, str] = {
 
 
 def table_warning(warning: TableWarning) -> str:
-    """A warning as a sentence behind its place and its code."""
+    """A warning as a sentence behind its code, and behind its place where that is one of several files."""
     near = f" (as '{warning.near}' but for case, spaces or Unicode form)" if warning.near else ""
     text = WARNINGS[warning.code].format(
         column=warning.column,
@@ -271,8 +274,8 @@ def table_warning(warning: TableWarning) -> str:
         supported=1 / (warning.total + 1),
         line=warning.line,
     )
-    place = ":".join(str(part) for part in (warning.file, warning.line) if part)
-    return f"{place}: {warning.code}: {text}" if place else f"{warning.code}: {text}"
+    place = f"{warning.file}:{warning.line}" if warning.line else warning.file
+    return f"{place}: {warning.code}: {text}" if warning.file else f"{warning.code}: {text}"
 
 
 VerdictCode = Literal["flags", "drift", "many_rejected", "more_rejected"]

@@ -11,6 +11,7 @@ from anomvae.records.results import (
     ErrorResult,
     FileResult,
     FitResult,
+    GroupFolds,
     InspectResult,
     Power,
     RowResult,
@@ -53,7 +54,8 @@ def fit_report(result: FitResult) -> RenderableType:
         parts.append(
             Text(sanitize(f"Follows from other columns, kept by generate: {'; '.join(result.dependencies)}", 300))
         )
-    parts += [*threshold_lines(result.calibration), *_self_test(result.self_test), *_review(result)]
+    parts += [*_groups(result.groups), *threshold_lines(result.calibration)]
+    parts += [*_self_test(result.self_test), *_review(result)]
     parts += challenge_lines(result.comparison) if result.comparison else []
     parts += warning_lines(tuple(map(table_warning, quiet_warnings(result.warnings))))
     saved = Text.assemble(
@@ -87,7 +89,7 @@ def inspect_report(result: InspectResult) -> RenderableType:
     )
     hashes = Text(f"model sha256 {result.model_id[:16]}  data sha256 {lineage.data_sha256[:16]}", style="dim")
     versions = cell("  ".join(f"{name} {version}" for name, version in lineage.versions.items()), 120, "dim")
-    body = [*column_lines(result.columns), *_training(result.training)]
+    body = [*column_lines(result.columns), *_training(result.training), *_groups(result.groups)]
     body += threshold_lines(result.calibration, result.threshold_history)
     body += _self_test(result.self_test)
     return Group(head, source, hashes, versions, *body, *history_lines(result.threshold_history))
@@ -246,6 +248,26 @@ def _training(training: Training) -> list[RenderableType]:
         ),
     ]
     return lines
+
+
+def _groups(groups: GroupFolds | None) -> list[RenderableType]:
+    """Which rows folds kept together, and why."""
+    if groups is None:
+        return []
+    shared = " or ".join(f"'{name}'" for name in groups.columns)
+    rows = f"Rows of the same {'day' if groups.part == 'day' else 'value'} of {shared}"
+    told = f"{groups.groups:,} groups (at most {groups.largest:,} rows) in {groups.folds} folds"
+    if groups.share is None or groups.chance is None:
+        return [cell(f"{rows} are kept in one fold (--group): {told}", 200)]
+    why = f"so is the nearest row in {_percent(groups.share)} of the groups, in {_percent(groups.chance)} by chance"
+    return [
+        cell(f"{rows} are alike, so they are kept in one fold: {told}", 200, "yellow"),
+        cell(f"  {why}; --group none leaves them apart", 200, "dim"),
+    ]
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2g} %"
 
 
 def threshold_lines(calibration: Calibration, history: tuple[ThresholdChange, ...] = ()) -> list[RenderableType]:

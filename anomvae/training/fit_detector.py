@@ -1,6 +1,6 @@
 """Fits a detector to typed columns: encode, assign folds, train the members, score out of fold, calibrate."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
@@ -12,29 +12,32 @@ from anomvae.errors import DataError
 from anomvae.model.arrays import Bools, Floats, Ints
 from anomvae.model.cross_fitting import (
     Dependence,
+    Folds,
     OutOfFold,
     Suspects,
     are_normal,
-    assign_folds,
+    block_folds,
     block_ids,
     calibrate,
     dependence,
+    group_folds,
     most_anomalous,
+    random_folds,
     score_out_of_fold,
     score_without_hiding,
     standing_out,
-    training_pools,
     with_more_scores,
 )
 from anomvae.model.detector import Detector
 from anomvae.model.drift import Reference, fit_reference
 from anomvae.model.encoder import Encoded, Encoding, encode, fit_encoding
+from anomvae.model.groups import NO_GROUPS, GroupColumn, Groups, find_groups, group_columns, stated_groups
 from anomvae.model.likelihood import WIDE, Ensemble
 from anomvae.model.mixture import fit_density
 from anomvae.model.schema import Schema, Values, gaps
 from anomvae.model.self_test import self_test
 from anomvae.model.vae import VAE
-from anomvae.records.results import Power
+from anomvae.records.results import GroupFolds, Power
 
 if TYPE_CHECKING:
     from anomvae.training.trainer import Recipe
@@ -46,10 +49,11 @@ class FittedDetector(msgspec.Struct, frozen=True):
     """A detector, and what a report of its fit needs.
 
     `out_of_fold`: deviances of the training rows. `dependence`: of neighbouring rows. `blocks`: how many blocks of
-    neighbours there are. `hidden`, `latent`: units of the networks' hidden layers and of the latent. `latents_used`:
-    latent dimensions that carry information. `steps`: training steps done, of `steps_planned`. `device`: of these.
-    `self_test`: how well injected faults are found. `reference`: the distribution that files are compared with.
-    `suspects`: rows that were left out of training; None without `contamination`.
+    neighbours there are, of rows or of groups. `hidden`, `latent`: units of the networks' hidden layers and of the
+    latent. `latents_used`: latent dimensions that carry information. `steps`: training steps done, of `steps_planned`.
+    `device`: of these. `self_test`: how well injected faults are found. `reference`: the distribution that files are
+    compared with. `suspects`: rows that were left out of training; None without `contamination`. `groups`: what folds
+    kept together; None where nothing was stated or found.
     """
 
     detector: Detector
@@ -65,6 +69,7 @@ class FittedDetector(msgspec.Struct, frozen=True):
     self_test: tuple[Power, ...]
     reference: Reference
     suspects: Suspects | None = None
+    groups: GroupFolds | None = None
 
 
 def fit_detector(
@@ -74,6 +79,7 @@ def fit_detector(
     files: Ints | None = None,
     *,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    unmodelled: Sequence[GroupColumn] = (),
     folds: Literal["blocks", "random"] = "blocks",
     least_rows: int = LEAST_ROWS,
 ) -> FittedDetector:
@@ -87,15 +93,18 @@ def fit_detector(
         settings: the settings of the fit.
         files: (n,): which file each row came from.
         progress: called with steps done and steps planned.
-        folds: made of blocks of neighbouring rows; `random` rows are for comparison only.
+        unmodelled: columns that the model does not see, which may say what belongs together.
+        folds: made of blocks of neighbouring rows or groups; `random` rows are for comparison only.
         least_rows: fewer rows are refused.
 
     Raises:
         DataError: too few rows, nothing that varies, or training that diverged.
+        UsageError: no folds can be made of the groups that are asked for.
     """
     n = len(next(iter(columns.values()))) if columns else 0
     nothing = np.zeros(n, dtype=bool)
-    fit_once = partial(_fit_once, schema, columns, files, folds=folds, least_rows=least_rows)
+    grouping = None if folds == "random" else _group_columns(schema, columns, unmodelled)
+    fit_once = partial(_fit_once, schema, columns, files, grouping=grouping, least_rows=least_rows)
     if not settings.contamination:
         return fit_once(settings, nothing, progress=progress)
     if settings.max_time is not None:  # the limit holds for both rounds together
@@ -115,10 +124,13 @@ def _fit_once(
     left_out: Bools,
     *,
     progress: Callable[[int, int], None],
-    folds: Literal["blocks", "random"],
+    grouping: Sequence[GroupColumn] | None,
     least_rows: int,
 ) -> FittedDetector:
-    """One round of `fit_detector`: without the rows `left_out` (n,), except for those that turn out normal."""
+    """One round of `fit_detector`: without the rows `left_out` (n,), except for those that turn out normal.
+
+    `grouping` is what the columns of the table say of groups, None for folds of single rows.
+    """
     from anomvae.training.trainer import choose_device, train
 
     columns = _without(every, left_out)
@@ -126,14 +138,18 @@ def _fit_once(
     encoding = fit_encoding(schema, columns, discrete=not settings.plain)
     rows = encode(encoding, columns)
     found = dependence(rows.x)
-    blocks, fold = _blocks_and_folds(n, found, None if files is None else files[~left_out], folds, settings.seed)
+    rng = np.random.default_rng(settings.seed)
+    if grouping is None:
+        folds, groups = random_folds(n, rng), None
+    else:
+        blocks = block_folds(n, found.length, None if files is None else files[~left_out], rng)
+        folds, groups = _folds(encoding, rows, [one.take(~left_out) for one in grouping], blocks, settings)
     recipe = _recipe(settings, encoding, n, choose_device(settings.device))
-    pools = training_pools(fold, 1 if folds == "random" else found.length)
-    trained = train(encoding, rows, pools, recipe, progress)
-    density = fit_density(encoding, rows, pools, np.random.default_rng(settings.seed))
+    trained = train(encoding, rows, folds.pools, recipe, progress)
+    density = fit_density(encoding, rows, folds.pools, np.random.default_rng(settings.seed))
     ensemble = Ensemble(encoding, VAE(trained.arrays, recipe.hidden), density, trained.seen)
-    out_of_fold = score_out_of_fold(ensemble, rows, fold)
-    fitted = calibrate(ensemble, rows, fold, out_of_fold, blocks=blocks, alpha=settings.alpha)
+    out_of_fold = score_out_of_fold(ensemble, rows, folds.fold)
+    fitted = calibrate(ensemble, rows, folds.fold, out_of_fold, blocks=folds.blocks, alpha=settings.alpha)
     detector = Detector(
         schema=schema,
         ensemble=fitted.ensemble,
@@ -150,12 +166,12 @@ def _fit_once(
         scores[suspects.rows] = np.where(suspects.out, np.nan, suspects.scores)
     power: tuple[Power, ...] = ()
     if settings.selftest:
-        power = self_test(detector, columns, fold, np.random.default_rng(settings.seed))
+        power = self_test(detector, columns, folds.fold, np.random.default_rng(settings.seed))
     return FittedDetector(
         detector=detector,
         out_of_fold=out_of_fold,
         dependence=found,
-        blocks=int(blocks.max()) + 1,
+        blocks=int(folds.blocks.max()) + 1,
         hidden=recipe.hidden,
         latent=recipe.latent,
         latents_used=latents_used(ensemble.vae, rows),
@@ -163,8 +179,11 @@ def _fit_once(
         steps_planned=recipe.steps,
         device=recipe.device,
         self_test=power,
-        reference=_reference(detector, every, scores, files, found),
+        reference=_reference(
+            detector, every, scores, _drift_blocks(scores, files, found, folds if groups else None, left_out)
+        ),
         suspects=suspects,
+        groups=_group_record(groups, folds) if groups else None,
     )
 
 
@@ -204,16 +223,55 @@ def _checked(columns: Mapping[str, Values], least: int) -> int:
     return n
 
 
-def _blocks_and_folds(
-    n: int, found: Dependence, files: Ints | None, folds: Literal["blocks", "random"], seed: int
-) -> tuple[Ints, Ints]:
-    """The block and the fold of every row, each (n,); with random folds each row is its own block."""
-    rng = np.random.default_rng(seed)
-    if folds == "random":
-        blocks = np.arange(n)
-        return blocks, np.random.default_rng(seed).permutation(assign_folds(blocks, rng))
-    blocks = block_ids(n, found.length, files)
-    return blocks, assign_folds(blocks, rng)
+def _group_columns(
+    schema: Schema, columns: Mapping[str, Values], unmodelled: Sequence[GroupColumn]
+) -> list[GroupColumn]:
+    """What every column of the table says of groups; one of which only the steps are typed says nothing."""
+    whole = [column for column in schema.modelled if column.name in columns]
+    return [*(one for column in whole for one in group_columns(column, columns[column.name])), *unmodelled]
+
+
+def _folds(
+    encoding: Encoding,
+    rows: Encoded,
+    columns: Sequence[GroupColumn],
+    blocks: Folds,
+    settings: FitSettings,
+) -> tuple[Folds, Groups | None]:
+    """Folds of the groups that are stated, or that stand out among folds of blocks; else these, and no groups.
+
+    Args:
+        encoding: the fitted encoding.
+        rows: the encoded training rows, n of them.
+        columns: what they say of groups.
+        blocks: the folds of blocks.
+        settings: which columns are stated, and the seed.
+    """
+    stated = [name for name in settings.group if name != NO_GROUPS or any(one.name == name for one in columns)]
+    groups = None
+    if stated:
+        groups = stated_groups(stated, columns)
+    elif not settings.group:
+        groups = find_groups(columns, encoding, rows, blocks.fold, blocks.pools, seed=settings.seed)
+    if groups is None:
+        return blocks, None
+    return group_folds(groups.codes, np.random.default_rng(settings.seed)), groups
+
+
+def _group_record(groups: Groups, folds: Folds) -> GroupFolds:
+    """What became of groups, as a record."""
+    sizes = np.bincount(groups.codes)
+    return GroupFolds(
+        columns=groups.columns,
+        part=groups.part,
+        groups=len(sizes),
+        largest=int(sizes.max()),
+        folds=len(folds.pools),
+        found=groups.found,
+        share=groups.share,
+        chance=groups.chance,
+        p=groups.p,
+    )
 
 
 def _recipe(settings: FitSettings, encoding: Encoding, n: int, device: str) -> "Recipe":
@@ -245,13 +303,27 @@ def _suspects(detector: Detector, out_of_fold: OutOfFold, columns: Mapping[str, 
     return Suspects(np.flatnonzero(left_out), ~normal, detector.score_encoded(rows).score)
 
 
-def _reference(
-    detector: Detector, columns: Mapping[str, Values], scores: Floats, files: Ints | None, found: Dependence
-) -> Reference:
-    """The distribution of the rows that are calibrated on; `scores` (n,) is NaN for the others."""
+def _drift_blocks(scores: Floats, files: Ints | None, found: Dependence, folds: Folds | None, left_out: Bools) -> Ints:
+    """The block, for drift, of every row that is calibrated on (k,).
+
+    Args:
+        scores: (n,), NaN for rows that are not calibrated on.
+        files: (n,): index of the file of each row.
+        found: how rows depend on their neighbours.
+        folds: those of groups, whose blocks are taken; None: neighbouring rows make the blocks.
+        left_out: (n,): rows that are in no fold; if calibrated on, they count to the block of the row before them.
+    """
+    normal = ~np.isnan(scores)
+    if folds is None:
+        return block_ids(int(normal.sum()), found.length, None if files is None else files[normal])
+    before = np.maximum(np.cumsum(~left_out) - 1, 0)
+    return np.asarray(folds.blocks[before][normal])
+
+
+def _reference(detector: Detector, columns: Mapping[str, Values], scores: Floats, blocks: Ints) -> Reference:
+    """The distribution of the rows that are calibrated on (k,), and their blocks; `scores` (n,) has NaN for others."""
     normal = ~np.isnan(scores)
     chosen = {name: values[normal] for name, values in columns.items()}
-    blocks = block_ids(int(normal.sum()), found.length, None if files is None else files[normal])
     return fit_reference(detector.encoding, chosen, detector.encode(chosen), scores[normal], blocks)
 
 

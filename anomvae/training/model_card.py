@@ -48,6 +48,7 @@ def describe(
         history=(ThresholdChange(alpha=threshold.alpha, threshold=threshold.threshold, by="fit"),),
         self_test=fitted.self_test,
         reference=fitted.reference,
+        groups=fitted.groups,
     )
 
 
