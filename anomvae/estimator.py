@@ -27,6 +27,7 @@ from anomvae.config import FitSettings, SchemaSettings, build
 from anomvae.errors import DataError, UsageError
 from anomvae.model.anomaly_score import Scores
 from anomvae.model.arrays import Floats
+from anomvae.model.counters import training_steps
 from anomvae.model.detector import Detector
 from anomvae.model.explain import reasons
 from anomvae.model.groups import GroupColumn, left_out_columns
@@ -82,14 +83,14 @@ class AnomVAE(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         beta: weight of the KL in training.
         steps: optimiser steps, or `auto`.
         generator: train a generating member too, which `sample` needs.
+        group: columns (`x0`, `x1` and so on of an array) of which rows with the same value belong together, such as the
+            visits of a patient: they are held out together. Without any, dates and identifiers are looked at whether
+            they make rows alike; `("none",)` looks at none.
         schema: what columns are, where their cells do not say it: by name a kind, such as `{"zip": "categorical"}`, or
             a dict of the keys of `[schema.columns.NAME]`; or the path of a configuration, such as `anomvae schema -o`
             writes. Only for tables with named columns.
         drop: columns to leave out (`x0`, `x1` and so on of an array).
         id: columns that identify rows, and are left out as well.
-        group: columns (`x0`, `x1` and so on of an array) of which rows with the same value belong together, such as the
-            visits of a patient: they are held out together. Without any, dates and identifiers are looked at whether
-            they make rows alike; `("none",)` looks at none.
         random_state: an int makes the fit repeatable; a RandomState or None draws a seed.
 
     Attributes:
@@ -109,10 +110,10 @@ class AnomVAE(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         beta: float = 0.03,
         steps: int | Literal["auto"] = "auto",
         generator: bool = False,
+        group: tuple[str, ...] = (),
         schema: Mapping[str, str | Mapping[str, Any]] | str | Path | None = None,
         drop: Sequence[str] = (),
         id: Sequence[str] = (),
-        group: tuple[str, ...] = (),
         random_state: Any = None,
     ) -> None:
         self.alpha = alpha
@@ -121,10 +122,10 @@ class AnomVAE(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         self.beta = beta
         self.steps = steps
         self.generator = generator
+        self.group = group
         self.schema = schema
         self.drop = drop
         self.id = id
-        self.group = group
         self.random_state = random_state
 
     def __sklearn_tags__(self) -> Any:
@@ -164,11 +165,12 @@ class AnomVAE(OutlierMixin, BaseEstimator):  # type: ignore[misc]
                 warnings.warn(message, UserWarning, stacklevel=2)
             left_out = {column.name for column in schema.columns if not column.modelled}
             columns = {key: values for key, values in rows.columns.items() if key not in left_out}
+            stepped = training_steps(schema, columns)
             settings = self._settings(len(next(iter(rows.columns.values()), ())))
-            learned = fit_detector(schema, columns, settings, unmodelled=unmodelled, least_rows=LEAST_ROWS)
+            learned = fit_detector(schema, stepped, settings, unmodelled=unmodelled, least_rows=LEAST_ROWS)
             detector = learned.detector
             if settings.generator:
-                detector = detector.with_generator(fit_generator(schema, columns, settings, device=learned.device))
+                detector = detector.with_generator(fit_generator(schema, stepped, settings, device=learned.device))
             source = origin(columns, settings.seed)
             detector = detector.with_about(describe(learned, settings, decisive(schema, chosen), columns, source))
         return self._fitted(detector)

@@ -97,8 +97,8 @@ def test_making_the_change_gives_the_score_that_was_told(detector: Detector, tmp
             assert cells[names.index(one.column)] == one.value
             cells[names.index(one.column)] = one.expected
         file = tmp_path / f"{line}.csv"
-        file.write_text(f"{HEADER}\n{','.join(cells)}\n")
-        again = explain([f"{file}:2"], detector).rows[0]
+        file.write_text("\n".join([*lines[: line - 1], ",".join(cells)]) + "\n")
+        again = explain([f"{file}:{line}"], detector).rows[0]
         assert again.score == pytest.approx(change.score, rel=1e-9)
         assert again.flagged != change.suffices
         checked += change.suffices
@@ -153,12 +153,12 @@ def test_every_format_and_a_colon_in_the_name(detector: Detector, tmp_path: Path
         from pyarrow import csv, parquet
 
         plain = tmp_path / "plain.csv"
-        plain.write_text(f"{HEADER}\n{lines[40]}\n")
+        plain.write_text("\n".join(lines[:41]) + "\n")
         parquet.write_table(csv.read_csv(plain), file)
     else:
-        text = f"{HEADER}\n{lines[40]}\n".encode()
+        text = ("\n".join(lines[:41]) + "\n").encode()
         file.write_bytes(gzip.compress(text) if suffix.endswith("gz") else text)
-    row = explain([f"{file}:2"], detector).rows[0]
+    row = explain([f"{file}:41"], detector).rows[0]
     assert row.score == pytest.approx(explain([f"{DAY}:41"], detector).rows[0].score)
 
 

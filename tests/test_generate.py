@@ -50,7 +50,8 @@ def test_rows_read_back_by_the_detector_and_are_normal_to_it(orders_model: Path,
     assert main(["generate", "-m", str(orders_model), "-n", "2000", "-o", str(out), "-q"]) == 0
     done = run("score", str(out), "-m", str(orders_model), "--json", "--fail-on", "never")
     (file,) = json.loads(done.stdout)["files"]
-    assert (file["scored"], file["rejected"], file["warnings"]) == (2000, 0, [])
+    assert (file["scored"], file["rejected"]) == (2000, 0)
+    assert [warning.split(":")[0] for warning in file["warnings"]] == ["counter_falls"]  # dates are drawn in no order
     assert file["flagged"] < 80  # of 2,000: 20 by design of the threshold, a gate bounds the rest
     assert list(read(out)[0])[:9] == COLUMNS
 

@@ -433,5 +433,9 @@ def test_columns_of_an_array_can_be_dropped_and_nothing_is_warned_of() -> None:
     changed = array.copy()
     changed[:, 1] = 1e6
     assert np.array_equal(fitted.score_samples(array), fitted.score_samples(changed))
+    patients = array.copy()
+    patients[:, 1] = np.repeat(np.arange(12), 5)  # a column may be left out and still say which rows belong together
+    grouped = AnomVAE(steps=10, random_state=0, drop=["x1"], group=("x1",)).fit(patients)
+    assert list(grouped.detector_.columns) == ["x0", "x2"]
     with pytest.raises(ValueError, match="tables with named columns"):
         AnomVAE(steps=10, schema={"x0": "integer"}).fit(array)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from anomvae.config import Dialect, FitSettings, SchemaSettings
 from anomvae.errors import DataError
 from anomvae.model.anomaly_score import Scores
+from anomvae.model.counters import group_texts, with_steps
 from anomvae.model.detector import Detector
 from anomvae.model.metrics import wilson
 from anomvae.model.schema import Schema
@@ -61,14 +62,18 @@ def inherited_settings(champion: NamedModel) -> tuple[FitSettings, SchemaSetting
     return settings, msgspec.structs.replace(about.schema, columns=columns)
 
 
-def hold_out(table: TrainingTable) -> list[list[str]]:
+class HeldOut(msgspec.Struct, frozen=True):
+    """Rows (n) that are not trained on, as cells of text, and which of them do not follow the row before them (n,)."""
+
+    rows: list[list[str]]
+    starts: NDArray[np.bool_]
+
+
+def hold_out(table: TrainingTable) -> HeldOut:
     """Take the last tenth of the rows out of a training table: whole files where there are many, else one block.
 
-    Returns:
-        The rows that were taken out, as cells of text.
-
     Raises:
-        DataError: they would be fewer than 20.
+        DataError: the rows that are taken out would be fewer than 20.
     """
     rows, files = len(table.rows), np.unique(table.file)
     if len(files) >= FILES:
@@ -78,19 +83,21 @@ def hold_out(table: TrainingTable) -> list[list[str]]:
     if rows - cut < LEAST_ROWS:
         message = f"{rows - cut} rows would be held out to compare on; at least {LEAST_ROWS} are needed"
         raise DataError("too_few_rows", message)
-    held = table.rows.take(range(cut, rows))
+    starts = table.starts()[cut:]
+    starts[0] = True
+    held = HeldOut(table.rows.take(range(cut, rows)), starts)
     table.keep([i < cut for i in range(rows)])
     return held
 
 
-def compare(champion: NamedModel, challenger: NamedModel, names: Sequence[str], held: list[list[str]]) -> Challenge:
+def compare(champion: NamedModel, challenger: NamedModel, names: Sequence[str], held: HeldOut) -> Challenge:
     """Score the rows that can be read with the schemas of both models, and count what each of them flags.
 
     Args:
         champion: the model in use.
         challenger: the new model.
         names: of the columns of the rows.
-        held: the held-out rows, as cells of text.
+        held: the held-out rows.
 
     Raises:
         DataError: a column of the champion is not there, or no row can be read.
@@ -98,7 +105,7 @@ def compare(champion: NamedModel, challenger: NamedModel, names: Sequence[str], 
     sides = [champion.detector, challenger.detector]
     typed = [_typed(side.schema, names, held) for side in sides]
     unreadable = {row for side in typed for row in side.row_errors()}
-    kept = [i for i in range(len(held)) if i not in unreadable]
+    kept = [i for i in range(len(held.rows)) if i not in unreadable]
     if not kept:
         raise DataError("too_few_rows", "no held-out row can be read with the schemas of both models")
     scores = [
@@ -134,13 +141,13 @@ def _side(model: NamedModel, scores: Scores, flagged: NDArray[np.bool_]) -> Side
     )
 
 
-def _typed(schema: Schema, names: Sequence[str], rows: list[list[str]]) -> TypedColumns:
-    """The rows as the schema of one of the models types them.
+def _typed(schema: Schema, names: Sequence[str], held: HeldOut) -> TypedColumns:
+    """The held-out rows as the schema of one of the models types them.
 
     Args:
         schema: of the model.
         names: of the columns of the rows.
-        rows: as cells of text.
+        held: the rows.
 
     Raises:
         DataError: they lack one of its columns.
@@ -150,6 +157,8 @@ def _typed(schema: Schema, names: Sequence[str], rows: list[list[str]]) -> Typed
         if name not in names:
             raise DataError("missing_columns", "the new rows lack this column of the model in use", column=name)
         at = names.index(name)
-        return [row[at] for row in rows]
+        return [row[at] for row in held.rows]
 
-    return parse_columns(schema.modelled, cells)
+    typed = parse_columns(schema.modelled, cells)
+    groups = group_texts(map(cells, schema.counter_group)) if schema.counter_group else None
+    return TypedColumns(with_steps(schema, typed.columns, groups, held.starts), typed.errors)

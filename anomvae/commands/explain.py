@@ -7,16 +7,26 @@ import time
 from bisect import bisect_right
 from collections.abc import Sequence
 
+import msgspec
+
 from anomvae.errors import AnomvaeError, DataError, UsageError
+from anomvae.model.arrays import Floats
 from anomvae.model.detector import Detector
 from anomvae.model.explain import explain_row
 from anomvae.records.results import ExplainedRow, ExplainResult, RejectedRow
 from anomvae.records.sentences import table_warning
 from anomvae.scoring.file import shown
-from anomvae.table.reader import TableReader
+from anomvae.table.reader import TableReader, columns_of
 from anomvae.table.typed_reader import TypedReader, dialect_of, parse_columns, rejected_row
 
 Place = tuple[str, int]  # a file and a line
+
+
+class SteppedRecord(msgspec.Struct, frozen=True):
+    """A record of a file: its fields, and the steps (1,) of its counters, which the rows before it decide."""
+
+    fields: list[str]
+    steps: dict[str, Floats]
 
 
 def explain(places: Sequence[str], detector: Detector, *, model: str = "") -> ExplainResult:
@@ -39,8 +49,8 @@ def explain(places: Sequence[str], detector: Detector, *, model: str = "") -> Ex
         try:
             reader = TypedReader(file, detector.schema, dialect_of(detector))
             lines = sorted({line for name, line in asked if name == file})
-            for line, record in _records(reader.table, file, lines).items():
-                rows[file, line] = _explained(file, line, [record[at] for at in reader.positions], detector)
+            for line, record in _records(reader, file, lines).items():
+                rows[file, line] = _explained(file, line, record, reader.positions, detector)
         except DataError as error:
             raise error.within(shown(file)) from error
         warnings += [f"{shown(file)}: {table_warning(warning)}" for warning in reader.header_warnings]
@@ -68,13 +78,27 @@ def parse_place(text: str) -> Place:
     return file, int(line)
 
 
-def _explained(file: str, line: int, texts: list[str], detector: Detector) -> ExplainedRow:
-    schema = detector.schema
+def _explained(
+    file: str, line: int, record: SteppedRecord, positions: Sequence[int], detector: Detector
+) -> ExplainedRow:
+    """The explanation of a row.
+
+    Args:
+        file: the name of its file.
+        line: on which it starts.
+        record: its cells, and the steps of its counters.
+        positions: of the model's columns among the cells.
+        detector: the fitted model.
+
+    Raises:
+        DataError: the row cannot be read.
+    """
+    schema, texts = detector.schema, [record.fields[at] for at in positions]
     cells = {column.name: [text] for column, text in zip(schema.modelled, texts, strict=True)}
     typed = parse_columns(schema.modelled, cells.__getitem__)
     for error in typed.row_errors().values():
         raise _rejection(rejected_row(line, error))
-    found = explain_row(detector, detector.encode(typed.columns), texts)
+    found = explain_row(detector, detector.encode({**typed.columns, **record.steps}), texts)
     return ExplainedRow(
         file=shown(file),
         line=line,
@@ -96,11 +120,11 @@ def _rejection(row: RejectedRow) -> DataError:
     return DataError(row.code, f"this row is rejected: {row.message}", line=row.line, column=row.column)
 
 
-def _records(table: TableReader, file: str, lines: list[int]) -> dict[int, list[str]]:
+def _records(reader: TypedReader, file: str, lines: list[int]) -> dict[int, SteppedRecord]:
     """The records that start at some lines of a file, by line.
 
     Args:
-        table: the file; read only as far as the last of the lines.
+        reader: the file; read only as far as the last of the lines.
         file: its name, for messages.
         lines: sorted.
 
@@ -108,16 +132,20 @@ def _records(table: TableReader, file: str, lines: list[int]) -> dict[int, list[
         UsageError: no record starts at one of them.
         DataError: the record there is no row of this table.
     """
-    found: dict[int, list[str]] = {}
+    table = reader.table
+    found: dict[int, SteppedRecord] = {}
     before: dict[int, tuple[int, list[str]]] = {}  # the record before each line that starts none
     last, pending = 0, lines
     for batch in table.batches():
+        steps = reader.steps.of_texts(columns_of(batch.rows, reader.steps.positions))
         for line in pending:
             at = bisect_right(batch.lines, line) - 1
             if at >= 0:
                 before[line] = batch.lines[at], batch.rows[at]
+                if batch.lines[at] == line:
+                    here = {name: values[at : at + 1] for name, values in steps.items()}
+                    found[line] = SteppedRecord(batch.rows[at], here)
         last = batch.lines[-1]
-        found |= {line: fields for line, (start, fields) in before.items() if start == line}
         pending = [line for line in lines if line > last]
         if not pending:
             break

@@ -71,7 +71,7 @@ def fit(
     conditions = row_conditions(settings)
     table = selected_rows(paths, settings, conditions, progress)
     settings = settings.read_as(table.dialect)
-    held = hold_out(table) if champion else []
+    held = hold_out(table) if champion else None
     typed = typed_table(table, settings, chosen, paths)
     fitted_schema, columns, kept = typed.schema, typed.columns, typed.kept
     chosen = decisive(fitted_schema, chosen)
@@ -98,7 +98,7 @@ def fit(
     about = describe(learned, settings, chosen, columns, _origin(table, settings.seed, conditions, paths, len(file)))
     detector = model_file.save(detector.with_about(about), Path(model))
     fitted = NamedModel(str(model), detector)
-    comparison = compare(champion, fitted, table.names, held) if champion else None
+    comparison = compare(champion, fitted, table.names, held) if champion and held else None
     result = _result(fitted, paths, table, learned, about, contamination=settings.contamination)
     took = round(time.monotonic() - started, 2)
     reports = with_cells(result.columns, shown)

@@ -12,7 +12,9 @@ from anomvae.config import FitSettings, SchemaSettings, toml_key
 from anomvae.errors import DataError
 from anomvae.model.column_writing import ASKED, sentinels_of, unit_of, units_of
 from anomvae.model.conditions import Condition
+from anomvae.model.counters import group_texts, training_steps, with_counters
 from anomvae.model.far_off import far_off
+from anomvae.model.groups import NO_GROUPS
 from anomvae.model.infer_column import separators_of
 from anomvae.model.schema import Column, Schema, Values, as_floats, as_marks
 from anomvae.model.stated_columns import column_of, reasons_to_leave_out
@@ -49,7 +51,7 @@ class TypedTable(msgspec.Struct, frozen=True):
 
     Attributes:
         schema: what the columns are.
-        columns: the values (n,) of the modelled columns by name, with their marks.
+        columns: the values (n,) of the modelled columns by name, with their marks and steps.
         kept: (n,) the position in the training table of every row whose cells could all be read.
         misfits: what does not fit, by column.
         lost: how many rows have such cells.
@@ -78,9 +80,11 @@ def find_schema(table: TrainingTable, settings: FitSettings, chosen: SchemaSetti
     """
     left_out = reasons_to_leave_out(table.names, chosen, settings.label)
     separators = separators_of(settings)
-    return Schema(
-        columns=tuple(column_of(name, table.column(name), chosen, left_out, separators) for name in table.names)
-    )
+    columns = [column_of(name, table.column(name), chosen, left_out, separators) for name in table.names]
+    named = tuple(name for name in settings.group if name != NO_GROUPS)
+    groups = group_texts(map(table.column, named)) if named else None
+    columns = with_counters(columns, table.column, table.starts(), groups=groups)
+    return Schema(columns=tuple(columns), counter_group=named)
 
 
 def typed_table(
@@ -165,7 +169,9 @@ def _readable(schema: Schema, table: TrainingTable, paths: Sequence[str]) -> Typ
         ]
     table.rejected += len(bad)
     kept = [i for i in range(len(table.rows)) if i not in bad]
-    columns = {name: values[kept] for name, values in typed.columns.items()} if bad else typed.columns
+    groups = group_texts(map(table.column, schema.counter_group)) if schema.counter_group else None
+    columns = training_steps(schema, typed.columns, groups, table.starts())
+    columns = {name: values[kept] for name, values in columns.items()} if bad else columns
     misfits = _misfits(schema, table, paths, typed.errors)
     return TypedTable(schema, columns, kept, misfits, lost=len(bad), rows=len(table.rows))
 

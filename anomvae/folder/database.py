@@ -67,6 +67,9 @@ MIGRATIONS = (
     DROP TABLE alert;
     ALTER TABLE delivery DROP COLUMN generation;
     """,
+    """
+    ALTER TABLE delivery ADD COLUMN counters TEXT NOT NULL DEFAULT '{}';
+    """,
 )
 
 

@@ -13,6 +13,7 @@ import msgspec
 from anomvae.errors import UsageError
 from anomvae.folder.database import Database
 from anomvae.folder.outbox import Outbox, OutboxUpdate
+from anomvae.model.counters import CounterState
 from anomvae.records.folder import Manifest, Quarantined
 from anomvae.records.results import REMEMBERED, Evidence, evidence
 
@@ -21,7 +22,7 @@ Key = tuple[int, int, int, int, int]  # the state of a file: device, inode, size
 STATES = ("committed", "quarantined")
 ENTRY = (
     "SELECT delivery_id, path, sha256, size, state, base_rows, continues, coalesce(lines, 0),"
-    " coalesce(rows_total, 0) FROM delivery"
+    " coalesce(rows_total, 0), counters FROM delivery"
 )
 
 
@@ -35,6 +36,7 @@ class Entry(msgspec.Struct, frozen=True):
         continues: whether a grown version of the file may be scored from its new rows on.
         lines: physical lines of the file.
         rows_total: rows that were read.
+        counters: the state of the counters behind the file.
     """
 
     delivery_id: str
@@ -46,6 +48,7 @@ class Entry(msgspec.Struct, frozen=True):
     continues: bool
     lines: int
     rows_total: int
+    counters: CounterState = {}
 
 
 class Ledger:
@@ -299,10 +302,7 @@ class Ledger:
     # --- inside
 
     def _entries(self, where: str, values: tuple[Any, ...] = ()) -> list[Entry]:
-        rows = [
-            dict(zip(Entry.__struct_fields__, row, strict=True)) for row in self._db.rows(f"{ENTRY} {where}", values)
-        ]
-        return [Entry(**{**row, "continues": bool(row["continues"])}) for row in rows]
+        return [_entry(tuple(row)) for row in self._db.rows(f"{ENTRY} {where}", values)]
 
     def _insert_evidence(self, fact: Manifest) -> None:
         """Keep the evidence of drift of the newest files; with another model or alpha, the sequence begins anew."""
@@ -319,6 +319,13 @@ class Ledger:
 
     def _set_meta(self, key: str, value: str) -> None:
         self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+
+
+def _entry(row: tuple[Any, ...]) -> Entry:
+    """A row of `ENTRY` as a record."""
+    found = dict(zip(Entry.__struct_fields__, row, strict=True))
+    counters = msgspec.json.decode(found["counters"], type=CounterState)
+    return Entry(**{**found, "continues": bool(found["continues"]), "counters": counters})
 
 
 def _columns(fact: Manifest | Quarantined) -> dict[str, Any]:
@@ -342,6 +349,7 @@ def _columns(fact: Manifest | Quarantined) -> dict[str, Any]:
         "base_rows": fact.base_rows,
         "continues": int(fact.continues),
         "lines": fact.lines,
+        "counters": msgspec.json.encode(fact.counters).decode(),
         "rows_total": result.rows,
         "rows_scored": result.scored,
         "rows_rejected": result.rejected,

@@ -209,6 +209,7 @@ class FileProcessor:
             target=str(self._output.results / (name + suffix)),
             base_size=parent.size if parent else 0,
             base_lines=parent.lines if parent else 0,
+            base_counters=parent.counters if parent else {},
         )
 
     def _task(self, in_flight: InFlight) -> Delivery:
@@ -244,6 +245,7 @@ class FileProcessor:
             base_rows=parent.base_rows + parent.rows_total if parent else 0,
             continues=scored.continues,
             lines=scored.lines,
+            counters=scored.counters,
             result_name=job.delivery_id + job.suffix,
             result_sha256=scored.result_sha256,
             alerts_sha256=scored.alerts_sha256,

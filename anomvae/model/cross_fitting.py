@@ -348,7 +348,8 @@ def predictable_columns(ensemble: Ensemble, rows: Encoded, hidden: PredictedColu
     out = np.zeros(len(encoding.columns), dtype=bool)
     for j, (feature, at) in enumerate(zip(encoding.features, encoding.offsets, strict=True)):
         present, column = ~rows.gap[:, j], int(encoding.owner[j])
-        if feature.part != "value" or not present.any():
+        whole = feature.part == "value" or len(encoding.features_of[column]) == 1  # not a part of a date
+        if not whole or not present.any():
             continue
         if feature.numeric:
             x = rows.x[present, at]

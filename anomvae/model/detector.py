@@ -133,13 +133,16 @@ class Detector(msgspec.Struct, frozen=True, dict=True, eq=False, kw_only=True):
         return self.about.reference if self.about else None
 
     def encode(self, columns: Mapping[str, Values]) -> Encoded:
-        """Encode typed columns: floats (dates in seconds, booleans 0/1, NaN missing) or text."""
-        return encode(self.encoding, columns)
+        """Encode typed columns: floats (dates in seconds, booleans 0/1, NaN missing) or text.
+
+        Those of a counter need their steps beside them (`counters.with_steps`).
+        """
+        return self.ensemble.with_expected_steps(encode(self.encoding, columns))
 
     def score(self, columns: Mapping[str, Values]) -> Scores:
         """Score rows given as typed columns, each of shape (n,).
 
-        Every number of a row depends on that row and the model alone, bit for bit.
+        Every number of a row depends on that row, the steps of its counters and the model alone, bit for bit.
         """
         return self.score_encoded(self.encode(columns))
 

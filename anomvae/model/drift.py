@@ -116,7 +116,7 @@ def fit_reference(
         blocks: (n,): the block of neighbouring rows of each row.
     """
     features = [
-        Bins(column=feature.column, numeric=True, edges=_edges(as_floats(columns[feature.column])))
+        Bins(column=feature.column, part=feature.part, numeric=True, edges=_edges(as_floats(columns[feature.source])))
         if feature.numeric
         else Bins(column=feature.column, part=feature.part)
         for feature in encoding.features
@@ -218,7 +218,7 @@ def bin_indices(
     indices = []
     for j, (bins, feature) in enumerate(zip(reference.bins, encoding.features, strict=True)):
         if bins.numeric:
-            index = np.searchsorted(bins.edges, as_floats(columns[bins.column]))
+            index = np.searchsorted(bins.edges, as_floats(columns[feature.source]))
             index[rows.gap[:, j]] = len(bins.edges) + 1
         else:
             index = np.where(rows.level[:, j] < 0, feature.units, rows.level[:, j])

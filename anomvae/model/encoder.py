@@ -7,6 +7,9 @@ column that had gaps in training one more unit, "is missing".
 Dates become categories that recur: the hour, the weekday, the month where training covers a year, and an
 era that only a date far outside training leaves. Numbers with few different values become categories too
 as long as the table stays narrow (docs/decisions.md, "Numbers with at most 12 values are categories").
+
+Of a counter the step from the row before is encoded (`counters.py`), like a number; of a date that never falls it is
+encoded besides. A step that is not known, as in the first row of a file, is hidden from the network and never new.
 """
 
 from collections import Counter
@@ -19,8 +22,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from anomvae.errors import DataError
 from anomvae.model.arrays import Bools, Floats, Ints
-from anomvae.model.schema import Column, Schema, Values, as_marks, part_key
+from anomvae.model.schema import Column, Schema, Values, as_floats, as_marks, part_key
 
 Part = Literal["value", "hour", "weekday", "month", "era", "mark", "step"]
 SECOND = ("mark", "step")  # parts that are typed columns of their own
@@ -81,6 +85,12 @@ class Encoding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return tuple(dict.fromkeys(feature.column for feature in self.features))
 
     @cached_property
+    def steps(self) -> dict[int, int]:
+        """The column of `Encoded.steps` that every feature made of steps has, by the index of the feature."""
+        features = [j for j, feature in enumerate(self.features) if feature.part == "step"]
+        return {j: at for at, j in enumerate(features)}
+
+    @cached_property
     def offsets(self) -> tuple[int, ...]:
         """The first unit of every feature."""
         widths = [feature.units + feature.gaps for feature in self.features]
@@ -127,6 +137,8 @@ class Encoded(msgspec.Struct, frozen=True):
     `novel` (n, features): true for a value never seen, or a gap where training had none.
     `gap` (n, features): true for a missing value.
     `far` (n, features): true for a number more than the training range outside of that range.
+    `steps` (n, counters): the step of every counter as it is, NaN where it is not known, in the order of
+    `Encoding.steps`.
     """
 
     inputs: Floats
@@ -134,6 +146,7 @@ class Encoded(msgspec.Struct, frozen=True):
     novel: Bools
     gap: Bools
     far: Bools
+    steps: Floats
 
     @property
     def x(self) -> Floats:
@@ -171,10 +184,12 @@ def fit_encoding(schema: Schema, columns: Mapping[str, Values], *, discrete: boo
             features += _date_features(column, np.asarray(values, dtype=np.float64))
         elif column.kind == "boolean" or column.name in few:
             features.append(_categories(column.name, "value", _written(np.asarray(values, dtype=np.float64))))
-        else:
+        elif column.kind != "counter":
             features.append(_number(column.name, np.asarray(values, dtype=np.float64)))
         if column.marks:
             features.append(_categories(column.name, "mark", as_marks(columns, column.name)))
+        if column.counter:
+            features.append(_step(column, as_floats(columns[part_key(column.name, "step")]), discrete=discrete))
     marked = {feature.column for feature in features if feature.part == "mark"}
     return Encoding(features=tuple(_without_gaps(f) if f.column in marked else f for f in features))
 
@@ -194,7 +209,10 @@ def encode(encoding: Encoding, columns: Mapping[str, Values]) -> Encoded:
         np.zeros((n, count), dtype=bool),
         np.zeros((n, count), dtype=bool),
         np.zeros((n, count), dtype=bool),
+        np.zeros((n, len(encoding.steps))),
     )
+    for j, at in encoding.steps.items():
+        out.steps[:, at] = columns[encoding.features[j].source]
     for j, (feature, at) in enumerate(zip(encoding.features, encoding.offsets, strict=True)):
         _encode_feature(out, PlacedFeature(j, feature, at), columns[feature.source])
     return out
@@ -220,13 +238,14 @@ def _encode_feature(out: Encoded, placed: PlacedFeature, values: Values) -> None
         x[seen, at + level[seen]] = 1.0
         out.novel[:, j] = (level < 0) & ~gap
     out.gap[:, j] = gap
-    if feature.part == "value" and values.dtype != object:
+    if feature.part in ("value", "step") and values.dtype != object:
         out.far[:, j] = _far(feature, np.asarray(values, dtype=np.float64))
     if feature.gaps:
         x[:, at + feature.units] = gap
     else:
         hidden[:, j] = gap
-        out.novel[:, j] |= gap & (not feature.marked)
+        if feature.part != "step":
+            out.novel[:, j] |= gap & (not feature.marked)
 
 
 def _far(feature: Feature, values: Floats) -> Bools:
@@ -238,7 +257,7 @@ def _far(feature: Feature, values: Floats) -> Bools:
 
 def part_texts(feature: Feature, values: Values) -> NDArray[np.object_]:
     """The category that a feature makes of its column's values, as text, "" where missing."""
-    if feature.part in ("value", "mark"):
+    if feature.part in ("value", "mark", "step"):
         return np.asarray(values, dtype=object) if values.dtype == object else _written(values)
     seconds = np.asarray(values, dtype=np.float64)
     if feature.part == "era":
@@ -286,6 +305,22 @@ def _number(name: str, values: Floats) -> Feature:
         low=float(present.min()),
         high=float(present.max()),
     )
+
+
+def _step(column: Column, steps: Floats, *, discrete: bool) -> Feature:
+    """The step (n,) of a counter: a category where it takes few values, as that of a sequence number does.
+
+    Raises:
+        DataError: no row has a step.
+    """
+    present = steps[~np.isnan(steps)]
+    if not len(present):
+        message = "no row has a row before it with a value, so that this counter has no step; leave it out (--drop)"
+        raise DataError("nothing_to_learn", message, column=column.name)
+    distinct = len(np.unique(present))
+    if discrete and distinct <= min(DISCRETE_LEVELS, max(1, len(present) // 10)):
+        return _categories(column.name, "step", _written(present))
+    return msgspec.structs.replace(_number(column.name, present), part="step")
 
 
 def _categories(name: str, part: Part, texts: NDArray[np.object_], low: float = 0.0, high: float = 0.0) -> Feature:

@@ -18,10 +18,10 @@ from anomvae.model.anomaly_score import TERMS, Scores, log_kl
 from anomvae.model.arrays import Floats, Ints
 from anomvae.model.calibration import Decision
 from anomvae.model.detector import Detector
-from anomvae.model.encoder import Encoded
+from anomvae.model.encoder import Encoded, PlacedFeature
 from anomvae.model.likelihood import expected_value, hide, hide_each_column
-from anomvae.model.schema import MASK, USUAL
-from anomvae.model.value_formatting import marked_text, number_text, unit_text
+from anomvae.model.schema import MASK, USUAL, Column, rounded
+from anomvae.model.value_formatting import marked_text, number_text, step_phrase, step_size, step_text, unit_text
 from anomvae.records.results import Change, ColumnPart, LatentPart, Reason, Replacement, ScoreTerms
 from anomvae.records.sentences import shortened
 
@@ -54,9 +54,10 @@ def reasons(
     gains, expectations = surprise_explained(detector, rows, scores, chosen)
     shares = gains / np.maximum(gains.sum(axis=1, keepdims=True), 1e-12)
     order = np.argsort(-gains, axis=1, kind="stable")[:, :most]
+    steps = rows.steps[chosen]
     return [
         tuple(
-            _reason(detector, j, float(shares[i, j]), texts[i][j], expectations[i])
+            _reason(detector, j, float(shares[i, j]), Seen(texts[i][j], expectations[i], steps[i]))
             for rank, j in enumerate(ranked)
             if rank == 0 or shares[i, j] >= LEAST_SHARE
         )
@@ -87,31 +88,76 @@ def surprise_explained(detector: Detector, rows: Encoded, scores: Scores, chosen
     return np.maximum(surprise.sum(axis=1, keepdims=True) - hidden.others, 0.0), hidden.expected
 
 
-def _reason(detector: Detector, j: int, share: float, cell: str, expectation: Floats) -> Reason:
-    """Column j of a row as a reason; the arguments are those of `cell_and_expectation`."""
-    column = detector.columns[j]
-    value, expected, low, high = cell_and_expectation(detector, j, cell, expectation)
-    text = f"{column} {shortened(value, LONGEST) or 'empty'}"
-    text += f", expected {shortened(expected, LONGEST)}" if expected else ""
-    text += f" ({low} to {high})" if low else ""
-    return Reason(column=column, share=round(share, 4), value=value, expected=expected, low=low, high=high, text=text)
+class Seen(msgspec.Struct, frozen=True):
+    """What one row has in a column: the `cell` as the user wrote it, what the rest of the row makes of it, its steps.
 
-
-def cell_and_expectation(detector: Detector, column: int, value: str, expectation: Floats) -> tuple[str, str, str, str]:
-    """A cell as it may be shown, and what is expected there.
-
-    Args:
-        detector: the fitted model.
-        column: index into `detector.columns`.
-        value: the cell as the user wrote it.
-        expectation: (features,): a row of `HiddenColumns.expected`.
-
-    Returns:
-        Value, expected value, and the ends of the 90 % interval, as text; a mask where no output may show the column.
+    `expectation` (features,) is a row of `HiddenColumns.expected`, `steps` (counters,) one of `Encoded.steps`.
     """
+
+    cell: str
+    expectation: Floats
+    steps: Floats
+
+
+class Shown(msgspec.Struct, frozen=True):
+    """A cell as it may be shown, and what is expected there, as text: a mask where no output may show the column.
+
+    `low` and `high` are the ends of the 90 % interval, empty for categories. `step` says how a counter came to its
+    value, and the rest is then of the step; empty where the step is not to blame.
+    """
+
+    value: str
+    expected: str
+    low: str = ""
+    high: str = ""
+    step: str = ""
+
+
+def _reason(detector: Detector, j: int, share: float, seen: Seen) -> Reason:
+    """Column j of a row as a reason."""
+    column, cell = detector.columns[j], cell_and_expectation(detector, j, seen)
+    text = f"{column} {shortened(cell.value, LONGEST) or 'empty'}" + (f" ({cell.step})" if cell.step else "")
+    text += f", expected {shortened(cell.expected, LONGEST)}" if cell.expected else ""
+    text += f" ({cell.low} to {cell.high})" if cell.low else ""
+    return Reason(column=column, share=round(share, 4), text=text, **msgspec.structs.asdict(cell))
+
+
+def cell_and_expectation(detector: Detector, column: int, seen: Seen) -> Shown:
+    """What may be shown of a cell; `column` is an index into `detector.columns`."""
     if detector.columns[column] in detector.schema.redacted:
-        return MASK, MASK, "", ""
-    return value, *expected(detector, column, expectation)
+        return Shown(MASK, MASK)
+    if found := _surprising_step(detector, column, seen):
+        return found
+    return Shown(seen.cell, *expected(detector, column, seen.expectation))
+
+
+def _surprising_step(detector: Detector, column: int, seen: Seen) -> Shown | None:
+    """How a row came to its value in a counter, and what was expected of the step.
+
+    None where the column has no step, or the row has none; and where a date has a usual step, so that its other parts
+    are to blame.
+    """
+    item = _column(detector, column)
+    placed = next((one for one in detector.encoding.features_of[column] if one.feature.part == "step"), None)
+    if placed is None:
+        return None
+    step = float(seen.steps[detector.encoding.steps[placed.position]])
+    usual = item.kind == "datetime" and _is_usual(detector, placed, seen.expectation, step)
+    if usual or not (phrase := step_phrase(item, step)):
+        return None
+    if placed.feature.numeric:
+        return Shown(seen.cell, *_expected_number(detector, item, placed, seen.expectation), phrase)
+    likeliest = unit_text(item, placed.feature, int(seen.expectation[placed.position]))
+    return Shown(seen.cell, likeliest, step=phrase)
+
+
+def _is_usual(detector: Detector, placed: PlacedFeature, expectation: Floats, step: float) -> bool:
+    """Whether a step is the expected one, or within its 90 % interval."""
+    j, feature, _ = placed
+    if not feature.numeric:
+        return float((*feature.levels, *feature.rare[:1])[int(expectation[j])]) == step
+    _, low, high = _numbers(detector, placed, expectation)
+    return bool(low <= step <= high)
 
 
 def expected(detector: Detector, column: int, expectation: Floats) -> tuple[str, str, str]:
@@ -125,19 +171,47 @@ def expected(detector: Detector, column: int, expectation: Floats) -> tuple[str,
     Returns:
         The expected value, and the ends of its 90 % interval, which are empty for categories.
     """
-    name = detector.columns[column]
-    item = next(item for item in detector.schema.columns if item.name == name)
-    features = [placed for placed in detector.encoding.features_of[column] if placed.feature.part != "mark"]
-    marks = [placed for placed in detector.encoding.features_of[column] if placed.feature.part == "mark"]
+    item, features = _column(detector, column), detector.encoding.features_of[column]
+    marks = [placed for placed in features if placed.feature.part == "mark"]
     mark = next((f.levels[int(expectation[j])] for j, f, _ in marks if int(expectation[j]) < len(f.levels)), USUAL)
     if item.is_gap(mark):
         return mark, "", ""
-    j, feature, _ = features[0]
-    if feature.numeric:
-        values = (expectation[j] + np.array([0.0, *detector.intervals[j]])) * feature.scale + feature.center
-        value, low, high = np.clip(values, feature.low, feature.high).tolist()
-        return marked_text(item, value, mark), number_text(item, low), number_text(item, high)
-    return ", ".join(unit_text(item, f, int(expectation[j])) for j, f, _ in features), "", ""
+    features = tuple(placed for placed in features if placed.feature.part != "mark")
+    if features[0].feature.numeric:
+        return _expected_number(detector, item, features[0], expectation, mark)
+    parts = [placed for placed in features if placed.feature.part != "step"] or features
+    return ", ".join(unit_text(item, f, int(expectation[j])) for j, f, _ in parts), "", ""
+
+
+def _column(detector: Detector, j: int) -> Column:
+    """Column j of the model."""
+    return next(item for item in detector.schema.columns if item.name == detector.columns[j])
+
+
+def _expected_number(
+    detector: Detector, item: Column, placed: PlacedFeature, expectation: Floats, mark: str = USUAL
+) -> tuple[str, str, str]:
+    """What is expected of one feature that is a number, as `expected` has it.
+
+    Args:
+        detector: the fitted model.
+        item: the feature's column.
+        placed: the feature.
+        expectation: (features,): a row of `HiddenColumns.expected`.
+        mark: how the number is expected to be written.
+    """
+    value, low, high = _numbers(detector, placed, expectation)
+    if placed.feature.part == "step":
+        return step_text(item, value), step_size(item, low), step_size(item, high)
+    return marked_text(item, value, mark), number_text(item, low), number_text(item, high)
+
+
+def _numbers(detector: Detector, placed: PlacedFeature, expectation: Floats) -> tuple[float, float, float]:
+    """The expected number of a feature, and the ends of its 90 % interval, within the training range."""
+    j, feature, _ = placed
+    values = (expectation[j] + np.array([0.0, *detector.intervals[j]])) * feature.scale + feature.center
+    value, low, high = np.clip(values, feature.low, feature.high).tolist()
+    return value, low, high
 
 
 class RowExplanation(msgspec.Struct, frozen=True):
@@ -173,7 +247,7 @@ def explain_row(detector: Detector, row: Encoded, texts: Sequence[str]) -> RowEx
         decision=decision,
         terms=ScoreTerms(**dict(zip(TERMS, scores.terms[0].tolist(), strict=True))),
         latent=_latent(detector, float(scores.kl[0])),
-        columns=_columns(detector, texts, expectation, scores, shares),
+        columns=_columns(detector, [Seen(text, expectation, row.steps[0]) for text in texts], scores, shares),
         changes=tuple(_changes(detector, row, texts, expectation)) if decision.flagged[0] else (),
     )
 
@@ -190,15 +264,12 @@ def _latent(detector: Detector, kl: float) -> LatentPart:
     )
 
 
-def _columns(
-    detector: Detector, texts: Sequence[str], expectation: Floats, scores: Scores, shares: Floats
-) -> tuple[ColumnPart, ...]:
+def _columns(detector: Detector, seen: Sequence[Seen], scores: Scores, shares: Floats) -> tuple[ColumnPart, ...]:
     """Every column of a row, the culprits first.
 
     Args:
         detector: the fitted model.
-        texts: the cells of the row.
-        expectation: (features,): a row of `HiddenColumns.expected`.
+        seen: what the row has in every column.
         scores: of this row alone.
         shares: (columns,): of the surprise, as far as it goes away with a column.
     """
@@ -206,17 +277,14 @@ def _columns(
     surprise = detector.anomaly_score.columns.surprise(scores.contributions)[0]
     parts = []
     for j in np.lexsort((-surprise, -shares)).tolist():
-        value, expected_text, low, high = cell_and_expectation(detector, j, texts[j], expectation)
+        cell = cell_and_expectation(detector, j, seen[j])
         parts.append(
             ColumnPart(
                 column=detector.columns[j],
-                value=value,
-                expected=expected_text,
-                low=low,
-                high=high,
                 deviance=float(deviance[j]),
                 surprise=float(surprise[j]),
                 share=round(float(shares[j]), 4),
+                **msgspec.structs.asdict(cell),
             )
         )
     return tuple(parts)
@@ -251,8 +319,9 @@ def _change(
     """A change as a record; `outcome` is the score and p of the changed row."""
     cells = []
     for j in columns:
-        value, expected_text, _, _ = cell_and_expectation(detector, j, texts[j], expectation)
-        cells.append(Replacement(column=detector.columns[j], value=value, expected=expected_text))
+        hidden = detector.columns[j] in detector.schema.redacted
+        value, wanted = (MASK, MASK) if hidden else (texts[j], expected(detector, j, expectation)[0])
+        cells.append(Replacement(column=detector.columns[j], value=value, expected=wanted))
     score, p = map(float, outcome)
     return Change(cells=tuple(cells), score=score, p=p, suffices=p > detector.calibration.alpha)
 
@@ -287,12 +356,15 @@ def _rescored(
 
 def _substitute(detector: Detector, rows: Encoded, i: int, column: int, expectation: Floats) -> None:
     """Give row i the expected value of a column: a number rounded as it would be written, or the likeliest level."""
+    digits = _column(detector, column).digits
     for j, feature, at in detector.encoding.features_of[column]:
         rows.x[i, at : at + feature.units + feature.gaps] = 0.0
         rows.hidden[i, j], rows.level[i, j] = 0.0, -1
         rows.novel[i, j] = rows.gap[i, j] = rows.far[i, j] = False
         if feature.numeric:
-            rows.x[i, at] = (float(expected(detector, column, expectation)[0]) - feature.center) / feature.scale
+            value = _numbers(detector, PlacedFeature(j, feature, at), expectation)[0]
+            written = float(f"{value:.6g}") if digits is None else float(rounded(np.array([value]), digits)[0])
+            rows.x[i, at] = (written - feature.center) / feature.scale
         else:
             rows.level[i, j] = int(expectation[j])
             rows.x[i, at + rows.level[i, j]] = 1.0

@@ -1,6 +1,7 @@
 """Injects known faults into rows, to measure with them how well a detector finds anomalies of these kinds.
 
-Each chosen row gets one fault in one column (a swap: in two), and the caller is told which. The kinds:
+Each chosen row gets one fault in one column (a swap: in two), and the caller is told which. A fault in a counter moves
+its step from the row before as well, where the columns have steps; the step of the row after stays. The kinds:
 
     wild        a number far outside the range of its column
     swap        two numbers that changed places
@@ -16,7 +17,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from anomvae.model.schema import Column, Schema, Values, as_floats, rounded
+from anomvae.model.schema import NUMERIC, Column, Schema, Values, as_floats, part_key, rounded
 
 Columns = dict[str, Values]
 Texts = NDArray[np.object_]
@@ -36,11 +37,11 @@ class FaultInjector:
 
     def __init__(self, schema: Schema, children: Sequence[str], only: str | None = None) -> None:
         modelled = [column for column in schema.modelled if only in (None, column.name)]
-        self._names = [column.name for column in modelled]
+        self._names = [column.name for column in modelled if column.kind != "counter"]
         self._categories = [column.name for column in modelled if column.kind == "categorical"]
         self._varying = [column.name for column in modelled if not column.constant]
         self._children = [name for name in children if only in (None, name)]
-        self._every_number = [c for c in schema.modelled if not c.constant and c.kind in ("numeric", "integer")]
+        self._every_number = [c for c in schema.modelled if not c.constant and c.kind in NUMERIC]
         self._numbers = [column for column in self._every_number if only in (None, column.name)]
 
     def possible(self) -> tuple[str, ...]:
@@ -98,7 +99,7 @@ def _far_number(columns: Columns, i: int, numbers: list[Column], rng: np.random.
     low, high = np.nanquantile(as_floats(columns[column.name]), (0.01, 0.99))
     reach = float(rng.uniform(2, 10)) * max(high - low, abs(high), 1.0)
     far = high + reach if rng.random() < 0.7 else low - reach
-    columns[column.name][i] = _rounded(far, column)
+    _put(columns, i, column.name, _rounded(far, column))
     return column.name
 
 
@@ -111,7 +112,7 @@ def _wrong_unit(columns: Columns, i: int, numbers: list[Column], rng: np.random.
     if not options:
         return ""
     name, value = options[rng.integers(len(options))]
-    columns[name][i] = value
+    _put(columns, i, name, value)
     return name
 
 
@@ -125,8 +126,9 @@ def _swap(
     for a, b in pairwise(present) if len(first) > 1 else ((a, b) for a in first for b in present if b is not a):
         x, y = float(columns[a.name][i]), float(columns[b.name][i])
         new = _rounded(y, a), _rounded(x, b)
-        if new != (x, y):
-            columns[a.name][i], columns[b.name][i] = new
+        if new[0] != x and new[1] != y:
+            _put(columns, i, a.name, new[0])
+            _put(columns, i, b.name, new[1])
             return f"{a.name}|{b.name}"
     return ""
 
@@ -150,7 +152,7 @@ def _value_of_another_row(columns: Columns, i: int, names: list[str], rng: np.ra
     different = [value for value in different if not (isinstance(value, float) and np.isnan(value))]
     if not different:
         return ""
-    columns[name][i] = different[0]
+    _put(columns, i, name, different[0])
     return name
 
 
@@ -159,6 +161,13 @@ def _gap(columns: Columns, i: int, names: list[str], rng: np.random.Generator) -
     name = names[rng.integers(len(names))]
     columns[name][i] = "" if columns[name].dtype == object else np.nan
     return name
+
+
+def _put(columns: Columns, i: int, name: str, value: float | str) -> None:
+    """Give row i another value, and the step that leads to it where the column is a counter."""
+    if (key := part_key(name, "step")) in columns:
+        columns[key][i] += float(value) - float(columns[name][i])
+    columns[name][i] = value
 
 
 def _present(columns: Columns, i: int, among: Sequence[Column]) -> list[Column]:

@@ -209,6 +209,28 @@ class Ensemble:
         unseen = gap & ~self.seen[:, [self._starts[j] + self.encoding.features[j].units]]
         return np.asarray(np.where(unseen, self.novelty[j], cost))
 
+    def with_expected_steps(self, rows: Encoded) -> Encoded:
+        """The rows, where the network sees the step that it expects in place of one that is not known.
+
+        A row without a row before it would else be surprising in the columns that the step predicts: the calibration
+        rows had theirs. Such a step stays a gap, which costs nothing itself.
+        """
+        features = [j for j in self.encoding.steps if rows.gap[:, j].any()]
+        if not features:
+            return rows
+        missing = np.flatnonzero(rows.gap[:, features].any(axis=1))
+        inputs, width = rows.inputs.copy(), self.encoding.width
+        seen = inputs[np.repeat(missing, 2) if len(missing) == 1 else missing]  # as in `feature_deviances`
+        outputs = np.concatenate([found.mean(axis=0) for _, found, _ in self.vae.blocks(seen)])[: len(missing)]
+        for j in features:
+            feature, at = self.encoding.features[j], self._starts[j]
+            gap = rows.gap[missing, j]
+            expected = expected_value(feature, outputs[gap, at : at + feature.units])
+            unit = at if feature.numeric else at + expected.astype(np.intp)
+            inputs[missing[gap], unit] = expected if feature.numeric else 1.0
+            inputs[missing[gap], width + j] = 0.0
+        return msgspec.structs.replace(rows, inputs=inputs)
+
     def unseen(self, rows: Encoded) -> Bools:
         """Where a row has what training never showed (members, 2, n, features).
 

@@ -86,6 +86,8 @@ class Column(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             cells: `USUAL`, `EMPTY`, the text of a gap, the sign of a limit of detection such as `<`, another unit.
         true: the word for true.
         false: the word for false.
+        counter: whether the step from the row before is modelled (`counters.py`): of a `counter` alone, of a date
+            besides.
     """
 
     name: str
@@ -99,6 +101,7 @@ class Column(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     marks: tuple[str, ...] = ()
     true: str = "true"
     false: str = "false"
+    counter: bool = False
 
     @property
     def constant(self) -> bool:
@@ -160,9 +163,13 @@ class Column(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Schema(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """All columns of the training table, in order."""
+    """All columns of the training table, in order.
+
+    `counter_group`: the columns whose cells together name the group within which counters step; empty for none.
+    """
 
     columns: tuple[Column, ...]
+    counter_group: tuple[str, ...] = ()
 
     @property
     def modelled(self) -> tuple[Column, ...]:
@@ -177,7 +184,7 @@ class Schema(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
                 key = part_key(column.name, "mark")
                 columns.append(Column(name=key, kind="categorical", modelled=True, redacted=column.redacted))
             columns.append(column)
-        return Schema(columns=tuple(columns))
+        return msgspec.structs.replace(self, columns=tuple(columns))
 
     @property
     def unfilled(self) -> tuple[Column, ...]:

@@ -15,7 +15,7 @@ from anomvae.model.detector import Detector
 from anomvae.model.fault_injection import FaultInjector
 from anomvae.model.likelihood import WIDE
 from anomvae.model.metrics import wilson
-from anomvae.model.schema import Values
+from anomvae.model.schema import NUMERIC, Values
 from anomvae.records.results import Power
 
 KINDS = ("wild", "unit", "swap", "dependency", "category", "gap")
@@ -127,12 +127,12 @@ def _columns_for(kind: str, detector: Detector, columns: Mapping[str, Values], p
     modelled = detector.schema.modelled
     if kind == "gap":
         with_gaps = {feature.column for feature in detector.encoding.features if feature.gaps}
-        return [column.name for column in modelled if column.name not in with_gaps]
+        return [column.name for column in modelled if column.kind != "counter" and column.name not in with_gaps]
     if kind == "category":
         return [column.name for column in modelled if column.kind == "categorical"]
     if kind == "dependency":
         return [name for name in predictable if (columns[name][1:] != columns[name][:1]).any()]
-    numbers = [column.name for column in modelled if not column.constant and column.kind in ("numeric", "integer")]
+    numbers = [column.name for column in modelled if not column.constant and column.kind in NUMERIC]
     return [] if kind == "swap" and len(numbers) < 2 else numbers
 
 

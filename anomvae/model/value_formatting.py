@@ -86,7 +86,8 @@ def python_values(column: Column, values: Values) -> list[Any]:
     """Typed values (n,) as Python's own str, int, float or bool; None where missing, seconds since 1970 for dates."""
     if values.dtype == object:
         return [text or None for text in values.tolist()]
-    kind: Any = bool if column.kind == "boolean" else int if column.kind == "integer" else float
+    whole = column.kind == "integer" or (column.kind == "counter" and column.digits == 0)
+    kind: Any = bool if column.kind == "boolean" else int if whole else float
     numbers = np.asarray(values, dtype=np.float64).tolist()
     return [None if math.isnan(value) else kind(value) for value in numbers]
 
@@ -104,6 +105,8 @@ def unit_text(column: Column, feature: Feature, unit: int) -> str:
         return mark_text(level)
     if feature.part == "era":
         return "a usual date" if level == "usual" else "an odd date"
+    if feature.part == "step":
+        return step_text(column, float(level))
     if feature.part != "value":
         return f"{feature.part} {level}"
     if column.kind == "boolean":
@@ -120,6 +123,23 @@ def number_text(column: Column, value: float) -> str:
     """A number as its column writes it, with six significant digits where the column has no fixed decimals."""
     number = column.number
     return number.write(float(f"{value:.6g}") if number.digits is None else value)
+
+
+def step_text(column: Column, step: float) -> str:
+    """The step of a counter, as a reason names it."""
+    return f"step {step_size(column, step)}"
+
+
+def step_phrase(column: Column, step: float) -> str:
+    """How a counter came to its value from the row before, empty where that is not known."""
+    if math.isnan(step):
+        return ""
+    return f"falls by {step_size(column, -step)} from the row before" if step < 0 else step_text(column, step)
+
+
+def step_size(column: Column, step: float) -> str:
+    """A step as its counter is written; of a date in seconds."""
+    return f"{step:.6g} s" if column.kind == "datetime" else number_text(column, step)
 
 
 def marked_text(column: Column, value: float, mark: str) -> str:

@@ -12,9 +12,10 @@ import numpy as np
 from anomvae.config import Dialect, FitSettings
 from anomvae.errors import DataError
 from anomvae.model.conditions import Condition
+from anomvae.model.counters import group_texts, with_steps
 from anomvae.model.detector import Detector
 from anomvae.model.infer_column import infer, separators_of
-from anomvae.model.schema import Schema, Values
+from anomvae.model.schema import Schema, Values, part_key
 from anomvae.records.sentences import table_warning
 from anomvae.table.training_rows import TrainingTable, read_training_table, training_files
 from anomvae.table.typed_reader import dialect_of, parse_columns
@@ -72,10 +73,17 @@ def _inferred(table: TrainingTable, dialect: Dialect) -> Schema:
 
 
 def _typed(schema: Schema, table: TrainingTable) -> TypedTable:
-    """The modelled columns that the table has; cells that cannot be read count as missing, with a warning."""
+    """The modelled columns that the table has; cells that cannot be read count as missing, with a warning.
+
+    Of a counter the steps are compared, since its values only go on.
+    """
     present = [column for column in schema.modelled if column.name in table.names]
     typed = parse_columns(present, table.column)
     kinds: dict[str, str] = {column.name: column.kind for column in present}
+    groups = [table.column(name) for name in schema.counter_group if name in table.names]
+    steps = with_steps(schema, typed.columns, group_texts(groups) if groups else None, table.starts())
+    for name in [name for name, kind in kinds.items() if kind == "counter"]:
+        typed.columns[name], kinds[name] = steps[part_key(name, "step")], "numeric"
     columns = {name: _levels(values) if kinds[name] == "boolean" else values for name, values in typed.columns.items()}
     warnings = [
         f"column '{name}': {len(errors):,} cells count as missing; the first: {next(iter(errors.values())).message}"

@@ -6,6 +6,8 @@ Manifests and quarantine reasons are files beside the results; the ledger can be
 import base64
 from typing import Literal
 
+import msgspec
+
 from anomvae.records.results import FileResult, Record, Verdict, Waits
 
 
@@ -41,13 +43,15 @@ class Manifest(Fact, frozen=True, kw_only=True, tag_field="schema", tag="anomvae
     """Beside every result of a watched folder: all that the ledger knows of it, so that it can be rebuilt.
 
     A grown file has a `parent_id`, and `base_rows` rows before its first. `continues`: a grown version may continue
-    this one after `lines` physical lines. `alerts_sha256`: of its lines in alerts.jsonl.
+    this one after `lines` physical lines; the steps of its counters then go on from `counters`: by column and by
+    group the last value, and the recent falls as bits. `alerts_sha256`: of its lines in alerts.jsonl.
     """
 
     parent_id: str | None
     base_rows: int
     continues: bool
     lines: int
+    counters: dict[str, dict[str, tuple[float, int]]] = msgspec.field(default_factory=dict)
     result_name: str
     result_sha256: str
     alerts_sha256: str

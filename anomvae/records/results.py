@@ -241,7 +241,8 @@ class Reason(Record, frozen=True, kw_only=True):
     """Why a row was flagged: one column's share of its surprise.
 
     `expected`, `low` and `high` are what the rest of the row makes of the column when it is hidden
-    (median and 90 % interval for numbers, most likely value for categories).
+    (median and 90 % interval for numbers, most likely value for categories). Of a counter they are those of the step
+    from the row before, and `step` says how the row came to its value.
     """
 
     column: str
@@ -251,6 +252,7 @@ class Reason(Record, frozen=True, kw_only=True):
     low: str
     high: str
     text: str
+    step: str = ""
 
 
 class RowResult(Record, frozen=True, kw_only=True, tag_field="schema", tag="anomvae.row/1"):
@@ -524,7 +526,7 @@ class ColumnPart(Record, frozen=True, kw_only=True):
     """One column of the row: its value as written, and what the other columns make of it when it is hidden.
 
     `deviance` is its part of `recon`, `surprise` the -log p of that among training rows, `share` its part of
-    the blame, by repair.
+    the blame, by repair. `step` is as in `Reason`.
     """
 
     column: str
@@ -535,6 +537,7 @@ class ColumnPart(Record, frozen=True, kw_only=True):
     deviance: float
     surprise: float
     share: float
+    step: str = ""
 
 
 class Replacement(Record, frozen=True, kw_only=True):

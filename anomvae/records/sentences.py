@@ -24,6 +24,7 @@ ReasonCode = Literal[
     "dates",
     "open_dates",
     "constant",
+    "counter",
 ]
 
 
@@ -60,6 +61,7 @@ REASONS: dict[ReasonCode, str] = {
     "dates": "dates, {value}",
     "open_dates": "dates, {value}; no row tells day from month (state it as format = ...)",
     "constant": "constant{value}: a change is surprising",
+    "counter": "never falls: the step from the row before is modelled",
 }
 
 
@@ -175,6 +177,7 @@ WarningCode = Literal[
     "column_all_missing",
     "missing_value",
     "precision_loss",
+    "counter_falls",
     "rejected_row",
     "sampled_rows",
     "posterior_collapse",
@@ -233,6 +236,7 @@ WARNINGS: dict[WarningCode, str] = {
     "column_all_missing": "column '{column}' has no value in this file",
     "missing_value": "column '{column}' is empty {count} times, in training never",
     "precision_loss": "column '{column}' has {count} numbers above 2^53, scored as the nearest float",
+    "counter_falls": "column '{column}' falls {count} times, in training it never does: are the rows in another order?",
     "rejected_row": "{message} ({error}); the row is left out",
     "sampled_rows": "{count:,} of {total:,} rows were kept, in blocks drawn at random (--max-rows)",
     "posterior_collapse": "no latent dimension is in use, the KL says nothing of a row; "

@@ -72,7 +72,7 @@ def _table(columns: tuple[ColumnPart, ...]) -> Table:
         style = "yellow" if part.surprise > SURPRISING or part.share >= 0.05 else ""
         rows.add_row(
             sanitize(part.column, 60),
-            sanitize(_written(part.value), 60),
+            sanitize(_written(part.value) + (f" ({part.step})" if part.step else ""), 60),
             sanitize(_expected(part), 90),
             *(figure(value, 2) for value in (part.deviance, part.surprise)),
             f"{part.share:.0%}",

@@ -15,13 +15,14 @@ from anomvae.config import ScoreSettings
 from anomvae.formats import TableWriter, open_writer
 from anomvae.model.anomaly_score import Scores
 from anomvae.model.calibration import Decision
+from anomvae.model.counters import CounterState
 from anomvae.model.detector import Detector
 from anomvae.model.explain import reasons
 from anomvae.records.results import Reason, RejectedRow, RowResult
 from anomvae.scoring.summary import BatchCounts, count_batch
 from anomvae.table.csv_fast import unfilled_positions
 from anomvae.table.reader import chunk_batches
-from anomvae.table.typed_reader import TypedBatch, typed_batch
+from anomvae.table.typed_reader import FileSteps, TypedBatch, typed_batch
 from anomvae.table.writer import ScoredRows, scored_columns
 
 
@@ -44,6 +45,7 @@ class Chunk(msgspec.Struct, frozen=True, kw_only=True, tag=True):
         suffix: of the output, which sets its format; empty where no rows are written.
         line: of the first row.
         rows: the rows as a chunk of `TableReader.chunks`.
+        counters: the state of the counters before the first row.
     """
 
     file: str
@@ -53,6 +55,7 @@ class Chunk(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     suffix: str
     line: int
     rows: bytes
+    counters: CounterState
 
 
 class ScoredChunk(msgspec.Struct, frozen=True):
@@ -135,8 +138,9 @@ def score_chunk(chunk: Chunk, detector: Detector) -> ScoredChunk:
     writer = open_scored_writer(io.BytesIO(), chunk.suffix, names, detector, settings) if chunk.suffix else None
     score = BatchScorer(chunk.file, detector, settings, chunk.positions, writer)
     unfilled, scored = unfilled_positions(detector.schema, names), ScoredChunk([], [])
+    steps = FileSteps(detector.schema, names, chunk.positions, chunk.counters)
     for text in chunk_batches(chunk.rows, chunk.line, len(names)):
-        batch = typed_batch(text, detector.schema, chunk.positions, unfilled)
+        batch = typed_batch(text, detector.schema, chunk.positions, unfilled, steps)
         scored.rejects.extend(batch.rejected)
         if batch.rows:
             scored.batches.append(score(batch))
@@ -157,7 +161,7 @@ def open_scored_writer(
     """
     guarded: list[int] = []
     if settings.spreadsheet_safe:
-        kinds = ("numeric", "integer", "datetime", "boolean")
+        kinds = ("numeric", "integer", "counter", "datetime", "boolean")
         safe = {column.name for column in detector.schema.modelled if column.kind in kinds}
         guarded = [j for j, name in enumerate(names) if name not in safe]
     return open_writer(out, suffix, scored_columns(names, guarded))

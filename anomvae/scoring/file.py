@@ -205,6 +205,7 @@ class FileScorer:
 
     Attributes:
         table: the rows as text, with what was rejected and noticed; there once `score` has begun.
+        steps: of the counters, there once `score` has begun.
         severities: of the rows so far; all of them are needed to know which are critical.
     """
 
@@ -242,10 +243,11 @@ class FileScorer:
             self._file, detector.schema, dialect_of(detector),
             extra=settings.on_schema, file=self._opened, resume=self._resume,
         )  # fmt: skip
-        table = self.table = reader.table
+        table, self.steps = reader.table, reader.steps
+        self.table = table
         writer = open_scored_writer(out, suffix, table.names, detector, settings) if out else None
         if self._chunk_scorer and table.announced >= LONG_ROWS:
-            batches = self._scored_elsewhere(self._chunk_scorer, reader.positions, suffix if out else "")
+            batches = self._scored_elsewhere(self._chunk_scorer, reader, suffix if out else "")
         else:
             score_batch = BatchScorer(shown(self._file), detector, settings, reader.positions, writer)
             batches = map_in_order(score_batch, reader.batches(), thread_count(settings.threads))
@@ -264,19 +266,20 @@ class FileScorer:
             writer.close()
         return self._summary((path,) if out else (), round(time.monotonic() - started, 3))
 
-    def _scored_elsewhere(self, chunk_scorer: ChunkScorer, positions: list[int], suffix: str) -> Iterator[ScoredBatch]:
+    def _scored_elsewhere(self, chunk_scorer: ChunkScorer, reader: TypedReader, suffix: str) -> Iterator[ScoredBatch]:
         """The same batches in the same order, scored in chunks by somebody else."""
         chunks = (
             Chunk(
                 file=shown(self._file),
                 settings=self._settings,
                 names=self.table.names,
-                positions=positions,
+                positions=reader.positions,
                 suffix=suffix,
                 line=line,
                 rows=rows,
+                counters=counters,
             )
-            for line, rows in self.table.chunks(CHUNK_CELLS)
+            for line, rows, counters in reader.chunks(CHUNK_CELLS)
         )
         for scored in chunk_scorer(chunks):
             for row in scored.rejects:

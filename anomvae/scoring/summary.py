@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from anomvae.model import drift
 from anomvae.model.anomaly_score import Scores
 from anomvae.model.calibration import Decision, critical_severity
+from anomvae.model.counters import FALLS_TOLD
 from anomvae.model.detector import Detector
 from anomvae.model.encoder import Encoded
-from anomvae.model.schema import MASK, Schema, Values, as_floats
+from anomvae.model.schema import MASK, Schema, Values, as_floats, gaps
 from anomvae.records.results import ColumnBlame, RejectedRow, RowResult
 from anomvae.records.sentences import TableWarning, WarningCode
 from anomvae.table.header import folded
@@ -69,8 +70,9 @@ class BatchCounts(msgspec.Struct, frozen=True):
 
     `unseen`: (column, value, rows) of values that training never showed. `missing`, `surprising` (gaps where training
     had none) and `imprecise` (numbers that a float does not hold exactly): rows by column. `changed`: (warning, column,
-    first such value, rows) of columns that are no longer what they were in training. `bins`: rows in each bin of
-    the drift reference, for every feature and the score; empty where the model has no reference.
+    first such value, rows) of columns that are no longer what they were in training. `falls`: of every counter, the
+    steps downwards and all steps. `bins`: rows in each bin of the drift reference, for every feature and the score;
+    empty where the model has no reference.
     """
 
     scored: int
@@ -80,6 +82,7 @@ class BatchCounts(msgspec.Struct, frozen=True):
     missing: dict[str, int]
     surprising: dict[str, int]
     imprecise: dict[str, int]
+    falls: dict[str, tuple[int, int]]
     changed: list[tuple[WarningCode, str, str, int]]
     bins: list[list[int]]
 
@@ -100,7 +103,7 @@ def count_batch(
     severities = Severities()
     severities.add(decision.severity, flags)
     features = [(j, f.column) for j, f in enumerate(encoding.features) if f.part in ("value", "era")]
-    gaps, new_gaps = rows.gap.sum(axis=0), (rows.gap & rows.novel).sum(axis=0)
+    new_gaps = (rows.gap & rows.novel).sum(axis=0)
     unseen = _count_unseen(detector, columns, rows, features)
     bins = drift.count(reference, encoding, columns, rows, scores.score) if reference else []
     return BatchCounts(
@@ -108,9 +111,13 @@ def count_batch(
         flagged=int(flags.sum()),
         tenths=severities.tenths(),
         unseen=[(column, value, count) for (column, value), count in unseen.items()],
-        missing={column: int(gaps[j]) for j, column in features},
+        missing={column: int(gaps(columns[column]).sum()) for column in encoding.columns},
         surprising={column: int(new_gaps[j]) for j, column in features},
         imprecise={column: _count_imprecise(columns[column]) for _, column in features},
+        falls={
+            encoding.features[j].column: (int((rows.steps[:, at] < 0).sum()), int((~np.isnan(rows.steps[:, at])).sum()))
+            for j, at in encoding.steps.items()
+        },
         changed=_changed_columns(detector.schema, batch),
         bins=[counted.tolist() for counted in bins],
     )
@@ -202,6 +209,8 @@ class SummaryBuilder:
         self._missing: Counter[str] = Counter()
         self._surprising: Counter[str] = Counter()
         self._imprecise: Counter[str] = Counter()
+        self._falls: Counter[str] = Counter()
+        self._steps: Counter[str] = Counter()
         self._changed: dict[tuple[WarningCode, str], TableWarning] = {}
         self._worst: list[tuple[float, int, RowResult]] = []
 
@@ -213,6 +222,9 @@ class SummaryBuilder:
         self._missing.update(batch.missing)
         self._surprising.update(batch.surprising)
         self._imprecise.update(batch.imprecise)
+        for column, (falls, steps) in batch.falls.items():
+            self._falls[column] += falls
+            self._steps[column] += steps
         for column, value, rows in batch.unseen:
             if (column, value) in self._unseen or len(self._unseen) < UNSEEN:
                 self._unseen[column, value] += rows
@@ -264,8 +276,10 @@ class SummaryBuilder:
         for column, count in self._missing.items():
             if self.scored and count == self.scored:
                 warnings.append(TableWarning(code="column_all_missing", column=column))
-            elif gaps := self._surprising[column]:
-                warnings.append(TableWarning(code="missing_value", column=column, count=gaps))
+            elif new_gaps := self._surprising[column]:
+                warnings.append(TableWarning(code="missing_value", column=column, count=new_gaps))
             if large := self._imprecise[column]:
                 warnings.append(TableWarning(code="precision_loss", column=column, count=large))
+            if self._falls[column] > FALLS_TOLD * self._steps[column]:
+                warnings.append(TableWarning(code="counter_falls", column=column, count=self._falls[column]))
         return warnings

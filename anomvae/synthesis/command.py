@@ -142,11 +142,13 @@ def generate(
     )
     if partial is not None:
         total, batches = partial.rows, _completed_rows(source, partial)
-    elif settings.balance is not None:
-        total, batches = sum(classes.values()), _balanced_rows(source, conditions, settings.balance, classes)
     else:
-        total = DEFAULT_ROWS if n is None else n
-        batches = _rows_where(source, conditions, total, stream=0)
+        if settings.balance is not None:
+            total, drawn = sum(classes.values()), _balanced_rows(source, conditions, settings.balance, classes)
+        else:
+            total = DEFAULT_ROWS if n is None else n
+            drawn = _rows_where(source, conditions, total, stream=0)
+        batches = map(generator.running_counters().advance, drawn)
 
     first = list(islice(batches, 1))  # what cannot be made is an error before anything is written
     faulty = _with_faults(chain(first, batches), faults, kinds, settings, source.counts)
@@ -243,6 +245,7 @@ def _balanced_rows(
 
 def _completed_rows(source: RowSource, partial: PartialRows) -> Iterator[Columns]:
     """Batches of the file's rows, completed; a refused row is drawn again, and kept when every attempt was refused."""
+    running = source.generator.running_counters()
     for block, start in enumerate(range(0, partial.rows, PARTIAL_BLOCK)):
         batch = partial.select(slice(start, start + PARTIAL_BLOCK))
         out: Columns = {}
@@ -263,7 +266,7 @@ def _completed_rows(source: RowSource, partial: PartialRows) -> Iterator[Columns
             if not len(left):
                 break
         source.counts.kept += len(left)
-        yield out
+        yield running.advance(out, batch.counters)
 
 
 def _with_faults(

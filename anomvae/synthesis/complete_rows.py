@@ -7,6 +7,7 @@ import numpy as np
 
 from anomvae.config_errors import near
 from anomvae.errors import UsageError
+from anomvae.model.arrays import Floats
 from anomvae.model.conditions import Constraint, equal_to_number, equal_to_text
 from anomvae.model.detector import Detector
 from anomvae.model.schema import MASK, Values, as_floats, as_texts
@@ -17,15 +18,21 @@ from anomvae.table.typed_reader import dialect_of, parse_columns
 
 
 class PartialRows(msgspec.Struct, frozen=True):
-    """Rows (n) of a file: typed columns by name, with missing values where the file has empty cells."""
+    """Rows (n) of a file: typed columns by name, with missing values where the file has empty cells.
+
+    `counters` are the columns among them of which steps are drawn; a filled cell is a value that the rows after go on
+    from.
+    """
 
     columns: dict[str, Values]
     rows: int
+    counters: dict[str, Floats]
 
     def select(self, index: np.ndarray | slice) -> "PartialRows":
         """The rows at these positions."""
         columns = {name: values[index] for name, values in self.columns.items()}
-        return PartialRows(columns, len(next(iter(columns.values()))))
+        counters = {name: values[index] for name, values in self.counters.items()}
+        return PartialRows(columns, len(np.arange(self.rows)[index]), counters)
 
     def fixed_in(self, made: Mapping[str, Values]) -> dict[str, Values]:
         """Generated columns (n,) with the filled cells of the file put back in their places."""
@@ -74,7 +81,8 @@ def read_partial_rows(file: str, detector: Detector, generator: Generator) -> Pa
     for column, errors in typed.errors.items():
         for i, error in errors.items():
             raise UsageError(f"{file}:{lines[i]}: column '{column}': {error.message}.") from error
-    partial = PartialRows(typed.columns, len(rows))
+    counters = {c.name: as_floats(typed.columns.pop(c.name)) for c in chosen if c.kind == "counter"}
+    partial = PartialRows(typed.columns, len(rows), counters)
     _check(file, partial, generator, lines)
     return partial
 

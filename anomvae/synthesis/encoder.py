@@ -115,7 +115,7 @@ class Marginal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     A category has `levels`, the most frequent first, and their `counts` of training rows; a number has none. `gaps`:
     whether training had missing cells. `digits`: decimals of a number. `low`, `high`: the training range of a number;
-    of a date's day, that of the date.
+    of a date's day, that of the date. Of a counter the values are steps, and `start` is the last training value.
     """
 
     column: str
@@ -126,6 +126,7 @@ class Marginal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     digits: int | None = None
     low: float = 0.0
     high: float = 0.0
+    start: float = 0.0
 
     @property
     def numeric(self) -> bool:

@@ -21,6 +21,7 @@ from anomvae.synthesis.decoder import Decoder
 from anomvae.synthesis.dependencies import Dependency, fill_in, move_to_parents
 from anomvae.synthesis.encoder import Marginal, Marginals, Part, join_parts
 from anomvae.synthesis.row_hashes import UniqueRows
+from anomvae.synthesis.running_counters import RunningCounters, drawn_counters
 from anomvae.synthesis.sample import (
     NumberDistribution,
     SamplingState,
@@ -201,7 +202,7 @@ class Generator:
     def block(
         self, rng: np.random.Generator, constraints: Mapping[str, Constraint], temperature: float = 1.0
     ) -> Columns:
-        """Draw `BLOCK` rows that meet constraints.
+        """Draw `BLOCK` rows that meet constraints; of counters the steps.
 
         Args:
             rng: the random stream.
@@ -235,6 +236,10 @@ class Generator:
         Raises:
             UsageError: an unknown column, or a value that it never had or cannot have.
         """
+        counters = {column.name for column in drawn_counters(self.schema)}
+        for name, sign, value in conditions:
+            if name in counters:
+                raise UsageError(f"'{name} {sign} {value}': '{name}' is a counter; its values follow the rows before.")
         levels = {name: [*self.levels(name), ""] for name in self.texts}
         return move_to_parents(constraints_of(self.schema, levels, conditions), self.dependencies, self.texts)
 
@@ -308,7 +313,12 @@ class Generator:
         constraints = self.constraints([Condition(name, "==", str(value)) for name, value in given.items()])
         self.check(constraints, training_rows)
         blocks = [self.block(np.random.default_rng([seed, 0, b]), constraints) for b in range(-(-n // BLOCK))]
-        return {c.name: np.concatenate([block[c.name] for block in blocks])[:n] for c in self.schema.modelled}
+        drawn = {c.name: np.concatenate([block[c.name] for block in blocks])[:n] for c in self.schema.modelled}
+        return self.running_counters().advance(drawn)
+
+    def running_counters(self) -> RunningCounters:
+        """Adds up the drawn steps of counters, from the last training values on."""
+        return RunningCounters(self.schema, {part.column: part.start for part in self.marginals.parts})
 
     def most_typical(self) -> Columns:
         """The most central training row as the decoder sees it (one row), without noise."""

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,9 +13,10 @@ from anomvae.model.likelihood import WIDE
 from anomvae.model.schema import Schema, Values
 from anomvae.synthesis.decoder import Decoder
 from anomvae.synthesis.dependencies import find_dependencies
-from anomvae.synthesis.encoder import encode, fit_marginals
+from anomvae.synthesis.encoder import Marginals, encode, fit_marginals
 from anomvae.synthesis.generator import Generator, fit_mixture
 from anomvae.synthesis.row_hashes import find_unique_rows
+from anomvae.synthesis.running_counters import last_values, steps_for_values
 
 if TYPE_CHECKING:
     from anomvae.synthesis.generator_network import GeneratorRecipe
@@ -40,7 +42,7 @@ def fit_generator(
 
     Args:
         schema: what the columns are.
-        columns: typed values by name, each of shape (n,).
+        columns: typed values by name, each of shape (n,), and the steps of counters.
         settings: seed, layout and steps; the rest of the recipe is the same for all data.
         device: where torch trains, such as "cpu".
         progress: called with steps done and planned.
@@ -53,11 +55,12 @@ def fit_generator(
     """
     from anomvae.synthesis.generator_network import train_network
 
+    last, columns = last_values(schema, columns), steps_for_values(schema, columns)
     n = len(next(iter(columns.values())))
-    dependencies = () if settings.plain else find_dependencies(schema, columns)
+    dependencies = () if settings.plain else find_dependencies(_without_counters(schema), columns)
     schema = schema.with_marks()
     derived = frozenset(item.column for item in dependencies)
-    marginals = fit_marginals(schema, columns, derived, discrete=not settings.plain)
+    marginals = _with_starts(fit_marginals(schema, columns, derived, discrete=not settings.plain), last)
     recipe = _recipe(settings, n, len(marginals.parts), device)
     trained = train_network(marginals, lambda: encode(schema, marginals, columns), recipe, progress)
     rng = np.random.default_rng(settings.seed)
@@ -72,6 +75,17 @@ def fit_generator(
         typical=medoid(trained.mu),
         unique_rows=find_unique_rows(columns, key),
     )
+
+
+def _without_counters(schema: Schema) -> Schema:
+    """The schema without counters: a rule between steps is none between values."""
+    return msgspec.structs.replace(schema, columns=tuple(one for one in schema.columns if one.kind != "counter"))
+
+
+def _with_starts(marginals: Marginals, last: Mapping[str, float]) -> Marginals:
+    """The marginals, where those of counters have the values that these go on from."""
+    parts = (msgspec.structs.replace(part, start=last.get(part.column, 0.0)) for part in marginals.parts)
+    return msgspec.structs.replace(marginals, parts=tuple(parts))
 
 
 def _recipe(settings: FitSettings, n: int, parts: int, device: str) -> "GeneratorRecipe":

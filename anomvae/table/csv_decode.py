@@ -55,12 +55,13 @@ class ResumePoint(msgspec.Struct, frozen=True):
     """Where reading goes on in a file that has grown since it was last read.
 
     `size` and `lines` are the bytes and the physical lines of the part that was read; `digest` is the hashlib object
-    that has taken these bytes.
+    that has taken these bytes; `counters` is the state of the counters behind it (`model.counters.CounterState`).
     """
 
     size: int
     lines: int
     digest: Any
+    counters: dict[str, dict[str, tuple[float, int]]] = {}
 
 
 class TextRecord(msgspec.Struct, frozen=True):

@@ -67,7 +67,7 @@ def _series(column: Column, values: Values) -> Any:
         return pd.to_datetime((numbers * 1e6).round().astype("Int64"), unit="us")
     if column.kind == "boolean":
         return numbers.astype("boolean" if gaps else "bool")
-    if column.kind == "integer":
+    if column.kind == "integer" or (column.kind == "counter" and column.digits == 0):
         return numbers.round().astype("Int64" if gaps else "int64")
     return numbers if column.digits is None else numbers.round(column.digits)
 

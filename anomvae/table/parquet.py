@@ -1,7 +1,7 @@
 """Parquet files as rows of text, so that one path of checks serves every format."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 from typing import Any, BinaryIO
 
@@ -104,6 +104,18 @@ def chunk_records(chunk: bytes, line: int) -> Iterator[TextRecord]:
         line += batch.num_rows
 
 
+def chunk_columns(chunk: bytes, positions: Sequence[int], line: int) -> list[list[str]]:
+    """The cells (n,) of some columns of an Arrow stream as text; `line` is that of its first row.
+
+    Raises:
+        DataError: a value cannot be written as text.
+    """
+    import pyarrow as pa
+
+    table = pa.ipc.open_stream(chunk).read_all()
+    return [_column_texts(table.column(at), line) for at in positions]
+
+
 def cell_text(value: Any) -> str:
     """One value of an Arrow table as the cell that a CSV file would have."""
     if value is None:
@@ -118,14 +130,18 @@ def cell_text(value: Any) -> str:
 
 
 def _records(batch: Any, line: int) -> Iterator[TextRecord]:
+    columns = [_column_texts(column, line) for column in batch.columns]
+    for i, fields in enumerate(zip(*columns, strict=True)):
+        yield TextRecord(list(fields), line + i)
+
+
+def _column_texts(column: Any, line: int) -> list[str]:
     import pyarrow as pa
 
     try:
-        columns = [[cell_text(value) for value in column.to_pylist()] for column in batch.columns]
+        return [cell_text(value) for value in column.to_pylist()]
     except (pa.ArrowException, OSError) as error:
         raise _damaged(error, line) from error
-    for i, fields in enumerate(zip(*columns, strict=True)):
-        yield TextRecord(list(fields), line + i)
 
 
 def _stream(batches: list[Any]) -> bytes:

@@ -103,6 +103,7 @@ class TrainingTable(msgspec.Struct):
         rows: the cells as text, in the order of `names`.
         file: (n,) the index of the file that each row comes from.
         line: (n,) the line of that file on which it starts.
+        number: (n,) its number among the rows of that file that could be split into cells.
         rows_read: records of all files.
         rejected: those of them that could not be read.
         sha256: of each file.
@@ -114,6 +115,7 @@ class TrainingTable(msgspec.Struct):
     rows: TextRows
     file: NDArray[np.int64]
     line: NDArray[np.int64]
+    number: NDArray[np.int64]
     rows_read: int
     rejected: int
     sha256: list[str]
@@ -123,11 +125,16 @@ class TrainingTable(msgspec.Struct):
     def keep(self, chosen: Sequence[bool]) -> None:
         """Drop all but the chosen rows; `chosen` has one entry a row."""
         self.rows.keep(chosen)
-        self.file, self.line = self.file[chosen], self.line[chosen]
+        self.file, self.line, self.number = self.file[chosen], self.line[chosen], self.number[chosen]
 
     def column(self, name: str) -> list[str]:
         """The cells (n,) of a column."""
         return self.rows.column(self.names.index(name))
+
+    def starts(self) -> NDArray[np.bool_]:
+        """Which rows (n,) do not follow the row before them: it is of another file, or rows between were left out."""
+        follows = (np.diff(self.file) == 0) & (np.diff(self.number) == 1)
+        return np.concatenate([np.ones(min(len(self.file), 1), dtype=bool), ~follows])
 
 
 def training_files(names: Sequence[str]) -> list[str]:
@@ -197,7 +204,8 @@ def read_training_table(
     """
     separators = separators_of(settings)
     sample = _BlockSample(0, settings.max_rows)
-    out = TrainingTable([], sample.rows, np.empty(0, np.int64), np.empty(0, np.int64), 0, 0, [], [], settings.dialect())
+    none = np.empty(0, np.int64)
+    out = TrainingTable([], sample.rows, none, none, none, 0, 0, [], [], settings.dialect())
     for index, file in enumerate(files):
         try:
             table = TableReader(file, out.dialect, needed=out.names)
@@ -212,11 +220,13 @@ def read_training_table(
                 table.names, out.names, out.names, table.dialect.delimiter, table.header_line
             )
             table.warnings.extend(warnings)
+            count = 0
             for batch in table.batches():
                 meets = meets or _row_filter(conditions, table.names, batch.rows, separators)
-                for row, line in zip(batch.rows, batch.lines, strict=True):
+                for number, (row, line) in enumerate(zip(batch.rows, batch.lines, strict=True), count):
                     if meets(row):
-                        sample.add(index, line, [row[at] for at in positions])
+                        sample.add((index, line, number), [row[at] for at in positions])
+                count += len(batch.rows)
                 progress(file, out.rows_read + table.rows)
             table.check_rejects()
         except DataError as error:
@@ -229,7 +239,7 @@ def read_training_table(
     sample.cut()
     found = out.dialect.settled
     out.dialect = msgspec.structs.replace(out.dialect, delimiter=found.delimiter, units_lines=found.units_lines)
-    out.rows, (_, out.file, out.line) = sample.rows, sample.origins().T
+    out.rows, (_, out.file, out.line, out.number) = sample.rows, sample.origins().T
     if len(out.rows) < sample.count:
         out.warnings.append(TableWarning(code="sampled_rows", count=len(out.rows), total=sample.count))
     return out
@@ -308,28 +318,22 @@ class _BlockSample:
     def __init__(self, width: int, most: int) -> None:
         self.rows, self.most, self.count = TextRows(width), most, 0
         self._bound = 1 << 63  # a block whose hash is not smaller can no longer be kept
-        self._origins = array("q")  # three numbers a row, flat: its block's hash, its file's index, its line
+        self._origins = array("q")  # four numbers a row, flat: its block's hash, its file's index, its line, its number
         self._file, self._in_file, self._hash = "", 0, 0
 
     def begin(self, file: str) -> None:
         """The rows of another file follow."""
         self._file, self._in_file = Path(file).name, 0
 
-    def add(self, file: int, line: int, row: Sequence[str]) -> None:
-        """Add the next row of the file.
-
-        Args:
-            file: its index.
-            line: on which the row starts.
-            row: the cells.
-        """
+    def add(self, origin: tuple[int, int, int], row: Sequence[str]) -> None:
+        """Add the next row of the file: its origin (index of the file, line, number of the row) and its cells."""
         if self._in_file % BLOCK == 0:
             self._hash = _block_hash(self._file, self._in_file, row)
         self._in_file += 1
         self.count += 1
         if self._hash < self._bound:
             self.rows.add(row)
-            self._origins.extend((self._hash, file, line))
+            self._origins.extend((self._hash, *origin))
             if len(self.rows) > self.most * (1 + SLACK):
                 self.cut()
 
@@ -346,8 +350,8 @@ class _BlockSample:
         self._origins = array("q", origins[kept].tobytes())
 
     def origins(self) -> NDArray[np.int64]:
-        """Hash of the block, index of the file and line of every row (rows, 3)."""
-        return np.array(self._origins, dtype=np.int64).reshape(-1, 3)
+        """Hash of the block, index of the file, line and number of every row (rows, 4)."""
+        return np.array(self._origins, dtype=np.int64).reshape(-1, 4)
 
 
 def _block_hash(file: str, number: int, row: Sequence[str]) -> int:

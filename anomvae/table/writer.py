@@ -119,7 +119,7 @@ class TableStyle(msgspec.Struct, frozen=True):
 
     def columns(self, extra: Sequence[str] = ()) -> list[OutputColumn]:
         """The columns of an output of such rows; `extra` names columns of text behind the others."""
-        modelled = [OutputColumn(column.name, TYPES[column.kind]) for column in self.schema.modelled]
+        modelled = [OutputColumn(column.name, _output_type(column)) for column in self.schema.modelled]
         return modelled + [OutputColumn(name, "text") for name in extra]
 
     def texts(self, columns: Mapping[str, Values]) -> list[list[str]]:
@@ -129,6 +129,11 @@ class TableStyle(msgspec.Struct, frozen=True):
     def text(self, column: Column, columns: Mapping[str, Values]) -> list[str]:
         """One of the typed columns as text."""
         return format_values(column, columns[column.name], as_marks(columns, column.name) if column.marks else None)
+
+
+def _output_type(column: Column) -> ColumnType:
+    """The type of a column in an output; a counter of whole numbers is written as such."""
+    return "integer" if column.kind == "counter" and column.digits == 0 else TYPES[column.kind]
 
 
 class SyntheticRows(msgspec.Struct, frozen=True):

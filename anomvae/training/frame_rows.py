@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from anomvae.config import ColumnSettings, SchemaSettings, build, read_config, refuse_unknown
 from anomvae.errors import DataError, UsageError
 from anomvae.model.column_writing import ASKED, settings_to_keep
+from anomvae.model.counters import with_counters, with_steps
 from anomvae.model.detector import Origin
 from anomvae.model.schema import NUMERIC, Column, Schema, Values, from_arrays
 from anomvae.model.stated_columns import column_of, reasons_to_leave_out, without
@@ -46,6 +47,9 @@ class Rows(msgspec.Struct, frozen=True):
 def schema_of(table: Cells, chosen: SchemaSettings) -> Schema:
     """The schema of a table: what the user states, categories where the table declares them, else what cells suggest.
 
+    A number that never falls is a counter, as in a file. A date has no step: rows of a frame are scored in any order
+    and alone, and a date says enough without.
+
     Raises:
         UsageError: a column that is stated is not there, or what is stated contradicts itself.
         DataError: a column cannot be what is stated.
@@ -56,8 +60,11 @@ def schema_of(table: Cells, chosen: SchemaSettings) -> Schema:
         name: Column(name=name, kind="categorical", modelled=True, reason=ColumnReason(code="table_category"))
         for name in table.categories - known
     }
-    columns = (declared.get(name) or column_of(name, texts, chosen, left_out) for name, texts in table.columns.items())
-    return Schema(columns=tuple(columns))
+    columns = [declared.get(name) or column_of(name, texts, chosen, left_out) for name, texts in table.columns.items()]
+    found = with_counters(columns, table.columns.__getitem__)
+    return Schema(
+        columns=tuple(was if is_.kind == "datetime" else is_ for was, is_ in zip(columns, found, strict=True))
+    )
 
 
 def schema_of_array(X: NDArray[np.float64], chosen: SchemaSettings) -> Schema:
@@ -139,7 +146,7 @@ def from_cells(schema: Schema, table: Cells) -> Rows:
     for column, errors in typed.errors.items():
         for row, error in errors.items():
             raise DataError(error.code, f"row {row}, column '{column}': {error.message}")
-    return Rows(typed.columns, {column.name: cells[column.name] for column in schema.modelled})
+    return Rows(with_steps(schema, typed.columns), {column.name: cells[column.name] for column in schema.modelled})
 
 
 def from_array(X: NDArray[np.float64], schema: Schema) -> Rows:

@@ -15,6 +15,7 @@ import msgspec
 from anomvae import durable_io
 from anomvae.config import ScoreSettings
 from anomvae.errors import DataError
+from anomvae.model.counters import CounterState, shown_state
 from anomvae.model.detector import Detector
 from anomvae.records.results import RowResult
 from anomvae.scoring.batch import ChunkScorer
@@ -47,6 +48,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         alerts: the temporary file for the lines of the alert log.
         target: the path that the output will have.
         base_size, base_lines: bytes and physical lines that were scored before, of a file that has grown.
+        base_counters: the state of the counters behind these.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     target: str
     base_size: int = 0
     base_lines: int = 0
+    base_counters: CounterState = {}
 
     @property
     def spool(self) -> str:
@@ -80,6 +83,7 @@ class Scored(msgspec.Struct, frozen=True, kw_only=True):
         tenths: counts of severities, which add up over the files of a run to find the rows critical in all of it.
         lines: physical lines of the file.
         continues: whether a grown version of the file may be scored from its new rows on.
+        counters: the state of the counters behind the file, for those rows; without what no output may show.
     """
 
     summary: FileSummary
@@ -88,6 +92,7 @@ class Scored(msgspec.Struct, frozen=True, kw_only=True):
     tenths: Tenths
     lines: int
     continues: bool
+    counters: CounterState = {}
 
 
 class Fingerprint(msgspec.Struct, frozen=True):
@@ -167,6 +172,7 @@ def score_delivery(
         tenths=scorer.severities.tenths(),
         lines=scorer.table.lines,
         continues=scorer.table.continues,
+        counters=shown_state(detector.schema, scorer.steps.state()) if scorer.table.continues else {},
     )
 
 
@@ -174,7 +180,7 @@ def _resume_point(file: BinaryIO, job: Job, tick: Callable[[], None]) -> ResumeP
     digest = hashlib.sha256()
     file.seek(0)
     _feed(digest, file, job.base_size, tick)
-    return ResumePoint(job.base_size, job.base_lines, digest)
+    return ResumePoint(job.base_size, job.base_lines, digest, job.base_counters)
 
 
 def _write_alerts(rows: Any, path: Path, delivery_id: str, critical: float) -> str:
