@@ -23,6 +23,7 @@ from anomvae.model.number_format import NumberFormat
 from anomvae.model.schema import Column, Schema, part_key
 from anomvae.scoring.batch import Chunk, ScoredChunk, score_chunk
 from anomvae.scoring.file import FileScorer
+from anomvae.synthesis.running_counters import RunningCounters
 from anomvae.table.typed_reader import TypedReader
 
 METER = Column(name="meter", kind="counter", modelled=True, number=NumberFormat(digits=1), counter=True)
@@ -377,6 +378,17 @@ def test_generated_counters_go_on_from_training(model: Path, detector: Detector,
     assert (np.diff(frame["meter"]) >= 0).all()
     with pytest.raises(anomvae.errors.UsageError, match="'meter' is a counter"):
         detector.sample(5, {"meter": 3})
+
+
+def test_steps_are_added_up_within_groups() -> None:
+    room = Column(name="room", kind="categorical", modelled=True)
+    running = RunningCounters(Schema(columns=(room, METER), counter_group=("room",)), {"meter": 10.0})
+    rooms = np.array(["a", "b", "a", "b"], dtype=object)
+    first = running.advance({"room": rooms, "meter": np.array([1, 5, 2, NAN])})
+    np.testing.assert_array_equal(first["meter"], [11, 15, 13, NAN])
+    filled = {"meter": np.array([NAN, NAN, 90, NAN])}
+    second = running.advance({"room": rooms, "meter": np.array([1.0, 1, 1, 1])}, filled)
+    np.testing.assert_array_equal(second["meter"], [14, 16, 90, 17])
 
 
 def test_a_filled_counter_stays_and_the_rows_after_go_on_from_it(detector: Detector, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """What a command prints, and which findings make its exit code 1: results on stdout, everything else on stderr."""
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,6 +12,8 @@ from anomvae.records.results import ErrorResult, FileResult, Record
 from anomvae.report.sanitize import sanitize
 
 Advance = Callable[[str, int, int], None]
+
+FIRST_LINE, NEXT_LINE = 5.0, 10.0  # seconds until the first line of progress without a terminal, and between lines
 
 
 class Printer(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,9 +55,12 @@ class Printer(msgspec.Struct, frozen=True, kw_only=True):
 
     @contextmanager
     def progress(self) -> Iterator[Advance]:
-        """A progress bar on stderr, where stderr is a terminal; silent elsewhere."""
-        if self.silent or not sys.stderr.isatty():
+        """A progress bar on stderr, where stderr is a terminal, else a line now and then; nothing when silent."""
+        if self.silent:
             yield lambda stage, done, total: None
+            return
+        if not sys.stderr.isatty():
+            yield ProgressLines(note).advance
             return
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -75,6 +81,26 @@ class Printer(msgspec.Struct, frozen=True, kw_only=True):
                 bars.update(tasks[stage], completed=done)
 
             yield advance
+
+
+class ProgressLines:
+    """Tells of long work in plain lines, for pipes and logs: first after five seconds, then every ten.
+
+    Args:
+        write: takes a line.
+        clock: seconds that never fall.
+    """
+
+    def __init__(self, write: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
+        self._write, self._clock = write, clock
+        self._next = clock() + FIRST_LINE
+
+    def advance(self, stage: str, done: int, total: int) -> None:
+        """Note how far a stage is; `total` is 0 where nobody knows."""
+        if self._clock() < self._next:
+            return
+        self._next = self._clock() + NEXT_LINE
+        self._write(f"anomvae: {stage} {100 * done // total} %" if total else f"anomvae: {stage}, {done:,} so far")
 
 
 def note(message: str) -> None:

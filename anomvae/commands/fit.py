@@ -59,7 +59,8 @@ def fit(
         model: where the model file goes.
         settings: the recipe; the defaults are the same for all data.
         schema: columns to leave out or to type by hand.
-        progress: called with a stage (`reading`, `training`, `generator`), what is done and the total (0: unknown).
+        progress: called with a stage (`reading`, `training`, `calibration`, `self-test`, `generator`), what is done and
+            the total (0: unknown).
         champion: the model to compare with, on the last tenth of the rows, which is not trained on.
 
     Raises:
@@ -81,8 +82,7 @@ def fit(
     if not settings.contamination:
         table.rows = TextRows(0)  # they are not read again, and take a tenth of the memory
     try:
-        advance = partial(progress, "training")
-        learned = fit_detector(fitted_schema, columns, settings, file, unmodelled=unmodelled, progress=advance)
+        learned = fit_detector(fitted_schema, columns, settings, file, unmodelled=unmodelled, progress=progress)
     except DataError as error:
         raise error.within(paths[0]) from error
     detector = learned.detector

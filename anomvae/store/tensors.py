@@ -20,7 +20,7 @@ Layout = dict[str, tuple[str, tuple[int, ...]]]  # type and shape of every tenso
 DocumentT = TypeVar("DocumentT")
 OwnerT = TypeVar("OwnerT")
 
-MAX_HEADER = 1 << 20
+MAX_HEADER = 1 << 23
 MAX_FILE = 1 << 31
 DTYPES: dict[str, np.dtype[Any]] = {
     "F32": np.dtype("float32"),

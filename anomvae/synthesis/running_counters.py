@@ -8,8 +8,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from anomvae.model.arrays import Floats
-from anomvae.model.schema import Column, Schema, Values, as_floats, part_key, rounded
+from anomvae.model.arrays import Floats, Ints
+from anomvae.model.counters import group_texts
+from anomvae.model.schema import Column, Schema, Values, as_floats, as_texts, part_key, rounded
 
 
 def drawn_counters(schema: Schema) -> tuple[Column, ...]:
@@ -55,16 +56,17 @@ def with_drawn_steps(schema: Schema, drawn: Mapping[str, Values]) -> dict[str, V
 
 
 class RunningCounters:
-    """Adds up the drawn steps of counters, batch by batch.
+    """Adds up the drawn steps of counters, batch by batch, and within their groups where these are drawn too.
 
     Args:
         schema: what the columns are.
-        last: the values that the counters go on from, by name.
+        last: the values that the counters go on from, by name; those of every group begin there.
     """
 
     def __init__(self, schema: Schema, last: Mapping[str, float]) -> None:
-        self._counters = drawn_counters(schema)
-        self._last = dict(last)
+        self._counters, self._group = drawn_counters(schema), schema.counter_group
+        self._start = dict(last)
+        self._last: dict[tuple[str, str], float] = {}
 
     def advance(self, drawn: Mapping[str, Values], filled: Mapping[str, Floats] | None = None) -> dict[str, Values]:
         """The next rows with the values of their counters.
@@ -74,15 +76,30 @@ class RunningCounters:
             filled: values (n,) of counters that are given, NaN where they are not; the values go on from these.
         """
         out = dict(drawn)
+        if not self._counters:
+            return out
+        groups = self._groups_of(drawn)
         for column in self._counters:
             steps = as_floats(drawn[column.name])
             given = (filled or {}).get(column.name, np.full(len(steps), np.nan))
-            values = _running(np.where(np.isnan(steps), 0.0, steps), given, self._last[column.name])
-            if len(values):
-                self._last[column.name] = float(values[-1])
+            values = np.zeros(len(steps))
+            for group, rows in groups.items():
+                last = self._last.get((column.name, group), self._start[column.name])
+                values[rows] = _running(np.nan_to_num(steps[rows]), given[rows], last)
+                self._last[column.name, group] = float(values[rows[-1]])
             gap = np.isnan(steps) & np.isnan(given)
             out[column.name] = np.where(gap, np.nan, rounded(values, column.digits))
         return out
+
+    def _groups_of(self, drawn: Mapping[str, Values]) -> dict[str, Ints]:
+        """The rows of every group; all rows are of one where the columns that name groups are not drawn."""
+        n = len(drawn[self._counters[0].name])
+        known = bool(self._group) and all(name in drawn for name in self._group)
+        names = group_texts([as_texts(drawn[name]).tolist() for name in self._group]) if known else [""] * n
+        rows: dict[str, list[int]] = {}
+        for i, name in enumerate(names):
+            rows.setdefault(name, []).append(i)
+        return {name: np.array(at, dtype=np.intp) for name, at in rows.items()}
 
 
 def _running(steps: Floats, given: Floats, last: float) -> Floats:

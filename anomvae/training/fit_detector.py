@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 
 LEAST_ROWS = 20
 
+Progress = Callable[[str, int, int], None]
+
 
 class FittedDetector(msgspec.Struct, frozen=True):
     """A detector, and what a report of its fit needs.
@@ -78,7 +80,7 @@ def fit_detector(
     settings: FitSettings,
     files: Ints | None = None,
     *,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = lambda stage, done, total: None,
     unmodelled: Sequence[GroupColumn] = (),
     folds: Literal["blocks", "random"] = "blocks",
     least_rows: int = LEAST_ROWS,
@@ -92,7 +94,7 @@ def fit_detector(
         columns: typed values by name, each of shape (n,).
         settings: the settings of the fit.
         files: (n,): which file each row came from.
-        progress: called with steps done and steps planned.
+        progress: called with a stage (`training`, `calibration`, `self-test`), what is done and the total.
         unmodelled: columns that the model does not see, which may say what belongs together.
         folds: made of blocks of neighbouring rows or groups; `random` rows are for comparison only.
         least_rows: fewer rows are refused.
@@ -111,9 +113,13 @@ def fit_detector(
         half = seconds(settings.max_time, "--max-time") / 2
         settings = msgspec.structs.replace(settings, max_time=f"{half}s")
     quick = msgspec.structs.replace(settings, selftest=False)
-    first = fit_once(quick, nothing, progress=lambda done, total: progress(done, 2 * total))
+    first = fit_once(quick, nothing, progress=lambda stage, done, total: progress(stage, done, 2 * total))
     left_out = most_anomalous(standing_out(first.out_of_fold), settings.contamination)
-    return fit_once(settings, left_out, progress=lambda done, total: progress(total + done, 2 * total))
+
+    def second(stage: str, done: int, total: int) -> None:
+        progress(stage, done if stage == "self-test" else total + done, total if stage == "self-test" else 2 * total)
+
+    return fit_once(settings, left_out, progress=second)
 
 
 def _fit_once(
@@ -123,7 +129,7 @@ def _fit_once(
     settings: FitSettings,
     left_out: Bools,
     *,
-    progress: Callable[[int, int], None],
+    progress: Progress,
     grouping: Sequence[GroupColumn] | None,
     least_rows: int,
 ) -> FittedDetector:
@@ -145,11 +151,15 @@ def _fit_once(
         blocks = block_folds(n, found.length, None if files is None else files[~left_out], rng)
         folds, groups = _folds(encoding, rows, [one.take(~left_out) for one in grouping], blocks, settings)
     recipe = _recipe(settings, encoding, n, choose_device(settings.device))
-    trained = train(encoding, rows, folds.pools, recipe, progress)
+    trained = train(encoding, rows, folds.pools, recipe, partial(progress, "training"))
+    progress("calibration", 0, 3)
     density = fit_density(encoding, rows, folds.pools, np.random.default_rng(settings.seed))
     ensemble = Ensemble(encoding, VAE(trained.arrays, recipe.hidden), density, trained.seen)
+    progress("calibration", 1, 3)
     out_of_fold = score_out_of_fold(ensemble, rows, folds.fold)
+    progress("calibration", 2, 3)
     fitted = calibrate(ensemble, rows, folds.fold, out_of_fold, blocks=folds.blocks, alpha=settings.alpha)
+    progress("calibration", 3, 3)
     detector = Detector(
         schema=schema,
         ensemble=fitted.ensemble,
@@ -166,7 +176,8 @@ def _fit_once(
         scores[suspects.rows] = np.where(suspects.out, np.nan, suspects.scores)
     power: tuple[Power, ...] = ()
     if settings.selftest:
-        power = self_test(detector, columns, folds.fold, np.random.default_rng(settings.seed))
+        rng = np.random.default_rng(settings.seed)
+        power = self_test(detector, columns, folds.fold, rng, partial(progress, "self-test"))
     return FittedDetector(
         detector=detector,
         out_of_fold=out_of_fold,
