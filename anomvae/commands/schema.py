@@ -15,7 +15,6 @@ from anomvae.model.column_writing import ASKED, sentinels_of, unit_of, units_of
 from anomvae.model.conditions import Condition
 from anomvae.model.counters import group_texts, training_steps, with_counters
 from anomvae.model.far_off import far_off
-from anomvae.model.groups import NO_GROUPS
 from anomvae.model.infer_column import separators_of
 from anomvae.model.schema import Column, Schema, Values, as_floats, as_marks
 from anomvae.model.stated_columns import found_column, reasons_to_leave_out, with_stated
@@ -82,7 +81,7 @@ def find_schema(table: TrainingTable, settings: FitSettings, chosen: SchemaSetti
     left_out = reasons_to_leave_out(table.names, chosen, settings.label)
     separators = separators_of(settings)
     columns = [found_column(name, table.column(name), chosen, left_out, separators) for name in table.names]
-    named = tuple(name for name in settings.group if name != NO_GROUPS)
+    named = tuple(name for name in settings.group if name in table.names)  # an unknown one is refused with the folds
     groups = group_texts(map(table.column, named)) if named else None
     counted = partial(with_counters, cells=table.column, starts=table.starts(), groups=groups)
     columns = with_stated(columns, table.column, chosen, counted, separators)
