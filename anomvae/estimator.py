@@ -261,16 +261,18 @@ class AnomVAE(OutlierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _training_rows(self, X: Any, chosen: SchemaSettings) -> tuple[Schema, Rows, list[GroupColumn]]:
         """The schema of a table, its rows, and what the columns that are not modelled say of groups."""
-        if not frames.is_table(X):
+        if frames.is_table(X):
+            validate_data(self, X, skip_check_array=True)
+            table = frames.cells(X)
+            schema = schema_of(table, chosen)
+            rows, texts = from_cells(schema, table), table.columns
+        else:
             array = validate_data(self, X, **CHECKED, ensure_min_samples=2)
             schema = schema_of_array(array, chosen)
-            return schema, from_array(array, schema), []
-        validate_data(self, X, skip_check_array=True)
-        table = frames.cells(X)
-        schema = schema_of(table, chosen)
+            rows = from_array(array, schema)
+            texts = rows.texts(column.name for column in schema.columns if not column.modelled)
         ignored = [column.name for column in schema.columns if not column.modelled]
-        unmodelled = [one for name in ignored for one in left_out_columns(name, table.columns[name])]
-        return schema, from_cells(schema, table), unmodelled
+        return schema, rows, [one for name in ignored for one in left_out_columns(name, texts[name])]
 
     def _rows(self, X: Any) -> Rows:
         check_is_fitted(self, "detector_")

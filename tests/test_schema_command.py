@@ -22,7 +22,7 @@ from anomvae.config import ColumnSettings, SchemaSettings, column_toml, read_con
 from anomvae.model.column_writing import settings_of
 from anomvae.model.infer_column import declared, infer
 from anomvae.model.schema import parse
-from anomvae.model.stated_columns import column_of
+from anomvae.model.stated_columns import with_stated
 from anomvae.report.schema import LOUD
 from tests.test_architecture import loaded
 
@@ -41,6 +41,7 @@ COLUMNS = {  # by hand: what each of them is stands in `FOUND`
     "cost": [f"{'$' if i % 30 == 4 else '€'}{value:.2f}" for i, value in enumerate(RNG.uniform(10, 20, ROWS))],
     "size": ["see note" if i == 100 else str(value) for i, value in enumerate(RNG.integers(1000, 9999, ROWS))],
     "gap": ["#N/A" if i % 6 == 0 else str(value) for i, value in enumerate(RNG.integers(1000, 9999, ROWS))],
+    "meter": [str(value) for value in 40_000 + np.cumsum(RNG.integers(0, 30, ROWS))],
     "paid": ["yes" if value else "no" for value in RNG.integers(0, 2, ROWS)],
     "shop": [str(value) for value in RNG.choice(["north", "south"], ROWS)],
     "note": [f"call back {i}, please" for i in range(ROWS)],
@@ -57,6 +58,7 @@ FOUND: dict[str, tuple[str, dict[str, Any]]] = {
     "cost": ("numeric", {"prefix": "€", "units": ["$"]}),
     "size": ("integer", {"decimal": "."}),
     "gap": ("integer", {"gaps": ["#N/A"]}),
+    "meter": ("counter", {"decimal": "."}),
     "paid": ("boolean", {"words": ["yes", "no"]}),
     "shop": ("categorical", {}),
     "note": ("ignore", {}),
@@ -142,7 +144,7 @@ def test_what_is_left_out_stands_first_and_the_lines_of_toml_keep_it(tmp_path: P
     assert main(["schema", path, "--drop", "shop"]) == 0
     lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
     first = next(i for i, line in enumerate(lines) if "LEFT OUT" in line)
-    assert lines[first] == "! 3 of 14 columns are LEFT OUT of the model:"
+    assert lines[first] == "! 3 of 15 columns are LEFT OUT of the model:"
     table = next(i for i, line in enumerate(lines) if line.startswith("column"))
     for name in ("note", "ref", "empty"):
         at = next(i for i, line in enumerate(lines) if line.strip().startswith(f"{name}:"))
@@ -308,6 +310,12 @@ def test_a_change_of_the_file_is_a_change_of_the_column(tmp_path: Path, capsys: 
     assert {one["code"] for one in found["warnings"]} & LOUD == {"mixed_units"}
 
 
+def test_a_counter_stays_a_number_where_the_user_says_so(tmp_path: Path, capsys: Captured) -> None:
+    (tmp_path / "c.toml").write_text('[schema.columns.meter]\nkind = "integer"\ndecimal = "."\nthousands = ""\n')
+    found = by_name(asked(capsys, "schema", written(tmp_path), "-c", str(tmp_path / "c.toml")))["meter"]
+    assert (found["kind"], found["reason"]) == ("integer", "by configuration")
+
+
 def test_where_nothing_can_be_modelled_the_exit_code_is_3(tmp_path: Path, capsys: Captured) -> None:
     path = written(tmp_path, {"note": COLUMNS["note"], "empty": COLUMNS["empty"]})
     found = asked(capsys, "schema", path, code=3)
@@ -363,7 +371,7 @@ def test_the_settings_of_a_column_are_enough_to_read_it(name: str) -> None:
     texts = COLUMNS[name]
     found = infer(name, texts).column
     stated = settings_of(found)
-    assert column_of(name, texts, SchemaSettings(columns={name: stated}), {}) == found
+    assert with_stated([found], lambda _: texts, SchemaSettings(columns={name: stated}), list) == [found]
     again = declared(name, stated, texts).column
     for column in (found, again):
         assert set(parse(column, texts).errors) == ({100} if name == "size" else set())
@@ -433,5 +441,9 @@ def test_columns_of_an_array_can_be_dropped_and_nothing_is_warned_of() -> None:
     changed = array.copy()
     changed[:, 1] = 1e6
     assert np.array_equal(fitted.score_samples(array), fitted.score_samples(changed))
+    patients = array.copy()
+    patients[:, 1] = np.repeat(np.arange(12), 5)  # a column may be left out and still say which rows belong together
+    grouped = AnomVAE(steps=10, random_state=0, drop=["x1"], group=("x1",)).fit(patients)
+    assert list(grouped.detector_.columns) == ["x0", "x2"]
     with pytest.raises(ValueError, match="tables with named columns"):
         AnomVAE(steps=10, schema={"x0": "integer"}).fit(array)

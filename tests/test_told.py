@@ -318,7 +318,7 @@ def test_chunks_of_a_file_tell_the_same_as_the_whole(sparse_model: str, tmp_path
     for line, rows in typed.table.chunks(400):
         chunk = Chunk(
             file=file, settings=settings, names=typed.table.names, positions=typed.positions, suffix="", line=line,
-            rows=rows,
+            rows=rows, counters={},
         )  # fmt: skip
         for batch in score_chunk(chunk, detector).batches:
             builder.add(batch.counts, batch.flagged)

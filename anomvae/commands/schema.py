@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import islice
 
 import msgspec
@@ -16,7 +17,7 @@ from anomvae.model.counters import group_texts, training_steps, with_counters
 from anomvae.model.far_off import far_off
 from anomvae.model.infer_column import separators_of
 from anomvae.model.schema import Column, Schema, Values, as_floats, as_marks
-from anomvae.model.stated_columns import column_of, reasons_to_leave_out
+from anomvae.model.stated_columns import found_column, reasons_to_leave_out, with_stated
 from anomvae.records.columns import ColumnReport, Misfits
 from anomvae.records.schema import SchemaResult
 from anomvae.records.sentences import TableWarning, WarningCode, selection, shortened
@@ -79,10 +80,11 @@ def find_schema(table: TrainingTable, settings: FitSettings, chosen: SchemaSetti
     """
     left_out = reasons_to_leave_out(table.names, chosen, settings.label)
     separators = separators_of(settings)
-    columns = [column_of(name, table.column(name), chosen, left_out, separators) for name in table.names]
+    columns = [found_column(name, table.column(name), chosen, left_out, separators) for name in table.names]
     named = tuple(name for name in settings.group if name in table.names)  # an unknown one is refused with the folds
     groups = group_texts(map(table.column, named)) if named else None
-    columns = with_counters(columns, table.column, table.starts(), groups=groups)
+    counted = partial(with_counters, cells=table.column, starts=table.starts(), groups=groups)
+    columns = with_stated(columns, table.column, chosen, counted, separators)
     return Schema(columns=tuple(columns), counter_group=named)
 
 

@@ -255,14 +255,12 @@ def _are_codes(present: Mapping[str, int], strange: set[str]) -> bool:
 
 def _sentinels(numbers: Mapping[str, int], number: NumberFormat) -> tuple[str, ...]:
     """Texts of numbers that stand for "no value": such as people choose for it, and far from all the others."""
+    suspects = {text for text in numbers if _SENTINEL(text)}
+    if not suspects:
+        return ()
     values = {text: _value(text, number) for text in numbers}
-    suspects = {text for text in values if _SENTINEL(text)}
     others = np.array([value for text, value in values.items() if text not in suspects])
-    if (
-        not suspects
-        or len(others) < MOST_MARKS
-        or sum(numbers[text] for text in suspects) > MOST_MARKED * sum(numbers.values())
-    ):
+    if len(others) < MOST_MARKS or sum(numbers[text] for text in suspects) > MOST_MARKED * sum(numbers.values()):
         return ()
     low, high = float(others.min()), float(others.max())
     reach = FAR_RANGES * (high - low)

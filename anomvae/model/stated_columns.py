@@ -1,6 +1,6 @@
 """What a user states about columns, beside what their cells say: for files and for tables in memory."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -11,6 +11,8 @@ from anomvae.model.column_writing import settings_of
 from anomvae.model.infer_column import FOUND, Separators, declared, infer
 from anomvae.model.schema import Column, Schema
 from anomvae.records.sentences import ColumnReason, ReasonCode
+
+BY_NAME = frozenset({"dropped", "id", "label", "no_name"})  # reasons of columns that are left out whatever they are
 
 
 def reasons_to_leave_out(
@@ -38,14 +40,14 @@ def reasons_to_leave_out(
     return found
 
 
-def column_of(
+def found_column(
     name: str,
     texts: Sequence[str],
     chosen: SchemaSettings,
     left_out: Mapping[str, ReasonCode],
     separators: Separators = FOUND,
 ) -> Column:
-    """What a column is: as the user states it where that differs from what its cells say, else as its cells say.
+    """What a column is by its cells, or that it is left out; `with_stated` adds what the user states of its kind.
 
     Args:
         name: of the column.
@@ -53,19 +55,49 @@ def column_of(
         chosen: what the user states about columns.
         left_out: columns that are not to be modelled, and why; see `reasons_to_leave_out`.
         separators: of numbers, where the user has stated them for the whole table.
+    """
+    return without(name, left_out) or _masked(infer(name, texts, separators).column, chosen)
+
+
+def with_stated(
+    columns: Sequence[Column],
+    cells: Callable[[str], Sequence[str]],
+    chosen: SchemaSettings,
+    counted: Callable[[list[Column]], list[Column]],
+    separators: Separators = FOUND,
+) -> list[Column]:
+    """The columns of a table: as the user states them where that differs from what cells say, else as cells say.
+
+    Which columns are counters depends on the others, so that a column that is stated may change another one.
+
+    Args:
+        columns: what each of them is by its cells; see `found_column`.
+        cells: the training cells (n,) of a column by its name.
+        chosen: what the user states about columns.
+        counted: makes counters of those among some columns that are.
+        separators: of numbers, where the user has stated them for the whole table.
 
     Raises:
         UsageError: what is stated contradicts itself.
-        DataError: the column cannot be what is stated.
+        DataError: a column cannot be what is stated.
     """
-    if missing := without(name, left_out):
-        return missing
-    redacted = name in chosen.redact
-    found = infer(name, texts, separators).column
-    stated = chosen.columns.get(name)
-    if stated is not None and stated != settings_of(found.masked() if redacted else found):
-        found = declared(name, stated, texts, separators).column
-    return found.masked() if redacted else found
+    now, differing = list(columns), set[str]()
+    while True:
+        found = counted(now)
+        agreed = {one.name for one in found if chosen.columns.get(one.name) in (None, settings_of(one))}
+        left_out = {one.name for one in found if one.reason.code in BY_NAME}
+        changed = set(chosen.columns) - agreed - left_out - differing
+        if not changed:
+            return found
+        differing |= changed
+        for i, column in enumerate(now):
+            if column.name in changed:
+                stated = declared(column.name, chosen.columns[column.name], cells(column.name), separators)
+                now[i] = _masked(stated.column, chosen)
+
+
+def _masked(column: Column, chosen: SchemaSettings) -> Column:
+    return column.masked() if column.name in chosen.redact else column
 
 
 def without(name: str, left_out: Mapping[str, ReasonCode]) -> Column | None:

@@ -105,10 +105,9 @@ def unit_text(column: Column, feature: Feature, unit: int) -> str:
         return mark_text(level)
     if feature.part == "era":
         return "a usual date" if level == "usual" else "an odd date"
-    if feature.part == "step" and feature.bounds_only:
-        return f"a step of at most {step_size(column, feature.high)}"
     if feature.part == "step":
-        return step_text(column, float(level))
+        known = f"a step of at most {step_size(column, feature.high)}"
+        return known if feature.bounds_only else step_text(column, float(level))
     if feature.part != "value":
         return f"{feature.part} {level}"
     if column.kind == "boolean":

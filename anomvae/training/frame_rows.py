@@ -20,7 +20,7 @@ from anomvae.model.column_writing import ASKED, settings_to_keep
 from anomvae.model.counters import with_counters, with_steps
 from anomvae.model.detector import Origin
 from anomvae.model.schema import NUMERIC, Column, Schema, Values, from_arrays
-from anomvae.model.stated_columns import column_of, reasons_to_leave_out, without
+from anomvae.model.stated_columns import found_column, reasons_to_leave_out, with_stated, without
 from anomvae.records.sentences import ColumnReason, column_reason
 from anomvae.table.frames import Cells
 from anomvae.table.typed_reader import parse_columns
@@ -60,11 +60,14 @@ def schema_of(table: Cells, chosen: SchemaSettings) -> Schema:
         name: Column(name=name, kind="categorical", modelled=True, reason=ColumnReason(code="table_category"))
         for name in table.categories - known
     }
-    columns = [declared.get(name) or column_of(name, texts, chosen, left_out) for name, texts in table.columns.items()]
-    found = with_counters(columns, table.columns.__getitem__)
-    return Schema(
-        columns=tuple(was if is_.kind == "datetime" else is_ for was, is_ in zip(columns, found, strict=True))
-    )
+    cells = table.columns.__getitem__
+    columns = [declared.get(name) or found_column(name, cells(name), chosen, left_out) for name in table.columns]
+
+    def counted(columns: list[Column]) -> list[Column]:
+        found = with_counters(columns, cells)
+        return [was if now.kind == "datetime" else now for was, now in zip(columns, found, strict=True)]
+
+    return Schema(columns=tuple(with_stated(columns, cells, chosen, counted)))
 
 
 def schema_of_array(X: NDArray[np.float64], chosen: SchemaSettings) -> Schema:
