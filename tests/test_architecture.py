@@ -40,7 +40,7 @@ FLOORS = {  # a package, or a module beside them: what it may import, apart from
     "quality": {"errors", "records", "config_errors", "config", "model", "table", "report"},
     "synthesis": {
         *("errors", "records", "config_errors", "durable_io", "formats", "config", "model", "table", "store"),
-        *("report", "quality"),
+        *("report", "quality", "training"),
     },
     "commands": {
         *("errors", "records", "config_errors", "config", "model", "table", "training", "store", "scoring"),

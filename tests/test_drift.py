@@ -19,7 +19,7 @@ from scipy import stats
 from anomvae.cli import main
 from anomvae.commands.compare import NamedModel, inherited_settings
 from anomvae.commands.fit import fit
-from anomvae.config import FitSettings, SchemaSettings
+from anomvae.config import Dialect, FitSettings, SchemaSettings
 from anomvae.model import drift
 from anomvae.model.calibration import file_p_value
 from anomvae.model.drift import FALSE_ALARMS
@@ -398,7 +398,7 @@ def test_a_challenger_is_made_as_its_champion_was(tmp_path: Path) -> None:
     old = FitSettings(hidden=(16,), latent=3, steps=30, beta=0.1, seed=3, generator=False, selftest=False)
     fit(files, model, old, SchemaSettings(id=("order_id",), redact=("customer",)))
     settings, schema = inherited_settings(NamedModel(str(model), model_file.load(model)))
-    assert settings == old
+    assert settings == old.read_as(Dialect(delimiter=",", units_lines=0))
     assert (schema.id, schema.redact) == (("order_id",), ("customer",))
     easy = msgspec.structs.replace(old, hidden=None, latent="auto")
     fit(files, model, easy)
@@ -444,6 +444,7 @@ def test_a_label_is_left_out_and_selects_again(tmp_path: Path) -> None:
     chosen = FitSettings(label="name", normal="a and b > 3", steps=5, generator=False, selftest=False)
     fit([str(table)], model, chosen, SchemaSettings(drop=("salt and pepper",)))
     kept, schema = inherited_settings(NamedModel(str(model), model_file.load(model)))
-    assert kept == chosen and schema == SchemaSettings(drop=("salt and pepper",))
+    assert kept == chosen.read_as(Dialect(delimiter=",", units_lines=0))
+    assert schema == SchemaSettings(drop=("salt and pepper",))
     again = fit([str(table)], tmp_path / "again", kept, schema)
     assert again.rows_used == 100 and [column.name for column in again.columns if column.modelled] == ["x", "y"]

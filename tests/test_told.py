@@ -22,7 +22,8 @@ from anomvae.model.far_off import far_off
 from anomvae.model.schema import Column, Schema
 from anomvae.records.results import GRAVITY, FileResult
 from anomvae.records.sentences import TableWarning, rejection_sentences, table_warning
-from anomvae.report.terminal import console, fit_report
+from anomvae.report.tables import console
+from anomvae.report.terminal import fit_report
 from anomvae.scoring.batch import Chunk, score_chunk
 from anomvae.scoring.file import score
 from anomvae.scoring.summary import SummaryBuilder

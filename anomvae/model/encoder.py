@@ -40,7 +40,9 @@ TEN_YEARS = 10 * 365.25 * 86400
 class Feature(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
     """One column, or one part of a date, as the network sees it.
 
-    A number is centred on `center` and divided by `scale`. A category has one unit per value of `levels` (text, or
+    A number is centred on `center` and divided by `scale`; where there is a `unit`, that is done to the inverse
+    hyperbolic sine of the number in this unit, which is the number itself where it is small and a logarithm where it is
+    large. A category has one unit per value of `levels` (text, or
     numbers written with repr), and one more that all values of `rare` share. `gaps`: training had missing values.
     `marked`: a feature for the marks of the column tells of its gaps, so that this one does not.
     `low`, `high`: the range of a number in training, or of the dates that count as usual.
@@ -51,12 +53,26 @@ class Feature(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     numeric: bool = False
     center: float = 0.0
     scale: float = 1.0
+    unit: float = 0.0
     levels: tuple[str, ...] = ()
     rare: tuple[str, ...] = ()
     gaps: bool = False
     marked: bool = False
     low: float = 0.0
     high: float = 0.0
+
+    def scaled(self, numbers: Floats) -> Floats:
+        """Numbers (n,) in the units of the network."""
+        seen = np.arcsinh(numbers / self.unit) if self.unit else numbers
+        return np.asarray((seen - self.center) / self.scale)
+
+    def unscaled(self, units: Floats) -> Floats:
+        """The numbers (n,) that stand for units of the network, within the training range."""
+        seen = units * self.scale + self.center
+        if self.unit:
+            ends = np.arcsinh(np.array([self.low, self.high]) / self.unit)
+            seen = np.sinh(np.clip(seen, *ends)) * self.unit
+        return np.asarray(np.clip(seen, self.low, self.high))
 
     @property
     def source(self) -> str:
@@ -225,7 +241,7 @@ def _encode_feature(out: Encoded, placed: PlacedFeature, values: Values) -> None
     if feature.numeric:
         numbers = np.asarray(values, dtype=np.float64)
         gap = np.isnan(numbers)
-        scaled = np.clip((numbers - feature.center) / feature.scale, -CLIP, CLIP)
+        scaled = np.clip(feature.scaled(numbers), -CLIP, CLIP)
         x[:, at] = np.where(gap, 0.0, scaled)
     else:
         texts = part_texts(feature, values)
@@ -320,7 +336,10 @@ def _step(column: Column, steps: Floats, *, discrete: bool) -> Feature:
     distinct = len(np.unique(present))
     if discrete and distinct <= min(DISCRETE_LEVELS, max(1, len(present) // 10)):
         return _categories(column.name, "step", _written(present))
-    return msgspec.structs.replace(_number(column.name, present), part="step")
+    moved = np.abs(present[present != 0])
+    unit = float(np.median(moved)) if len(moved) else 1.0
+    curved = _number(column.name, np.arcsinh(present / unit))
+    return msgspec.structs.replace(curved, part="step", unit=unit, low=float(present.min()), high=float(present.max()))
 
 
 def _categories(name: str, part: Part, texts: NDArray[np.object_], low: float = 0.0, high: float = 0.0) -> Feature:

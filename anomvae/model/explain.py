@@ -209,8 +209,7 @@ def _expected_number(
 def _numbers(detector: Detector, placed: PlacedFeature, expectation: Floats) -> tuple[float, float, float]:
     """The expected number of a feature, and the ends of its 90 % interval, within the training range."""
     j, feature, _ = placed
-    values = (expectation[j] + np.array([0.0, *detector.intervals[j]])) * feature.scale + feature.center
-    value, low, high = np.clip(values, feature.low, feature.high).tolist()
+    value, low, high = feature.unscaled(expectation[j] + np.array([0.0, *detector.intervals[j]])).tolist()
     return value, low, high
 
 
@@ -364,7 +363,7 @@ def _substitute(detector: Detector, rows: Encoded, i: int, column: int, expectat
         if feature.numeric:
             value = _numbers(detector, PlacedFeature(j, feature, at), expectation)[0]
             written = float(f"{value:.6g}") if digits is None else float(rounded(np.array([value]), digits)[0])
-            rows.x[i, at] = (written - feature.center) / feature.scale
+            rows.x[i, at] = feature.scaled(np.array([written]))[0]
         else:
             rows.level[i, j] = int(expectation[j])
             rows.x[i, at + rows.level[i, j]] = 1.0
