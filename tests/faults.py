@@ -187,7 +187,7 @@ def _poison(how: str) -> None:
     from anomvae.table import typed_reader
 
     class Table(typed_reader.TableReader):
-        def __init__(self, name: str, *rest: Any) -> None:
+        def __init__(self, name: str, *rest: Any, **more: Any) -> None:
             if "poison" in name:
                 if how == "abort":
                     os.abort()
@@ -195,7 +195,7 @@ def _poison(how: str) -> None:
                     bytearray(1 << 40)
                 if how == "bug":
                     raise ZeroDivisionError("a bug")
-            super().__init__(name, *rest)
+            super().__init__(name, *rest, **more)
 
     typed_reader.TableReader = Table  # type: ignore[misc]
 

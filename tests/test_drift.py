@@ -402,7 +402,9 @@ def test_a_challenger_is_made_as_its_champion_was(tmp_path: Path) -> None:
     assert (schema.id, schema.redact) == (("order_id",), ("customer",))
     easy = msgspec.structs.replace(old, hidden=None, latent="auto")
     fit(files, model, easy)
-    assert inherited_settings(NamedModel(str(model), model_file.load(model)))[0] == easy.read_as(Dialect(delimiter=",", units_lines=0))
+    assert inherited_settings(NamedModel(str(model), model_file.load(model)))[0] == easy.read_as(
+        Dialect(delimiter=",", units_lines=0)
+    )
 
 
 def test_a_challenger_never_takes_the_champions_place(orders_model: Path, tmp_path: Path, capsys: Captured) -> None:

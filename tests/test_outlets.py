@@ -453,7 +453,10 @@ def test_an_old_ledger_without_an_outbox_can_be_looked_at(tmp_path: Path, place:
     place.score(model)
     db = sqlite3.connect(place.out / "ledger.sqlite")
     db.executescript("DROP TABLE outbox; DROP TABLE topic; DROP TABLE evidence; PRAGMA user_version = 1")
-    db.executescript("ALTER TABLE delivery ADD COLUMN generation INTEGER; CREATE TABLE alert(delivery_id TEXT)")
+    db.executescript(
+        "ALTER TABLE delivery ADD COLUMN generation INTEGER; CREATE TABLE alert(delivery_id TEXT);"
+        "ALTER TABLE delivery DROP COLUMN counters"
+    )
     db.close()
     assert main(["status", str(place.out), "-q"]) == 0
     place.outlets('webhook = "env:HOOK"')

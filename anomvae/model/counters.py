@@ -120,7 +120,10 @@ def _as_counter(column: Column, texts: Sequence[str], check: Callable[[Floats], 
     """One of the columns of `with_counters`, from its cells (n,); `check` says whether values (n,) are of a counter."""
     if column.kind == "counter":
         return msgspec.structs.replace(column, counter=True)
-    if not check(as_floats(parse(column, texts).values)):
+    values = as_floats(parse(column, texts).values)
+    if column.kind == "integer" and check(-values):  # a list with the newest on top: the next one begins higher
+        return Column(name=column.name, kind="ignore", modelled=False, reason=ColumnReason(code="running_number"))
+    if not check(values):
         return column
     if column.kind == "datetime":
         return msgspec.structs.replace(column, counter=True)
