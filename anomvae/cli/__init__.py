@@ -82,9 +82,9 @@ def main(argv: Sequence[str] | None = None) -> int:  # noqa: PLR0911 (one way ou
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     _forgiving_streams()
-    with contextlib.suppress(ValueError, AttributeError):  # a thread, or a system without the signal
-        signal.signal(signal.SIGTERM, _terminate)
     try:
+        with contextlib.suppress(ValueError, AttributeError):  # a thread, or a system without the signal
+            signal.signal(signal.SIGTERM, _terminate)
         code: Any = root.main(args=arguments, prog_name="anomvae", standalone_mode=False)
         sys.stdout.flush()
         return int(code or 0)
