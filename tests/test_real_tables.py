@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -142,3 +143,64 @@ def test_limits_of_detection_are_modelled(share: float, tmp_path: Path, capsys: 
     assert len(scored) == len(fresh)
     assert scored[10]["_av_flag"] == "true"
     assert sum(row["_av_flag"] == "true" for row in scored) <= 10
+
+
+LOAD = ["at", "kw", "valve"]
+START = np.datetime64("2026-02-02T00:00:00")
+
+
+def load(days: int, first: int, seed: int, written: Callable[[datetime, int], str], zone: int = 60) -> Rows:
+    """Power every half hour by the local clock, high by day and low by night; the valve opens at six."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for i in range(days * 48):
+        at = (START + np.timedelta64(first, "D") + np.timedelta64(30 * i, "m")).astype(datetime)
+        day = 6 <= at.hour < 20
+        rows.append([written(at, zone), f"{rng.normal(9 if day else 3, 0.4):.2f}", "open" if day else "shut"])
+    return rows
+
+
+def iso_with_offset(at: datetime, zone: int) -> str:
+    return f"{at.isoformat()}+{zone // 60:02d}:00"
+
+
+def american(at: datetime, zone: int) -> str:
+    return f"{at.month}/{at.day}/{at.year} {at.hour % 12 or 12}:{at:%M} {'AM' if at.hour < 12 else 'PM'}"
+
+
+def compact(at: datetime, zone: int) -> str:
+    return f"{at:%Y%m%d%H%M%S}"
+
+
+def apache(at: datetime, zone: int) -> str:
+    return f"{at:%d/%b/%Y:%H:%M:%S} +0100"
+
+
+@pytest.mark.parametrize("written", [iso_with_offset, american, compact, apache], ids=lambda f: f.__name__)
+def test_the_hour_of_the_cell_counts_in_every_spelling(
+    written: Callable[[datetime, int], str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = fit(tmp_path, capsys, LOAD, load(35, 0, 7, written))
+    assert next(one["kind"] for one in report["columns"] if one["name"] == "at") == "datetime"
+    fresh = load(3, 56, 8, written, zone=120)  # after the clocks have changed
+    fresh[100][1:] = ["9.10", "open"]  # at two in the night
+    scored = score(tmp_path, capsys, LOAD, fresh)
+    assert [row["at"] for row in scored] == [row[0] for row in fresh]
+    assert scored[100]["_av_flag"] == "true"
+    assert sum(row["_av_flag"] == "true" for row in scored) <= 5
+
+
+def test_a_file_in_another_spelling_is_refused_with_the_way_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fit(tmp_path, capsys, READINGS, readings(300, 9, "", 0.0))
+    other = [
+        [station, depth.replace(".", ","), lead.replace(".", ",")] for station, depth, lead in readings(50, 10, "", 0)
+    ]
+    new = table(tmp_path / "new.csv", READINGS, other)
+    assert main(["score", new, "-m", str(tmp_path / "m"), "-q"]) == 3
+    said = capsys.readouterr().err.strip()
+    assert "\n" not in said
+    assert "new.csv:2: 50 of 50 rows are unreadable" in said
+    assert "a decimal comma?" in said
+    assert "fit again" in said

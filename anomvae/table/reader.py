@@ -179,7 +179,8 @@ class TableReader:
         if self.rejected > max(100, self.rows // 100) or 2 * self.rejected > self.rows:
             first = self.rejects[0]
             share = f"{self.rejected:,} of {self.rows:,} rows are unreadable"
-            message = f"{share}; the first: {first.message} ({first.code})"
+            way = "; write these cells as in training, or fit again on such files" if first.column else ""
+            message = f"{share}; the first: {first.message} ({first.code}){way}"
             raise DataError("too_many_bad_rows", message, line=first.line, column=first.column)
 
     def _read_header(self, needed: Sequence[str]) -> list[str]:
