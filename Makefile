@@ -4,7 +4,7 @@ BIN := .venv/bin
 export OPENBLAS_NUM_THREADS ?= 1
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-fast test-scale check bench bench-speed bench-watch bench-drift bench-counters bench-scale bench-outlets bench-synthesis bench-faults bench-quality
+.PHONY: demo test test-fast test-scale check bench bench-speed bench-watch bench-drift bench-counters bench-reading bench-scale bench-outlets bench-synthesis bench-faults bench-quality
 .PHONY: coverage mutants soak docs licences dist wheel-check clean
 
 .venv/installed: pyproject.toml constraints.txt
@@ -55,6 +55,9 @@ bench-watch: .venv/installed
 
 bench-drift: .venv/installed
 	$(BIN)/python -m benchmarks.drift
+
+bench-reading: .venv/bench
+	$(BIN)/python -m benchmarks.reading
 
 bench-counters: .venv/installed
 	$(BIN)/python -m benchmarks.counters

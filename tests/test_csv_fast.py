@@ -15,6 +15,7 @@ from anomvae.config import Dialect
 from anomvae.errors import DataError
 from anomvae.formats import open_writer, suffixes
 from anomvae.model.date_format import DateFormat
+from anomvae.model.number_format import Affix, NumberFormat
 from anomvae.model.schema import NO_VALUES, Column, Schema
 from anomvae.records.results import Reason
 from anomvae.table import csv_decode, reader
@@ -209,3 +210,42 @@ def test_unquoted_rows_are_written_as_split_ones(suffix: str, guarded: tuple[int
         files.append(file.getvalue())
     assert files[0] == files[1]
     assert suffix != ".csv" or b'\n7,,c,4,9.5,1.0,0.1,1e-05,50.0,true,"a,b","a,b:0.50"\n' in files[0]
+
+
+SPELT = Schema(
+    columns=(
+        Column(
+            name="m",
+            kind="numeric",
+            modelled=True,
+            number=NumberFormat(thousands="'", affix=Affix("$"), negative="parentheses", digits=2),
+            marks=("usual",),
+        ),
+        Column(name="g", kind="numeric", modelled=True, marks=("usual", "pending"), gaps=("pending", "-999")),
+        Column(name="l", kind="numeric", modelled=True, marks=("usual", "<")),
+        Column(name="d", kind="datetime", modelled=True, dates=(DateFormat(pattern="%d/%m/%Y"),), marks=("usual", "-")),
+        Column(name="t", kind="counter", modelled=True, counter=True),
+    )
+)
+SPELLINGS = (
+    ["$5", "($1'234.50)", "$1'234", "$.50", "$12.00"],
+    ["7", "pending", "-999", "#N/A", "", "0.25"],
+    ["<0.05", "> 100", "3.2", "<= 4", ""],
+    ["31/12/2025", "1/2/2026", "-", "0000-00-00", ""],
+    ["1", "2", "10", "", "9"],
+)
+ODD_SPELLINGS = ("5 EUR", "$1'23", "(5)", "N/A", "31/02/2026", "1e5", "< x", "\u22125", "?", "x", "1 000", "2026-01-02")
+spelt_row = st.tuples(*(st.sampled_from([*usual * 4, *ODD_SPELLINGS]) for usual in SPELLINGS)).map(",".join)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(spelt_row, min_size=1, max_size=60))
+def test_both_paths_agree_on_every_spelling(rows: list[str]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        both("\n".join(["m,g,l,d,t", *rows, ""]).encode(), patch, 4096, schema=SPELT)
+
+
+def test_spellings_are_read_by_the_fast_path() -> None:
+    rows = [",".join(cells[i % len(cells)] for cells in SPELLINGS) for i in range(400)]
+    with pytest.MonkeyPatch.context() as patch:
+        assert any(both("\n".join(["m,g,l,d,t", *rows, ""]).encode(), patch, 4096, schema=SPELT))
