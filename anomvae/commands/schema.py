@@ -15,7 +15,7 @@ from anomvae.model.column_writing import ASKED, sentinels_of, unit_of, units_of
 from anomvae.model.conditions import Condition
 from anomvae.model.counters import group_texts, training_steps, with_counters
 from anomvae.model.far_off import far_off
-from anomvae.model.infer_column import separators_of
+from anomvae.model.infer_column import separators_of, settled_together
 from anomvae.model.schema import Column, Schema, Values, as_floats, as_marks
 from anomvae.model.stated_columns import found_column, reasons_to_leave_out, with_stated
 from anomvae.records.columns import ColumnReport, Misfits
@@ -81,6 +81,7 @@ def find_schema(table: TrainingTable, settings: FitSettings, chosen: SchemaSetti
     left_out = reasons_to_leave_out(table.names, chosen, settings.label)
     separators = separators_of(settings)
     columns = [found_column(name, table.column(name), chosen, left_out, separators) for name in table.names]
+    columns = settled_together(columns, table.column)
     named = tuple(name for name in settings.group if name in table.names)  # an unknown one is refused with the folds
     groups = group_texts(map(table.column, named)) if named else None
     counted = partial(with_counters, cells=table.column, starts=table.starts(), groups=groups)

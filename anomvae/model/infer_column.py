@@ -14,7 +14,7 @@ A constant column stays in the model, because a change of a constant is surprisi
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 import msgspec
@@ -24,7 +24,7 @@ from anomvae.config import ColumnSettings, Dialect
 from anomvae.errors import DataError, UsageError
 from anomvae.model import date_format, value_parsing
 from anomvae.model.date_format import DateFormat
-from anomvae.model.date_inference import find_date_formats
+from anomvae.model.date_inference import find_date_formats, settle_order
 from anomvae.model.number_format import Affix, FormatFit, NumberFormat, find_number_format
 from anomvae.model.schema import EMPTY, NO_VALUES, NUMERIC, USUAL, Column, is_zero_date, limit_of
 from anomvae.model.value_parsing import GAP_MARKS
@@ -35,6 +35,7 @@ STRAY_SHARE = 0.01  # so few cells of another nature change nothing, whatever el
 MOST_MARKS = 5  # different texts that stand for a gap
 MOST_MARKED = 0.5  # share of cells that these may take
 FEW_NUMBERS = 20  # so few different numbers beside words are a category, such as sizes 38, 40, L, XL
+GROUP = 3  # digits between thousands separators
 MAX_LEVELS = 1000  # a category with more values than this is an identifier or free text
 _SENTINEL = re.compile(r"[+-]?9{2,}(?:\.0+|\.9+)?|[+-]1(?:\.0+)?").fullmatch
 FAR_RANGES = 1.0  # a sentinel lies at least so many ranges of the other numbers away from them
@@ -92,6 +93,46 @@ def infer(name: str, texts: Sequence[str], separators: Separators = FOUND) -> In
         or _dates(name, present, texts)
     )
     return found or InferredColumn(_text(name, texts))
+
+
+def settled_together(columns: Sequence[Column], cells: Callable[[str], Sequence[str]]) -> list[Column]:
+    """The columns of one table, where what stays open in one of them is taken from the others.
+
+    Dates that are written alike have one order of day and month. Where a column has decimal commas, 1.234 in another
+    is a whole number.
+
+    Args:
+        columns: what each of them is by its own cells.
+        cells: the training cells (n,) of a column by its name.
+    """
+    ordered = [column.dates[0] for column in columns if len(column.dates) == 1]
+    commas = any(column.kind in NUMERIC and column.digits and column.number.decimal == "," for column in columns)
+    settled = []
+    for column in columns:
+        if len(column.dates) > 1 and column.modelled:
+            settled.append(_in_the_order_of(column, cells(column.name), ordered))
+        elif commas and column.kind == "numeric" and column.digits == GROUP and column.number.decimal == ".":
+            settled.append(_with_decimal_comma(column, cells(column.name)))
+        else:
+            settled.append(column)
+    return settled
+
+
+def _in_the_order_of(column: Column, texts: Sequence[str], others: Sequence[DateFormat]) -> Column:
+    """A column of dates whose order is open, in that of the first of the others that is written alike."""
+    for other in others:
+        found = settle_order(column.dates, texts, other)
+        if len(found) == 1:
+            reason = ColumnReason(code="dates", value=str(found[0]))
+            return msgspec.structs.replace(column, dates=found, reason=reason)
+    return column
+
+
+def _with_decimal_comma(column: Column, texts: Sequence[str]) -> Column:
+    """A column of numbers such as 1.234 as whole numbers, where all of its cells can be read so."""
+    found = infer(column.name, texts, Separators(decimal=","))
+    same = found.column.kind == "integer" and not found.strange
+    return msgspec.structs.replace(found.column, redacted=column.redacted) if same else column
 
 
 def declared(name: str, stated: ColumnSettings, texts: Sequence[str], separators: Separators = FOUND) -> InferredColumn:

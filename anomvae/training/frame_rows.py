@@ -19,6 +19,7 @@ from anomvae.errors import DataError, UsageError
 from anomvae.model.column_writing import ASKED, settings_to_keep
 from anomvae.model.counters import with_counters, with_steps
 from anomvae.model.detector import Origin
+from anomvae.model.infer_column import settled_together
 from anomvae.model.schema import NUMERIC, Column, Schema, Values, from_arrays
 from anomvae.model.stated_columns import found_column, reasons_to_leave_out, with_stated, without
 from anomvae.records.sentences import ColumnReason, column_reason
@@ -62,6 +63,7 @@ def schema_of(table: Cells, chosen: SchemaSettings) -> Schema:
     }
     cells = table.columns.__getitem__
     columns = [declared.get(name) or found_column(name, cells(name), chosen, left_out) for name in table.columns]
+    columns = settled_together(columns, cells)
 
     def counted(columns: list[Column]) -> list[Column]:
         found = with_counters(columns, cells)
