@@ -415,3 +415,11 @@ def test_the_estimator_takes_the_rows_of_a_frame_in_their_order() -> None:
     new.loc[100, "meter"] = 0
     assert found.predict(new)[100] == -1
     assert np.isfinite(found.score_samples(frame[100:101])).all()  # a row alone has no step
+
+
+def test_a_list_with_the_newest_on_top_is_left_out_as_a_running_number() -> None:
+    cells = {"number": [str(n) for n in range(5000, 4800, -1)], "age": [str(20 + n * 7 % 50) for n in range(200)]}
+    columns = [infer(name, texts).column for name, texts in cells.items()]
+    number, age = with_counters(columns, cells.__getitem__)
+    assert (number.modelled, number.reason.code) == (False, "running_number")
+    assert (age.kind, age.modelled) == ("integer", True)
