@@ -160,5 +160,5 @@ def _typed(schema: Schema, names: Sequence[str], held: HeldOut) -> TypedColumns:
         return [row[at] for row in held.rows]
 
     typed = parse_columns(schema.modelled, cells)
-    groups = group_texts(map(cells, schema.counter_group)) if schema.counter_group else None
+    groups = group_texts(map(cells, schema.counter_group))
     return TypedColumns(with_steps(schema, typed.columns, groups, held.starts), typed.errors)

@@ -83,7 +83,7 @@ def find_schema(table: TrainingTable, settings: FitSettings, chosen: SchemaSetti
     columns = [found_column(name, table.column(name), chosen, left_out, separators) for name in table.names]
     columns = settled_together(columns, table.column)
     named = tuple(name for name in settings.group if name in table.names)  # an unknown one is refused with the folds
-    groups = group_texts(map(table.column, named)) if named else None
+    groups = group_texts(map(table.column, named))
     counted = partial(with_counters, cells=table.column, starts=table.starts(), groups=groups)
     columns = with_stated(columns, table.column, chosen, counted, separators)
     return Schema(columns=tuple(columns), counter_group=named)
@@ -171,7 +171,7 @@ def _readable(schema: Schema, table: TrainingTable, paths: Sequence[str]) -> Typ
         ]
     table.rejected += len(bad)
     kept = [i for i in range(len(table.rows)) if i not in bad]
-    groups = group_texts(map(table.column, schema.counter_group)) if schema.counter_group else None
+    groups = group_texts(map(table.column, schema.counter_group))
     columns = training_steps(schema, typed.columns, groups, table.starts())
     columns = {name: values[kept] for name, values in columns.items()} if bad else columns
     misfits = _misfits(schema, table, paths, typed.errors)

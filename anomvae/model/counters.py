@@ -298,6 +298,7 @@ def shown_state(schema: Schema, state: CounterState) -> CounterState:
     return {name: groups for name, groups in state.items() if name not in schema.redacted and groups}
 
 
-def group_texts(cells: Iterable[Sequence[str]]) -> list[str]:
-    """The group of every row (n,), from the cells of the columns that make it, each (n,)."""
-    return ["\x1f".join(row) for row in zip(*cells, strict=True)]
+def group_texts(cells: Iterable[Sequence[str]]) -> list[str] | None:
+    """The group of every row (n,), from the cells of the columns that make it, each (n,); None where there is none."""
+    columns = list(cells)
+    return ["\x1f".join(row) for row in zip(*columns, strict=True)] if columns else None

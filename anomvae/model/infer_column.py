@@ -68,7 +68,7 @@ def separators_of(dialect: Dialect) -> Separators:
 
 def number_of(texts: Sequence[str], separators: Separators) -> NumberFormat | None:
     """How the numbers of some cells are written; None where they are not nearly all numbers."""
-    counts = Counter(text.strip(" \u00a0") for text in texts)
+    counts = _counted(texts)
     present = {text: count for text, count in counts.items() if text not in GAP_MARKS}
     found = find_number_format(present, decimal=separators.decimal, thousands=separators.thousands) if present else None
     return None if found is None or _gap_marks(present, set(found[1].strange)) is None else found[0]
@@ -82,7 +82,7 @@ def infer(name: str, texts: Sequence[str], separators: Separators = FOUND) -> In
         texts: its cells (n,), in the order of the rows.
         separators: of numbers, where the user has stated them.
     """
-    counts = Counter(text.strip(" \u00a0") for text in texts)
+    counts = _counted(texts)
     present = {text: count for text, count in counts.items() if text not in GAP_MARKS and not is_zero_date(text)}
     if not present:
         return InferredColumn(Column(name=name, kind="ignore", modelled=False, reason=NO_VALUES))
@@ -92,7 +92,14 @@ def infer(name: str, texts: Sequence[str], separators: Separators = FOUND) -> In
         or (InferredColumn(_boolean(name, present)) if _is_boolean(words) else None)
         or _dates(name, present, texts)
     )
-    return found or InferredColumn(_text(name, texts))
+    if found is None:
+        return InferredColumn(_text(name, texts))
+    return msgspec.structs.replace(found, column=_with_marks(found.column, counts))
+
+
+def _counted(texts: Sequence[str]) -> Counter[str]:
+    """How often each text stands in a column, without the spaces around it."""
+    return Counter(text.strip(" \u00a0") for text in texts)
 
 
 def settled_together(columns: Sequence[Column], cells: Callable[[str], Sequence[str]]) -> list[Column]:
@@ -150,7 +157,7 @@ def declared(name: str, stated: ColumnSettings, texts: Sequence[str], separators
     reason = ColumnReason(code="ignored" if stated.kind == "ignore" else "configured")
     if stated.kind in ("ignore", "categorical"):
         return InferredColumn(Column(name=name, kind=stated.kind, modelled=stated.kind != "ignore", reason=reason))
-    counts = Counter(text.strip(" \u00a0") for text in texts)
+    counts = _counted(texts)
     known = GAP_MARKS.union(stated.gaps)
     present = {text: count for text, count in counts.items() if text not in known and not is_zero_date(text)}
     if stated.kind == "boolean":
@@ -223,7 +230,7 @@ def _numbers(
         gaps=gaps,
     )
     strays = tuple(text for text in strange if text not in gaps)
-    return InferredColumn(_with_marks(column, Counter(text.strip(" \u00a0") for text in texts)), strays)
+    return InferredColumn(column, strays)
 
 
 def _dates(name: str, present: Mapping[str, int], texts: Sequence[str]) -> InferredColumn | None:
@@ -244,7 +251,7 @@ def _dates(name: str, present: Mapping[str, int], texts: Sequence[str]) -> Infer
     reason = ColumnReason(code="dates" if len(formats) == 1 else "open_dates", value=str(formats[0]))
     column = Column(name=name, kind="datetime", modelled=True, dates=formats, gaps=gaps, reason=reason)
     strays = tuple(text for text in (*words, *strange) if text not in gaps)
-    return InferredColumn(_with_marks(column, Counter(text.strip(" \u00a0") for text in texts)), strays)
+    return InferredColumn(column, strays)
 
 
 def _without_limits(present: Mapping[str, int]) -> dict[str, int]:

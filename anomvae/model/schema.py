@@ -154,9 +154,9 @@ class Column(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return self.dates[0].read(text)
 
     def _number(self, text: str) -> tuple[float, str]:
-        limit = _LIMIT(text) if self.marks else None
-        value, strange = self.number.read(limit[2] if limit else text)
-        mark = " ".join(filter(None, (limit[1] if limit else "", strange))) or USUAL
+        sign, number = (limit_of(text) if self.marks else None) or ("", text)
+        value, strange = self.number.read(number)
+        mark = " ".join(filter(None, (sign, strange))) or USUAL
         if mark != USUAL and not self.marks:
             raise DataError("not_a_number", f"{value_parsing.quoted(text)} is not written like the training data")
         return value, mark

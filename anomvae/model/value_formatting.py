@@ -67,8 +67,7 @@ def _marked(column: Column, text: str, value: float, mark: str) -> str:
 
 def mark_parts(mark: str) -> tuple[str, str]:
     """The sign of a limit of detection, and the unit, that a mark is made of."""
-    limit = limit_of(mark + " ")
-    sign = "" if limit is None else mark[: len(mark) - len(limit[1].strip())].strip()
+    sign, _ = limit_of(mark + " ") or ("", mark)  # a limit has something behind its sign
     return sign, mark.removeprefix(sign).strip()
 
 

@@ -81,7 +81,7 @@ def _typed(schema: Schema, table: TrainingTable) -> TypedTable:
     typed = parse_columns(present, table.column)
     kinds: dict[str, str] = {column.name: column.kind for column in present}
     groups = [table.column(name) for name in schema.counter_group if name in table.names]
-    steps = with_steps(schema, typed.columns, group_texts(groups) if groups else None, table.starts())
+    steps = with_steps(schema, typed.columns, group_texts(groups), table.starts())
     for name in [name for name, kind in kinds.items() if kind == "counter"]:
         typed.columns[name], kinds[name] = steps[part_key(name, "step")], "numeric"
     columns = {name: _levels(values) if kinds[name] == "boolean" else values for name, values in typed.columns.items()}

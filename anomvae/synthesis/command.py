@@ -126,7 +126,7 @@ def generate(
     faults = FaultInjector(schema, [item.column for item in generator.dependencies])
     kinds = _fault_kinds(faults, settings)
     partial = _partial_rows(detector, generator, n, settings)
-    classes = _rows_to_add(schema, generator, style, n, settings)
+    classes = _rows_to_add(schema, generator, n, settings)
     if n is not None and n < 1:
         raise UsageError(f"-n {n}: ask for at least one row.")
     suffix = ".csv" if output in (None, "-") else output_suffix(str(output))
@@ -307,15 +307,12 @@ def _partial_rows(
     return read_partial_rows(settings.like, detector, generator)
 
 
-def _rows_to_add(
-    schema: Schema, generator: Generator, style: TableStyle, n: int | None, settings: GenerateSettings
-) -> dict[str, int]:
+def _rows_to_add(schema: Schema, generator: Generator, n: int | None, settings: GenerateSettings) -> dict[str, int]:
     """How many rows each class lacks, by `--balance` and `--to`; classes that lack none are left out.
 
     Args:
         schema: what the columns are.
         generator: it has the classes and the number of training rows of each.
-        style: how the classes are written.
         n: the number of rows that was asked for; with `--balance` there must be none.
         settings: the column and the number of rows that every class should reach.
 

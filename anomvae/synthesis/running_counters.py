@@ -94,8 +94,8 @@ class RunningCounters:
     def _groups_of(self, drawn: Mapping[str, Values]) -> dict[str, Ints]:
         """The rows of every group; all rows are of one where the columns that name groups are not drawn."""
         n = len(drawn[self._counters[0].name])
-        known = bool(self._group) and all(name in drawn for name in self._group)
-        names = group_texts([as_texts(drawn[name]).tolist() for name in self._group]) if known else [""] * n
+        known = self._group if all(name in drawn for name in self._group) else ()
+        names = group_texts([as_texts(drawn[name]).tolist() for name in known]) or [""] * n
         rows: dict[str, list[int]] = {}
         for i, name in enumerate(names):
             rows.setdefault(name, []).append(i)

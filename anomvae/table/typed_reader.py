@@ -93,7 +93,7 @@ class FileSteps:
         """The typed columns (n,) of the next rows, with the steps of their counters."""
         if not self._counters:
             return dict(columns)
-        groups = group_texts(columns_of(rows, self._group)) if self._group else None
+        groups = group_texts(columns_of(rows, self._group))
         return {**columns, **self._steps.take(columns, groups)}
 
     def of_texts(self, cells: Sequence[Sequence[str]]) -> dict[str, Floats]:
@@ -102,7 +102,7 @@ class FileSteps:
         typed = {
             column.name: parse(column, texts[at]).values for column, at in zip(columns, self._counters, strict=True)
         }
-        groups = group_texts([texts[at] for at in self._group]) if self._group else None
+        groups = group_texts([texts[at] for at in self._group])
         return self._steps.take(typed, groups)
 
     def state(self) -> CounterState:
